@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: MIT
+# The documentation: all of it is distributed and installed.
+
+dist_doc_DATA += \
+	doc/design.md \
+	doc/imagecache.md \
+	doc/release.md \
+	doc/semantics.md

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+# The examples: built by `make` where libpng, cairo and uthash are found; not installed. They see the public headers alone.
+
+if HAVE_IMAGES
+noinst_PROGRAMS += examples/imagecache
+endif
+examples_imagecache_CPPFLAGS = $(AM_CPPFLAGS) $(IMAGES_CFLAGS)
+examples_imagecache_LDADD = libweakref.la $(IMAGES_LIBS) $(BDW_GC_LIBS) -lm
+examples_imagecache_SOURCES = \
+	examples/demo/cache.c \
+	examples/demo/cache.h \
+	examples/demo/chart.c \
+	examples/demo/chart.h \
+	examples/demo/files.c \
+	examples/demo/files.h \
+	examples/demo/image.c \
+	examples/demo/image.h \
+	examples/demo/main.c \
+	examples/demo/pictures.c \
+	examples/demo/pictures.h \
+	examples/demo/replay.c \
+	examples/demo/replay.h \
+	examples/demo/say.c \
+	examples/demo/say.h \
+	examples/demo/stop.c \
+	examples/demo/stop.h \
+	examples/demo/table.c \
+	examples/demo/table.h \
+	examples/demo/trace.c \
+	examples/demo/trace.h
+EXTRA_DIST += examples/README

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file weakref/gc.h
+ * @brief The runtime: start-up, collections, threads, and the delivery of callbacks.
+ *
+ * The library stands on libgc (the Boehm collector) and shares it with whoever else uses it in the process. `gc_init` takes
+ * libgc's event hook (and calls the one that it found there); everything else that a host configured stays as it is.
+ *
+ * What happens in a collection, in this order: the collector marks; with the world stopped, the library clears each short
+ * reference and each entry whose referent was not marked, and queues what has to run because of it; libgc revives what has
+ * finalizers or destructors; the library clears long references. Later, outside the collector, with no lock held, the queued
+ * callbacks run: see gc_set_delivery. doc/semantics.md has the rules in full.
+ */
+#ifndef WEAKREF_GC_H
+#define WEAKREF_GC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weakref/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * @brief Starts the library, and libgc where nobody did.
+ *
+ * Call it first in main, from a thread that libgc knows. Later calls do nothing. It also allows threads to register
+ * themselves (GC_allow_register_threads), which starts libgc's marker threads.
+ * @return 0, or a negative error.
+ * Errors: ENOMEM (it may be called again), EPERM (a thread unknown to the collector, where a host had started libgc), ENOTSUP (a
+ * libgc without threads, or of a major version that configure did not see).
+ * Cost: once, some 100 µs.
+ * Thread: any; concurrent calls wait for the first.
+ * GC: may collect.
+ */
+WEAKREF_API int gc_init(void);
+
+/**
+ * @brief Collects the whole heap, purges the dead entries of all weak containers, and runs the callbacks that are ready.
+ *
+ * Works also while automatic collection is switched off by gc_disable. With delivery at allocation the callbacks run in this
+ * call; with a delivery thread it waits until that thread has run those that were ready; in manual delivery none run. Called
+ * from within a callback it collects and purges, and leaves the callbacks to the run in progress: callbacks do not nest in one thread.
+ * @return how many watched objects (those with a reference, a finalizer, a destructor or a membership) were found dead since
+ * the call began; with WEAKREF_DEBUG_COUNT_ALL, how many of all the library's objects. Or a negative error.
+ * Errors: EBUSY (the host disabled libgc), EPERM, EINVAL (gc_init was never called).
+ * Cost: libgc's full collection, plus the scan of references and containers.
+ * Thread: any thread known to the collector.
+ * GC: collects; may run callbacks.
+ */
+WEAKREF_API long gc_collect(void);
+
+/**
+ * @brief Switches automatic collection on. Flat: one call undoes any number of gc_disable.
+ * Errors: none.
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API void gc_enable(void);
+
+/**
+ * @brief Switches automatic collection off; gc_collect still collects, and the heap grows where libgc would have collected.
+ * Errors: none.
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API void gc_disable(void);
+
+/**
+ * @brief Whether automatic collection is on.
+ * @return true when on.
+ * Errors: none.
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API bool gc_isenabled(void);
+
+/* ---- threads ------------------------------------------------------------------------------------------------------------- */
+
+/**
+ * @brief Makes the calling thread known to the collector.
+ *
+ * Not needed for the main thread nor for threads made through libgc's own pthread_create (include <gc/gc.h> with GC_THREADS
+ * defined before the thread is made). Needed for every other thread before any other call of this library.
+ * @return 0, also where the thread was known already; or a negative error.
+ * Errors: EINVAL (gc_init was never called), ENOMEM, ENOTSUP (the stack's bounds cannot be found).
+ * Cost: microseconds, once a thread.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API int gc_thread_register(void);
+
+/**
+ * @brief Undoes gc_thread_register; call it before the thread ends. Callbacks that this thread would have run are left to others.
+ * @return 0, or a negative error.
+ * Errors: EPERM (the thread is not known, or not by gc_thread_register), EINVAL.
+ * Cost: microseconds.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API int gc_thread_unregister(void);
+
+/**
+ * @brief Whether the calling thread is known to the collector.
+ * @return true when it is.
+ * Errors: none; false before gc_init.
+ * Cost: one load, the first time libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API bool gc_thread_is_registered(void);
+
+/* ---- heap limit ---------------------------------------------------------------------------------------------------------- */
+
+/**
+ * @brief Bounds the heap: an allocation that would grow it further fails with ENOMEM.
+ * @param bytes the limit; 0 lifts it.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (gc_init was never called).
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API int gc_set_heap_limit(size_t bytes);
+
+/**
+ * @brief The limit that gc_set_heap_limit set.
+ * @return bytes, 0 for none. A limit set past this library (GC_set_max_heap_size) is not seen: libgc cannot tell it.
+ * Errors: none.
+ * Cost: a load.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API size_t gc_get_heap_limit(void);
+
+/* ---- delivery of callbacks ----------------------------------------------------------------------------------------------- */
+
+/** Who runs callbacks and destructors, and when. */
+enum weakref_delivery {
+	/** At allocations and in gc_collect, by whichever thread comes first, as libgc does with finalizers. The default. */
+	WEAKREF_DELIVER_AT_ALLOCATION = 0,
+	/** By one thread of the library's own, started on need, also anew in a child after fork. */
+	WEAKREF_DELIVER_THREAD = 1,
+	/** When the program calls gc_run_callbacks; gc_callbacks_fd tells an event loop when. */
+	WEAKREF_DELIVER_MANUAL = 2,
+};
+
+/**
+ * @brief Chooses who runs callbacks. What is queued already is delivered by the new rule.
+ * @param delivery one of weakref_delivery.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (another value, or gc_init was never called), ENOMEM (no thread could be started: the old rule stays).
+ * Cost: microseconds.
+ * Thread: any thread known to the collector.
+ * GC: may collect.
+ */
+WEAKREF_API int gc_set_delivery(enum weakref_delivery delivery);
+
+/**
+ * @brief The rule in force.
+ * @return one of weakref_delivery.
+ * Errors: none.
+ * Cost: a load.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API enum weakref_delivery gc_get_delivery(void);
+
+/**
+ * @brief Runs the callbacks and destructors that are ready, those that become ready meanwhile included.
+ *
+ * Works under every rule of delivery. Where a host has libgc finalize on demand (Guile), destructors join the queue when the host
+ * pumps libgc.
+ * @return how many ran, 0 also when called from within a callback; or a negative error.
+ * Errors: EPERM, EINVAL (gc_init was never called).
+ * Cost: theirs.
+ * Thread: any thread known to the collector.
+ * GC: collects only if a callback does.
+ */
+WEAKREF_API long gc_run_callbacks(void);
+
+/**
+ * @brief Whether gc_run_callbacks would find something to run.
+ * @return true when it would.
+ * Errors: none.
+ * Cost: two loads.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API bool gc_callbacks_pending(void);
+
+/**
+ * @brief A descriptor that polls readable while callbacks are ready. The library reads and writes it; the program only polls.
+ * @return the descriptor, the same at each call, owned by the library; or a negative error. A child after fork gets its own.
+ * Errors: EINVAL (gc_init was never called), ENOMEM (no descriptor could be had).
+ * Cost: a load, the first time a system call.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API int gc_callbacks_fd(void);
+
+/** What is told of a callback that failed. */
+typedef struct gc_unraisable {
+	/** The negative result that it returned. */
+	int error;
+	/** What it was: "reference callback", "destructor", … */
+	const char *where;
+	/** The reference or the object that it was called for. */
+	void *subject;
+} gc_unraisable;
+
+/** Called for each callback that failed. It may call the library. */
+typedef void (*gc_unraisable_fn)(const gc_unraisable *info, void *user);
+
+/**
+ * @brief Sets who is told of callbacks that fail. The default writes one line to stderr.
+ * @param handler called after each failing callback, in its thread; NULL brings the default back.
+ * @param user passed to it; kept alive by the library.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (gc_init was never called).
+ * Cost: a lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ */
+WEAKREF_API int gc_set_unraisable_handler(gc_unraisable_fn handler, void *user);
+
+/* ---- figures and debugging ----------------------------------------------------------------------------------------------- */
+
+/** Flags of gc_set_debug. */
+enum weakref_debug {
+	/** gc_collect counts every dead object of the library, watched or not. Each collection then walks the whole heap. */
+	WEAKREF_DEBUG_COUNT_ALL = 1,
+};
+
+/**
+ * @brief Sets the debugging flags.
+ * @param flags of weakref_debug, or 0.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (an unknown flag, or gc_init was never called), EPERM.
+ * Cost: COUNT_ALL collects once to have a base to count from.
+ * Thread: any thread known to the collector.
+ * GC: collects when COUNT_ALL is set anew.
+ */
+WEAKREF_API int gc_set_debug(unsigned flags);
+
+/**
+ * @brief The debugging flags in force.
+ * @return of weakref_debug.
+ * Errors: none.
+ * Cost: a load.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API unsigned gc_get_debug(void);
+
+/** What the library saw of the collector since gc_init. Times are in nanoseconds of the monotonic clock. */
+typedef struct gc_cycle_stats {
+	/** Collections that completed their marking, automatic ones included. */
+	uint64_t collections;
+	/** Watched objects found dead. */
+	uint64_t dead;
+	/** Entries of weak containers that lost their referent. */
+	uint64_t entries;
+	/** References that lost their referent. */
+	uint64_t refs;
+	/** How long the world stood still: in the last collection, in the longest, in all. In incremental mode a collection
+	 * stops the world more than once; each stop counts by itself in max, their sum in last. */
+	uint64_t pause_last_ns, pause_max_ns, pause_total_ns;
+	/** The part of it in which the library scanned and cleared. */
+	uint64_t scan_last_ns, scan_max_ns, scan_total_ns;
+} gc_cycle_stats;
+
+/**
+ * @brief Reads the figures, all of one moment.
+ * @param out receives them.
+ * @return 0, or a negative error.
+ * Errors: EINVAL.
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API int gc_get_cycle_stats(gc_cycle_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

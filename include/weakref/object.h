@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file weakref/object.h
+ * @brief Objects: typed blocks of the collected heap, and the generic operations on them.
+ *
+ * An object is what Python would call an instance: a payload of the size its `gc_type` names, preceded by a two-word header
+ * that only the library reads. The pointer that a program holds points to the payload. Objects are freed by the collector;
+ * there is no call to free one.
+ *
+ * Untyped memory comes from `gc_alloc` and `gc_alloc_leaf`; it, and any block that a host got from `GC_MALLOC` and its
+ * family, is accepted wherever a weak reference, dictionary or set takes a referent ("foreign" blocks).
+ *
+ * Generic operations (`gc_repr`, `gc_hash`, `gc_getattr` …) work on an object through its type's slots, on a proxy through
+ * the object that it stands for (see weakref/proxy.h), and answer -WEAKREF_ENOTSUP where a slot is empty.
+ */
+#ifndef WEAKREF_OBJECT_H
+#define WEAKREF_OBJECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weakref/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Flags of a type. */
+enum weakref_type_flags {
+	/** The payload holds no pointers into the heap: the collector does not look into it. */
+	WEAKREF_TYPE_LEAF = 1,
+};
+
+/** What `iterate` calls for each item. Returns 0 to go on, anything else to stop; that value is what gc_iterate returns. */
+typedef int (*gc_visit_fn)(void *item, void *user);
+
+/**
+ * A type. Usually a static const; it must outlive its objects (a type in a collected block is kept alive by them). Every slot
+ * may be NULL. Slots run with no lock of the library held and may allocate, collect and call back into the library.
+ */
+typedef struct gc_type {
+	/** For messages and repr; NULL reads as "object". */
+	const char *name;
+	/** Bytes of payload; 0 is allowed and gives an object that has an identity only. */
+	size_t size;
+	/** Of weakref_type_flags. */
+	unsigned flags;
+
+	/** Like snprintf: writes at most `size` bytes with the NUL, returns the length it wanted, or a negative error. */
+	int (*repr)(void *obj, char *buf, size_t size);
+	/** Stores the hash, returns 0 or a negative error. Without it objects hash by identity. */
+	int (*hash)(void *obj, uint64_t *out);
+	/** 1 equal, 0 not, or a negative error. Without it objects are equal when they are the same. */
+	int (*equal)(void *a, void *b);
+
+	/**
+	 * Runs once, after the object was found unreachable: every short reference to it already reads NULL, all that it points
+	 * to is still intact. It may make the object reachable again (resurrect it); the destructor does not run a second time.
+	 * A negative result goes to the unraisable handler. See gc_set_delivery for when and in which thread.
+	 */
+	int (*destroy)(void *obj);
+
+	/** 0 and the value, -WEAKREF_ENOENT for an unknown name, or another negative error. */
+	int (*getattr)(void *obj, const char *name, void **value);
+	int (*setattr)(void *obj, const char *name, void *value);
+	int (*delattr)(void *obj, const char *name);
+	/** 0 or a negative error; `result` is never NULL. */
+	int (*call)(void *obj, size_t argc, void **argv, void **result);
+	int (*len)(void *obj, size_t *out);
+	/** 1 true, 0 false, or a negative error. Without it, `len` decides; without both an object is true. */
+	int (*truth)(void *obj);
+	/** Calls visit for each item until it returns non-zero; returns that value, or 0, or a negative error. */
+	int (*iterate)(void *obj, gc_visit_fn visit, void *user);
+} gc_type;
+
+/**
+ * @brief Makes an object: zeroed payload of `type->size` bytes.
+ * @param type its type, borrowed for the object's life.
+ * @return the payload, aligned to 16 bytes; NULL with errno set.
+ * Errors: EINVAL (no type, or a size that cannot be), ENOMEM, EPERM.
+ * Cost: within 1.25 × GC_MALLOC of the same total size; a type with a destructor pays libgc's registration as well.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks (delivery at allocation).
+ */
+WEAKREF_API void *gc_new(const gc_type *type) __attribute__((malloc));
+
+/**
+ * @brief Makes an object whose payload is `extra` bytes longer than its type says (a flexible array at its end).
+ * @param type as for gc_new.
+ * @param extra bytes beyond type->size, zeroed.
+ * @return the payload; NULL with errno set.
+ * Errors: as gc_new; EINVAL also when the sum overflows.
+ * Cost: as gc_new; large ones cost their clearing.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ */
+WEAKREF_API void *gc_new_extra(const gc_type *type, size_t extra) __attribute__((malloc));
+
+/**
+ * @brief Allocates untyped memory that the collector scans for pointers, zeroed.
+ * @param size bytes; 0 gives a block of its own all the same.
+ * @return the block; NULL with errno set.
+ * Errors: EINVAL (size over PTRDIFF_MAX), ENOMEM, EPERM.
+ * Cost: GC_MALLOC's.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ */
+WEAKREF_API void *gc_alloc(size_t size) __attribute__((malloc));
+
+/**
+ * @brief Allocates untyped memory that holds no pointers; it is not zeroed, as GC_MALLOC_ATOMIC's is not.
+ * @param size bytes.
+ * @return the block; NULL with errno set.
+ * Errors: as gc_alloc.
+ * Cost: GC_MALLOC_ATOMIC's.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ */
+WEAKREF_API void *gc_alloc_leaf(size_t size) __attribute__((malloc));
+
+/**
+ * @brief The type of an object.
+ * @param obj any address.
+ * @return its type; NULL where obj is not the address of a live object of this library (a foreign block, an interior pointer, a
+ * static, NULL).
+ * Errors: none.
+ * Cost: two look-ups in the collector's block headers, some 10 ns.
+ * Thread: any.
+ * GC: never collects.
+ */
+WEAKREF_API const gc_type *gc_type_of(const void *obj);
+
+/**
+ * @brief Writes what the object says of itself: its type's repr, or `<name at 0x…>`; a foreign block is `<block at 0x…>`.
+ * @param obj an object, a proxy, or any address of the collected heap.
+ * @param buf where to, may be NULL when size is 0.
+ * @param size bytes of buf; the text is cut to fit and always ends in NUL.
+ * @return the length that the whole text wants, as snprintf.
+ * Errors: EINVAL (NULL), ESTALE (a dead proxy), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ */
+WEAKREF_API int gc_repr(void *obj, char *buf, size_t size);
+
+/**
+ * @brief The object's hash: its type's, or one of its address.
+ * @param obj an object or a foreign block.
+ * @param out receives the hash.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, ENOTSUP (a proxy: proxies are not hashable, as in Python), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ */
+WEAKREF_API int gc_hash(void *obj, uint64_t *out);
+
+/**
+ * @brief Whether two objects are equal, by the type of the first, else of the second, else by identity.
+ * @param a an object, a proxy (which stands for its object) or a foreign block.
+ * @param b likewise.
+ * @return 1 or 0, or a negative error.
+ * Errors: EINVAL (NULL), ESTALE (a dead proxy), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ */
+WEAKREF_API int gc_equal(void *a, void *b);
+
+/**
+ * @brief Reads an attribute.
+ * @param obj an object or a proxy.
+ * @param name NUL-terminated.
+ * @param value receives it.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), ENOENT (no such attribute), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ */
+WEAKREF_API int gc_getattr(void *obj, const char *name, void **value);
+
+/**
+ * @brief Writes an attribute.
+ * @param obj an object or a proxy.
+ * @param name NUL-terminated.
+ * @param value what to store.
+ * @return 0, or a negative error.
+ * Errors: as gc_getattr.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ */
+WEAKREF_API int gc_setattr(void *obj, const char *name, void *value);
+
+/**
+ * @brief Removes an attribute.
+ * @param obj an object or a proxy.
+ * @param name NUL-terminated.
+ * @return 0, or a negative error.
+ * Errors: as gc_getattr.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ */
+WEAKREF_API int gc_delattr(void *obj, const char *name);
+
+/**
+ * @brief Calls an object.
+ * @param obj an object or a proxy.
+ * @param argc number of arguments.
+ * @param argv the arguments; may be NULL when argc is 0.
+ * @param result receives the result; may be NULL.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (not callable), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ */
+WEAKREF_API int gc_call(void *obj, size_t argc, void **argv, void **result);
+
+/**
+ * @brief The length of a container object.
+ * @param obj an object or a proxy.
+ * @param out receives it.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ */
+WEAKREF_API int gc_len(void *obj, size_t *out);
+
+/**
+ * @brief Whether the object counts as true: its type's word, else a length other than 0, else true.
+ * @param obj an object or a proxy.
+ * @return 1 or 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ */
+WEAKREF_API int gc_truth(void *obj);
+
+/**
+ * @brief Visits the items of a container object.
+ * @param obj an object or a proxy.
+ * @param visit called for each item; non-zero stops.
+ * @param user passed to visit.
+ * @return 0 after the last item, or what visit returned, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot or visit does.
+ */
+WEAKREF_API int gc_iterate(void *obj, gc_visit_fn visit, void *user);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file weakref/ref.h
+ * @brief Weak references: they name an object without keeping it alive.
+ *
+ * A reference is itself a block of the collected heap: keep it reachable for as long as it is wanted, and drop it to be rid of
+ * it. Dropped before its referent dies, it takes its callback with it.
+ *
+ * Semantics are those of Python's weakref.ref, with the differences that doc/semantics.md lists. In short:
+ *  - the referent is any block of the collected heap. A pointer into the middle of a block watches the block, and the
+ *    reference returns the very pointer that it was given;
+ *  - references without callback and payload ("plain") to one pointer are one shared handle; all others are distinct;
+ *  - when a collection finds the referent dead, all its short references read NULL before any callback runs; callbacks then run
+ *    the newest first, each once, later and outside the collector (gc_set_delivery);
+ *  - a short reference reads NULL from the collection that found the object unreachable, even if a destructor or a finalizer
+ *    resurrects it. A long one goes on reading it until it is truly gone.
+ *
+ * Reading takes no lock. A pointer that was read keeps its object alive for as long as it is held where the collector looks: on
+ * the stack, in a register, in the heap.
+ */
+#ifndef WEAKREF_REF_H
+#define WEAKREF_REF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "weakref/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A weak reference, or a proxy (weakref/proxy.h). */
+typedef struct weakref_ref weakref_ref;
+
+/**
+ * Called once after the referent died; `ref` is the very reference, which reads NULL by then. It runs with no lock of the library
+ * held and may do anything, also collect, and make and drop references. The caller's errno is preserved.
+ * Returns 0, or a negative error, which goes to the unraisable handler.
+ */
+typedef int (*weakref_callback)(weakref_ref *ref, void *data);
+
+/**
+ * @brief A weak reference to an object.
+ * @param obj a pointer to or into a block of the collected heap; not kept alive.
+ * @param callback NULL for none; a plain reference is then shared with those before.
+ * @param data passed to the callback and kept alive by the reference. Data that leads to obj keeps it from ever dying as long as
+ * the reference is held. Must be NULL when callback is.
+ * @return the reference; NULL with errno set.
+ * Errors: EINVAL (NULL, not on the collected heap, or data without callback), ENOMEM, EPERM, ENOTSUP (libgc is in leak-finding
+ * mode).
+ * Cost: some 50 ns; a shared one 10 ns.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: weakref.ref(object[, callback]).
+ */
+WEAKREF_API weakref_ref *weakref_ref_new(void *obj, weakref_callback callback, void *data);
+
+/** What weakref_ref_new_with takes. Zero what is not wanted. */
+typedef struct weakref_ref_options {
+	/** As for weakref_ref_new. */
+	weakref_callback callback;
+	void *data;
+	/** Stays readable after the referent died, and is kept alive by the reference (weakref_ref_payload). */
+	void *payload;
+	/** Never share the handle, though it be plain. */
+	bool distinct;
+	/** A long reference: reads a resurrected object, and NULL only once the object is gone. Always distinct. */
+	bool is_long;
+} weakref_ref_options;
+
+/**
+ * @brief A weak reference with a payload, a long one, or one that is not shared.
+ * @param obj as for weakref_ref_new.
+ * @param options what to make; NULL stands for all zero: a plain, shared reference.
+ * @return the reference; NULL with errno set.
+ * Errors: as weakref_ref_new.
+ * Cost: as weakref_ref_new.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: subclasses of weakref.ref; GC_register_long_link.
+ */
+WEAKREF_API weakref_ref *weakref_ref_new_with(void *obj, const weakref_ref_options *options);
+
+/**
+ * @brief The referent.
+ * @param ref a reference; NULL reads as dead.
+ * @return the pointer that the reference was made with; NULL when it is dead, and for a thread that the collector does not know
+ * (errno is EPERM then).
+ * Errors: EPERM in errno.
+ * Cost: a load of the reference and two of one shared word: no lock, except while a collection is between its end of marking and its
+ * reclaim.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: calling a weakref.ref.
+ */
+WEAKREF_API void *weakref_ref_get(const weakref_ref *ref);
+
+/**
+ * @brief The referent, with the reason when there is none.
+ * @param ref a reference.
+ * @param out receives the referent, or NULL.
+ * @return 0, or a negative error.
+ * Errors: ESTALE (dead, or cleared), EINVAL (NULL, or no reference), EPERM.
+ * Cost: as weakref_ref_get.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ */
+WEAKREF_API int weakref_ref_read(const weakref_ref *ref, void **out);
+
+/**
+ * @brief Clears a reference by force: it reads NULL from now on and its callback never runs. The object is not touched.
+ * @param ref a reference. A shared plain one is cleared for all who share it; the next plain reference is a new one.
+ * @return 0, or a negative error.
+ * Errors: ESTALE (it was dead or cleared already), EINVAL, EPERM.
+ * Cost: libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: java.lang.ref.Reference.clear; GC_unregister_disappearing_link.
+ */
+WEAKREF_API int weakref_ref_clear(weakref_ref *ref);
+
+/**
+ * @brief The callback of a live reference.
+ * @param ref a reference.
+ * @param data receives the callback's data; may be NULL.
+ * @return the callback; NULL for a plain reference, a dead one, or none.
+ * Errors: none.
+ * Cost: as weakref_ref_get.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: weakref.ref.__callback__. It cannot be replaced.
+ */
+WEAKREF_API weakref_callback weakref_ref_callback(const weakref_ref *ref, void **data);
+
+/**
+ * @brief The payload that the reference was made with.
+ * @param ref a reference, alive or dead.
+ * @return the payload; NULL where there is none.
+ * Errors: none.
+ * Cost: a load.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ */
+WEAKREF_API void *weakref_ref_payload(const weakref_ref *ref);
+
+/**
+ * @brief Describes a reference: `<weakref at 0x…; to 'name' at 0x…>` or `<weakref at 0x…; dead>`. Calls no slot of the type.
+ * @param ref a reference or a proxy.
+ * @param buf where to, may be NULL when size is 0.
+ * @param size bytes of buf; the text is cut to fit and always ends in NUL.
+ * @return the length of the whole text, as snprintf, or a negative error.
+ * Errors: EINVAL.
+ * Cost: snprintf's.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ */
+WEAKREF_API int weakref_ref_repr(const weakref_ref *ref, char *buf, size_t size);
+
+/**
+ * @brief How many references and proxies an object has: those that are neither dead nor cleared and that somebody holds.
+ * @param obj a pointer to or into any block.
+ * @return the number; 0 for what cannot be referenced (NULL, a static). A handle that was dropped counts until the next collection.
+ * Errors: none.
+ * Cost: linear in the number, under libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: weakref.getweakrefcount.
+ */
+WEAKREF_API size_t weakref_getweakrefcount(const void *obj);
+
+/**
+ * @brief Lists the references and proxies of an object, the newest first, the shared plain ones before the others.
+ * @param obj a pointer to or into any block.
+ * @param out receives at most n handles; it must lie where the collector looks (the stack, the heap).
+ * @param n how many fit.
+ * @return how many the object has, which may be more than n.
+ * Errors: none.
+ * Cost: linear in the number, under libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: weakref.getweakrefs.
+ */
+WEAKREF_API size_t weakref_getweakrefs(const void *obj, weakref_ref **out, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * anchor: see anchor.h; the states of a reference are in ref.h.
+ *
+ * In a collection
+ *   scan    short registry, in order: referent unmarked: the reference reads NULL and leaves its block's list; it is queued where it has a
+ *           callback and is marked itself. Reference unmarked: it leaves the list while all memory is there, and is PARKED.
+ *           Long registry: unmarked references are parked likewise.
+ *   settle  parked references that a finalizer revived go back into their block's list; the others are forgotten, untouched. Long
+ *           references whose block is gone by now read NULL, and are queued like the short ones.
+ * Callbacks are queued in the reverse order of the references' making: the newest first.
+ *
+ * Invariants
+ *  1. A registry holds every LIVE reference of its kind once, besides DEAD ones that the next scan drops; PARKED ones between scan and
+ *     settle. All of them were there at the last settle.
+ *  2. A block's list holds exactly its LIVE references; all of them are there whenever libgc's lock is free.
+ *  3. Each registered reference has its word in cycle_words.
+ *
+ * Locks: libgc's, for all of it.
+ */
+#include "anchor.h"
+
+#include "cycle.h"
+#include "foreign.h"
+#include "heap.h"
+
+struct registry {
+	weakref_ref **at;
+	size_t count, capacity;
+	size_t parked;
+};
+
+static struct registry shorts, longs;
+
+/* References to queue, in the making. */
+struct chain {
+	struct deliver_node *first, *last;
+};
+
+/* ---- links and anchors ---- */
+
+static uintptr_t hide(const weakref_ref *ref)
+{
+	return ref == NULL ? 0 : ~(uintptr_t)ref;
+}
+
+static weakref_ref *reveal(uintptr_t word)
+{
+	return word == 0 ? NULL : (weakref_ref *)~word;
+}
+
+static _Atomic(uintptr_t) *header_word(void *block)
+{
+	return (_Atomic(uintptr_t) *)&((struct heap_header *)block)->anchor;
+}
+
+static weakref_ref *head_get(const weakref_ref *of)
+{
+	if ((of->flags & REF_FOREIGN) == 0)
+		return reveal(atomic_load_explicit(header_word(of->block), memory_order_relaxed));
+	uintptr_t *word = foreign_find(of->block);
+	return word == NULL ? NULL : reveal(*word);
+}
+
+/* False only where a foreign block had no list, and there is no memory for one. */
+static bool head_set(const weakref_ref *of, const weakref_ref *head)
+{
+	if ((of->flags & REF_FOREIGN) != 0)
+		return foreign_set(of->block, hide(head));
+	atomic_store_explicit(header_word(of->block), hide(head), memory_order_release);
+	return true;
+}
+
+static bool is_shared(const weakref_ref *ref)
+{
+	return (ref->flags & (REF_FULL | REF_LONG | REF_DISTINCT)) == 0;
+}
+
+static weakref_ref *next_of(const weakref_ref *ref)
+{
+	return reveal(ref->next);
+}
+
+/* Plain shared ones go first, the others behind the last of those. */
+static bool list_insert(weakref_ref *ref)
+{
+	weakref_ref *before = NULL, *after = head_get(ref);
+
+	if (!is_shared(ref))
+		for (; after != NULL && is_shared(after); after = next_of(after))
+			before = after;
+	ref->next = hide(after);
+	if (before == NULL)
+		return head_set(ref, ref);
+	before->next = hide(ref);
+	return true;
+}
+
+static void list_remove(weakref_ref *ref)
+{
+	weakref_ref *before = NULL;
+
+	for (weakref_ref *at = head_get(ref); at != ref; at = next_of(at))
+		before = at;
+	if (before == NULL)
+		head_set(ref, next_of(ref));
+	else
+		before->next = ref->next;
+	ref->next = 0;
+}
+
+/* Keeps in the list of `of`'s block those that keep() wants, and calls drop for the others, once they are out. */
+static void list_filter(weakref_ref *of, bool (*keep)(const weakref_ref *ref), void (*drop)(weakref_ref *ref))
+{
+	weakref_ref *head = NULL, *last = NULL, *next;
+
+	for (weakref_ref *ref = head_get(of); ref != NULL; ref = next) {
+		next = next_of(ref);
+		if (!keep(ref)) {
+			ref->next = 0;
+			drop(ref);
+			continue;
+		}
+		if (last == NULL)
+			head = ref;
+		else
+			last->next = hide(ref);
+		last = ref;
+	}
+	if (last != NULL)
+		last->next = 0;
+	head_set(of, head);
+}
+
+/* ---- making and clearing ---- */
+
+weakref_ref *anchor_find_first(const void *p, const void *block, unsigned flags)
+{
+	_Atomic(uintptr_t) *word = header_word((void *)block);
+	uint64_t epoch = atomic_load_explicit(&epoch_now, memory_order_acquire);
+	weakref_ref *first = reveal(atomic_load_explicit(word, memory_order_acquire));
+
+	/* The same protocol as epoch_load's, for a hidden word. */
+	BASE_PIN(first);
+	if ((epoch & 1) != 0 || atomic_load_explicit(&epoch_now, memory_order_relaxed) != epoch || first == NULL)
+		return NULL;
+	if (!is_shared(first) || (first->flags & REF_PROXY) != flags)
+		return NULL;
+	return atomic_load_explicit(&first->referent, memory_order_relaxed) == (uintptr_t)p ? first : NULL;
+}
+
+static weakref_ref *find_shared_locked(const weakref_ref *like, uintptr_t referent)
+{
+	for (weakref_ref *ref = head_get(like); ref != NULL && is_shared(ref); ref = next_of(ref))
+		if ((ref->flags & REF_PROXY) == (like->flags & REF_PROXY) &&
+		    atomic_load_explicit(&ref->referent, memory_order_relaxed) == referent)
+			return ref;
+	return NULL;
+}
+
+static struct registry *registry_of(const weakref_ref *ref)
+{
+	return (ref->flags & REF_LONG) != 0 ? &longs : &shorts;
+}
+
+static bool registry_room(struct registry *registry)
+{
+	if (registry->count < registry->capacity)
+		return true;
+	size_t more = registry->capacity == 0 ? 4096 : registry->capacity * 2;
+	void *grown = heap_registry_grow(registry->at, registry->capacity * sizeof *registry->at, more * sizeof *registry->at);
+	if (grown == NULL)
+		return false;
+	registry->at = grown;
+	registry->capacity = more;
+	return true;
+}
+
+struct attach {
+	weakref_ref *ref;
+	uintptr_t referent;
+};
+
+static void *attach_locked(void *arg)
+{
+	weakref_ref *ref = ((struct attach *)arg)->ref;
+	uintptr_t referent = ((struct attach *)arg)->referent;
+	struct registry *registry = registry_of(ref);
+	weakref_ref *shared = is_shared(ref) ? find_shared_locked(ref, referent) : NULL;
+
+	if (shared != NULL)
+		return shared;
+	if (!registry_room(registry) || !cycle_words_add_locked(1))
+		return NULL;
+	if (!list_insert(ref)) {
+		cycle_words_remove_locked(1);
+		return NULL;
+	}
+	registry->at[registry->count++] = ref;
+	atomic_store_explicit(&ref->referent, referent, memory_order_relaxed);
+	atomic_store_explicit(&ref->state, REF_LIVE, memory_order_release);
+	return ref;
+}
+
+weakref_ref *anchor_attach(weakref_ref *ref, const void *referent)
+{
+	return heap_with_lock(attach_locked, &(struct attach){ref, (uintptr_t)referent});
+}
+
+static void make_dead(weakref_ref *ref)
+{
+	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
+	atomic_store_explicit(&ref->state, REF_DEAD, memory_order_relaxed);
+}
+
+static void *detach_locked(void *arg)
+{
+	weakref_ref *ref = arg;
+
+	if (ref->state != REF_LIVE)
+		return NULL;
+	list_remove(ref);
+	make_dead(ref);
+	return ref;
+}
+
+bool anchor_detach(weakref_ref *ref)
+{
+	return heap_with_lock(detach_locked, ref) != NULL;
+}
+
+/* ---- listing ---- */
+
+struct listing {
+	const void *block;
+	weakref_ref **out;
+	size_t n, found;
+};
+
+static void *list_locked(void *arg)
+{
+	struct listing *l = arg;
+	bool foreign = heap_kind_of(l->block) > HEAP_LEAF;
+	weakref_ref like = {.block = (void *)l->block, .flags = foreign ? REF_FOREIGN : 0};
+
+	for (weakref_ref *ref = head_get(&like); ref != NULL; ref = next_of(ref), l->found++)
+		if (l->found < l->n)
+			l->out[l->found] = ref;
+	return NULL;
+}
+
+size_t anchor_list(const void *block, weakref_ref **out, size_t n)
+{
+	struct listing l = {.block = block, .out = out, .n = n};
+
+	heap_with_lock(list_locked, &l);
+	return l.found;
+}
+
+/* ---- in a collection ---- */
+
+static bool block_alive_stw(const weakref_ref *ref)
+{
+	/* A foreign block may have been freed explicitly. */
+	if ((ref->flags & REF_FOREIGN) != 0 && heap_base(ref->block) != ref->block)
+		return false;
+	return cycle_alive_stw(ref->block);
+}
+
+static void chain_add(struct chain *chain, weakref_ref *ref)
+{
+	if ((ref->flags & REF_FULL) == 0 || ref->callback == NULL)
+		return;
+	ref->node.next = chain->first;
+	chain->first = &ref->node;
+	if (chain->last == NULL)
+		chain->last = &ref->node;
+}
+
+static bool is_long(const weakref_ref *ref)
+{
+	return (ref->flags & REF_LONG) != 0;
+}
+
+static bool is_marked(const weakref_ref *ref)
+{
+	return cycle_alive_stw(ref);
+}
+
+static void park(weakref_ref *ref)
+{
+	atomic_store_explicit(&ref->state, REF_PARKED, memory_order_relaxed);
+}
+
+static void make_dying(weakref_ref *ref)
+{
+	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
+	atomic_store_explicit(&ref->state, REF_DYING, memory_order_relaxed);
+}
+
+/* What becomes of the entry of one reference: forgotten, kept, or kept until it is known whether the reference is revived. */
+enum verdict { FORGET, KEEP, PARK };
+
+/* An unmarked reference leaves its list now, with all others like it: after reclaim its neighbours may be gone. */
+static enum verdict scan_live_stw(weakref_ref *ref)
+{
+	if (ref->state == REF_LIVE && !is_marked(ref))
+		list_filter(ref, is_marked, park);
+	return ref->state == REF_PARKED ? PARK : KEEP;
+}
+
+static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
+{
+	if (ref->state == REF_LIVE && !block_alive_stw(ref)) {
+		cycle_dead_stw(ref->block);
+		list_filter(ref, is_long, make_dying);
+	}
+	if (ref->state == REF_DYING) {
+		make_dead(ref);
+		cycle_count_stw(0, 1);
+		if (is_marked(ref))
+			chain_add(chain, ref);
+	}
+	return ref->state == REF_DEAD ? FORGET : scan_live_stw(ref);
+}
+
+static enum verdict scan_long_stw(weakref_ref *ref, struct chain *chain)
+{
+	(void)chain;
+	if (ref->state == REF_DEAD)
+		return FORGET;
+	if (!block_alive_stw(ref))
+		cycle_dead_stw(ref->block);
+	return scan_live_stw(ref);
+}
+
+/* Entries of parked references are tagged: until it is known that the reference survived, it must not be read. */
+#define PARKED_TAG ((uintptr_t)1)
+
+static void registry_scan_stw(struct registry *registry, enum verdict (*scan)(weakref_ref *ref, struct chain *chain))
+{
+	struct chain chain = {0};
+	size_t kept = 0;
+
+	for (size_t i = 0; i < registry->count; i++) {
+		weakref_ref *ref = registry->at[i];
+		enum verdict verdict = scan(ref, &chain);
+		if (verdict == FORGET)
+			continue;
+		registry->parked += verdict == PARK;
+		registry->at[kept++] = verdict == PARK ? (weakref_ref *)((uintptr_t)ref | PARKED_TAG) : ref;
+	}
+	cycle_words_remove_locked(registry->count - kept);
+	registry->count = kept;
+	if (chain.first != NULL)
+		deliver_queue_stw(chain.first, chain.last);
+}
+
+static void scan_stw(void)
+{
+	registry_scan_stw(&shorts, scan_short_stw);
+	registry_scan_stw(&longs, scan_long_stw);
+}
+
+/* A reference that a finalizer revived. There was room for its block's list before the scan, so there is now. */
+static void revive(weakref_ref *ref)
+{
+	if (!list_insert(ref))
+		base_fatal("no room for a reference that had room before");
+	atomic_store_explicit(&ref->state, REF_LIVE, memory_order_relaxed);
+}
+
+/* True: the reference stays registered. */
+static bool settle_short(weakref_ref *ref, bool parked, struct chain *chain)
+{
+	(void)chain;
+	if (parked)
+		revive(ref);
+	return true;
+}
+
+/* A long reference whose block is gone: the list is gone with it, or holds long ones only that are gone as well. */
+static bool settle_long(weakref_ref *ref, bool parked, struct chain *chain)
+{
+	if (cycle_survived_locked(ref->block)) {
+		if (parked)
+			revive(ref);
+		return true;
+	}
+	if ((ref->flags & REF_FOREIGN) != 0)
+		foreign_set(ref->block, 0);
+	make_dead(ref);
+	if (!parked)
+		chain_add(chain, ref);
+	return false;
+}
+
+static void registry_settle(struct registry *registry, bool (*settle)(weakref_ref *ref, bool parked, struct chain *chain))
+{
+	struct chain chain = {0};
+	size_t kept = 0;
+
+	for (size_t i = 0; i < registry->count; i++) {
+		bool parked = ((uintptr_t)registry->at[i] & PARKED_TAG) != 0;
+		weakref_ref *ref = (weakref_ref *)((uintptr_t)registry->at[i] & ~PARKED_TAG);
+		if ((!parked || cycle_survived_locked(ref)) && settle(ref, parked, &chain))
+			registry->at[kept++] = ref;
+	}
+	cycle_words_remove_locked(registry->count - kept);
+	registry->count = kept;
+	registry->parked = 0;
+	if (chain.first != NULL)
+		deliver_queue_stw(chain.first, chain.last);
+}
+
+static void settle_locked(void)
+{
+	if (shorts.parked != 0)
+		registry_settle(&shorts, settle_short);
+	if (longs.count != 0)
+		registry_settle(&longs, settle_long);
+}
+
+/* ---- validators ---- */
+
+static size_t registry_check(const struct registry *registry)
+{
+	ASSERT(registry->parked == 0);
+	for (size_t i = 0; i < registry->count; i++) {
+		weakref_ref *ref = registry->at[i];
+		ASSERT(ref->signature == REF_SIGNATURE && registry_of(ref) == registry);
+		ASSERT(ref->state == REF_LIVE || ref->state == REF_DEAD);
+		ASSERT((ref->state == REF_LIVE) == (ref->referent != 0));
+		if (ref->state != REF_LIVE)
+			continue;
+		weakref_ref *at = head_get(ref);
+		while (at != NULL && at != ref)
+			at = next_of(at);
+		ASSERT(at == ref);
+	}
+	return registry->count;
+}
+
+static size_t check_locked(void)
+{
+	return registry_check(&shorts) + registry_check(&longs) + foreign_check();
+}
+
+static struct cycle_scanner scanner = {.scan_stw = scan_stw, .settle_locked = settle_locked, .check_locked = check_locked};
+
+void anchor_init(void)
+{
+	cycle_add(&scanner);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * anchor: which references a block has, and which references there are at all.
+ *
+ * Each block with references has a list of them: its head is the anchor word of an object's header, or an entry in the side table for
+ * a foreign block. Links are hidden: the lists keep nothing alive. Plain shared references come first, then the others; within both the
+ * newest first. All references stand in one of two registries as well, in the order of their making: short ones and long ones, which
+ * the collection goes through (see anchor.c).
+ */
+#ifndef ANCHOR_H
+#define ANCHOR_H
+
+#include "ref.h"
+
+/* Makes anchors known to the cycle. By gc_init. */
+void anchor_init(void);
+
+/* The plain shared reference to p of this kind (flags 0 or REF_PROXY) where the block's first is it; NULL otherwise. No lock. */
+weakref_ref *anchor_find_first(const void *p, const void *block, unsigned flags);
+
+/* Puts a NEW reference, whose block, flags and so on are set, into list and registry, and its referent into it: LIVE from then on. Where it
+ * is plain and an equal one exists already, that one is returned instead and ref stays NEW. NULL: no memory. */
+weakref_ref *anchor_attach(weakref_ref *ref, const void *referent);
+
+/* LIVE to DEAD, out of the list. False where it was DEAD already. */
+bool anchor_detach(weakref_ref *ref);
+
+/* The live references of the block that starts at block; the first n go to out. */
+size_t anchor_list(const void *block, weakref_ref **out, size_t n);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * base: what every file needs and C does not give. No state but the clock's, no locks, no knowledge of the collector.
+ */
+#ifndef BASE_H
+#define BASE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weakref/error.h"
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define NOINLINE __attribute__((noinline))
+
+#ifdef WEAKREF_CHECKS
+#define CHECKS 1
+#else
+#define CHECKS 0
+#endif
+
+/* Keeps the compiler from deriving p anew from what it was computed from: from here on the plain pointer itself is what is held, in a
+ * register or on the stack, where the collector sees it. */
+#define BASE_PIN(p) __asm__ volatile("" : "+r"(p) : : "memory")
+/* p is alive up to here. */
+#define BASE_KEEP(p) __asm__ volatile("" : : "r"(p) : "memory")
+
+/* Writes "libweakref: " and the message to stderr without allocating or locking, and aborts. */
+_Noreturn void base_fatal(const char *format, ...) WEAKREF_PRINTF(1, 2);
+
+/* An invariant of ours: checked in the --enable-checks build, and still compiled in every other. */
+#define ASSERT(cond)                                                                                       \
+	do {                                                                                               \
+		if (CHECKS && unlikely(!(cond)))                                                           \
+			base_fatal("%s:%d: invariant broken: %s", __FILE__, __LINE__, #cond);              \
+	} while (0)
+
+/* Nanoseconds of the monotonic clock; of the virtual one when the adversary froze it. Async-signal-safe. */
+uint64_t base_now(void);
+
+/* Sets errno to a code and gives NULL: the end of a constructor that failed. */
+void *base_null(enum weakref_error code);
+
+/* A bijection of 64 bits that leaves no bit of the result independent of any bit of x (the finaliser of SplitMix64). */
+static inline uint64_t base_mix(uint64_t x)
+{
+	x ^= x >> 30;
+	x *= UINT64_C(0xbf58476d1ce4e5b9);
+	x ^= x >> 27;
+	x *= UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+#endif

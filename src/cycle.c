@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cycle: see cycle.h.
+ *
+ * Invariants
+ *  1. epoch_now is written with libgc's lock held (by the sentinel's procedure: by the lock's holder, or its helpers while it marks).
+ *  2. recorded_no == GC_get_gc_no() whenever libgc's lock is free, or the hook was lost.
+ *  3. log_capacity >= words: every weak word there is may die in one collection.
+ *
+ * Locks: libgc's, for all state here.
+ */
+#define GC_THREADS
+#include "cycle.h"
+
+#include <gc/gc.h>
+#include <gc/gc_mark.h>
+
+#include "epoch.h"
+#include "heap.h"
+
+#define SENTINEL_BYTES 4000 /* a block of its own: small ones are not marked anew in partial collections */
+#define SENTINEL_SIGNATURE ((GC_word)0x77656b7265667321)
+
+static GC_on_collection_event_proc chained;
+static GC_word *sentinel;
+static _Atomic GC_word recorded_no;
+static _Atomic bool window; /* between MARK_END and RECLAIM_END */
+static struct cycle_scanner *scanners;
+static struct cycle_scanner **scanners_end = &scanners;
+
+static const void **log_entries;
+static size_t log_count, log_capacity, words;
+
+static gc_cycle_stats stats;
+static uint64_t stop_began, stops_ns;
+static bool count_all;
+static bool base_known; /* live_before and allocated_before were taken by a collection with count_all on */
+static uint64_t live_before, allocated_before;
+
+/* ---- the sentinel ---- */
+
+static void epoch_make_odd(void)
+{
+	uint64_t epoch = atomic_load_explicit(&epoch_now, memory_order_relaxed);
+
+	if ((epoch & 1) == 0)
+		atomic_compare_exchange_strong(&epoch_now, &epoch, epoch + 1);
+}
+
+/* Called by markers for the sentinel, and for free blocks of its kind, which have no signature. Writes static memory only. */
+static struct GC_ms_entry *sentinel_marked(GC_word *block, struct GC_ms_entry *top, struct GC_ms_entry *limit, GC_word env)
+{
+	(void)limit;
+	(void)env;
+	if (block[1] == SENTINEL_SIGNATURE)
+		epoch_make_odd();
+	return top;
+}
+
+static int sentinel_new(void)
+{
+	void **list = GC_new_free_list();
+	GC_word **root = cycle_roots_new(sizeof *root);
+
+	if (list == NULL || root == NULL)
+		return -WEAKREF_ENOMEM;
+	unsigned kind = GC_new_kind(list, GC_MAKE_PROC(GC_new_proc(sentinel_marked), 0), 0, 1);
+	sentinel = GC_generic_malloc(SENTINEL_BYTES, (int)kind);
+	if (sentinel == NULL)
+		return -WEAKREF_ENOMEM;
+	sentinel[1] = SENTINEL_SIGNATURE;
+	*root = sentinel;
+	return 0;
+}
+
+/* ---- the log of the dead ---- */
+
+bool cycle_words_add_locked(size_t n)
+{
+	if (unlikely(words + n > log_capacity)) {
+		size_t capacity = log_capacity < 8192 ? 8192 : log_capacity * 2;
+		while (capacity < words + n)
+			capacity *= 2;
+		void *grown = heap_registry_grow(log_entries, log_capacity * sizeof *log_entries, capacity * sizeof *log_entries);
+		if (grown == NULL)
+			return false;
+		log_entries = grown;
+		log_capacity = capacity;
+	}
+	words += n;
+	return true;
+}
+
+void cycle_words_remove_locked(size_t n)
+{
+	ASSERT(n <= words);
+	words -= n;
+}
+
+bool cycle_alive_stw(const void *base)
+{
+	return GC_is_marked(base);
+}
+
+void cycle_dead_stw(const void *base)
+{
+	if (CHECKS && log_count == log_capacity)
+		base_fatal("more dead words than weak words");
+	log_entries[log_count++] = base;
+}
+
+void cycle_count_stw(size_t entries, size_t refs)
+{
+	stats.entries += entries;
+	stats.refs += refs;
+}
+
+bool cycle_survived_locked(const void *base)
+{
+	return GC_base((void *)base) == base && GC_is_marked(base);
+}
+
+/* Blocks in the log, each once: the first sight of a block sets its mark bit, and afterwards all are cleared again. */
+static uint64_t log_drain_stw(void)
+{
+	uint64_t different = 0;
+
+	for (size_t i = 0; i < log_count; i++)
+		if (!GC_is_marked(log_entries[i])) {
+			GC_set_mark_bit(log_entries[i]);
+			different++;
+		}
+	for (size_t i = 0; i < log_count; i++)
+		GC_clear_mark_bit(log_entries[i]);
+	log_count = 0;
+	return different;
+}
+
+static uint64_t dead_of_all_stw(void)
+{
+	uint64_t had = live_before + (heap_objects_allocated_stw() - allocated_before);
+	uint64_t have = heap_objects_marked_stw();
+
+	return had > have ? had - have : 0;
+}
+
+/* ---- the hook ---- */
+
+static void mark_end_stw(void)
+{
+	uint64_t began = base_now();
+
+	atomic_store_explicit(&recorded_no, GC_get_gc_no(), memory_order_relaxed);
+	epoch_make_odd();
+	atomic_store_explicit(&window, true, memory_order_relaxed);
+	heap_mark_stock_stw();
+	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
+		if (s->scan_stw != NULL)
+			s->scan_stw();
+	uint64_t watched = log_drain_stw();
+	stats.dead += count_all && base_known ? dead_of_all_stw() : watched;
+	stats.collections++;
+	if (count_all)
+		allocated_before = heap_objects_allocated_stw();
+	stats.scan_last_ns = base_now() - began;
+	stats.scan_total_ns += stats.scan_last_ns;
+	if (stats.scan_last_ns > stats.scan_max_ns)
+		stats.scan_max_ns = stats.scan_last_ns;
+}
+
+static void reclaim_end_locked(void)
+{
+	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
+		if (s->settle_locked != NULL)
+			s->settle_locked();
+	/* Finalizers have revived what they revive: those live. */
+	if (count_all)
+		live_before = heap_objects_marked_stw();
+	base_known = count_all;
+	GC_clear_mark_bit(sentinel);
+	atomic_store_explicit(&window, false, memory_order_relaxed);
+	atomic_fetch_add_explicit(&epoch_now, 1, memory_order_release);
+}
+
+static void stop_end(void)
+{
+	uint64_t stopped = base_now() - stop_began;
+
+	stops_ns += stopped;
+	stats.pause_total_ns += stopped;
+	if (stopped > stats.pause_max_ns)
+		stats.pause_max_ns = stopped;
+	if (!atomic_load_explicit(&window, memory_order_relaxed))
+		return; /* an abandoned marking: what it cost belongs to the collection that it was for */
+	stats.pause_last_ns = stops_ns;
+	stops_ns = 0;
+}
+
+static void GC_CALLBACK on_event(GC_EventType event)
+{
+	switch (event) {
+	case GC_EVENT_PRE_STOP_WORLD:
+		stop_began = base_now();
+		break;
+	case GC_EVENT_MARK_END:
+		mark_end_stw();
+		break;
+	case GC_EVENT_POST_START_WORLD:
+		stop_end();
+		break;
+	case GC_EVENT_RECLAIM_END:
+		reclaim_end_locked();
+		break;
+	default:
+		break;
+	}
+	if (chained != NULL)
+		chained(event);
+}
+
+/* ---- the slow read ---- */
+
+struct slow_read {
+	const _Atomic(uintptr_t) *word;
+	uintptr_t raw;
+	void *p;
+};
+
+static void *load_into(struct slow_read *read)
+{
+	read->raw = atomic_load_explicit(read->word, memory_order_acquire);
+	read->p = (void *)(read->raw & ~EPOCH_TAG);
+	return read->p;
+}
+
+static bool marking_unfinished(void)
+{
+	return !atomic_load_explicit(&window, memory_order_acquire) &&
+	       GC_get_gc_no() == atomic_load_explicit(&recorded_no, memory_order_acquire);
+}
+
+/* With the lock held no collection is anywhere near its end, and the pointer is in read->p, on the reader's stack, before it is dropped. */
+static void *load_locked(void *arg)
+{
+	if (GC_get_gc_no() != atomic_load_explicit(&recorded_no, memory_order_relaxed))
+		base_fatal("a collection passed without the library: somebody replaced its GC_set_on_collection_event hook "
+			   "without calling it; weak pointers cannot be trusted any more");
+	if ((atomic_load_explicit(&epoch_now, memory_order_relaxed) & 1) != 0 && !GC_is_incremental_mode()) {
+		/* The marking that made it odd was abandoned. */
+		GC_clear_mark_bit(sentinel);
+		atomic_fetch_add_explicit(&epoch_now, 1, memory_order_release);
+	}
+	return load_into(arg);
+}
+
+static NOINLINE void *load_slow(const _Atomic(uintptr_t) *word, uintptr_t *raw)
+{
+	struct slow_read read = {.word = word};
+	void *p;
+
+	/* A marking in progress: as long as it is not finished nothing is cleared. Without incremental mode nobody runs during a marking. */
+	if (GC_is_incremental_mode() && marking_unfinished()) {
+		p = load_into(&read);
+		BASE_PIN(p);
+		if (marking_unfinished()) {
+			*raw = read.raw;
+			return p;
+		}
+	}
+	GC_call_with_alloc_lock(load_locked, &read);
+	*raw = read.raw;
+	return read.p;
+}
+
+/* ---- start and figures ---- */
+
+static void *hook_take(void *unused)
+{
+	(void)unused;
+	atomic_store(&recorded_no, GC_get_gc_no());
+	return NULL;
+}
+
+int cycle_init(void)
+{
+	int error = sentinel_new();
+
+	if (error != 0)
+		return error;
+	/* Between these two a collection may pass unseen; there is no weak word yet. */
+	chained = GC_get_on_collection_event();
+	GC_set_on_collection_event(on_event);
+	GC_call_with_alloc_lock(hook_take, NULL);
+	epoch_slow = load_slow;
+	return 0;
+}
+
+void cycle_add(struct cycle_scanner *scanner)
+{
+	*scanners_end = scanner;
+	scanners_end = &scanner->next;
+}
+
+void *cycle_roots_new(size_t size)
+{
+	return GC_MALLOC_UNCOLLECTABLE(size);
+}
+
+static void *stats_locked(void *out)
+{
+	*(gc_cycle_stats *)out = stats;
+	return NULL;
+}
+
+void cycle_stats(gc_cycle_stats *out)
+{
+	GC_call_with_alloc_lock(stats_locked, out);
+}
+
+uint64_t cycle_dead_total(void)
+{
+	gc_cycle_stats now;
+
+	cycle_stats(&now);
+	return now.dead;
+}
+
+static void *count_all_locked(void *on)
+{
+	count_all = *(bool *)on;
+	return NULL;
+}
+
+/* The base to count from is taken by the next collection, which the caller makes. */
+void cycle_set_count_all(bool on)
+{
+	GC_call_with_alloc_lock(count_all_locked, &on);
+}
+
+static void *check_locked(void *sum)
+{
+	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
+		if (s->check_locked != NULL)
+			*(size_t *)sum += s->check_locked();
+	ASSERT(words <= log_capacity);
+	return NULL;
+}
+
+size_t cycle_check(void)
+{
+	size_t sum = 1;
+
+	GC_call_with_alloc_lock(check_locked, &sum);
+	return sum;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cycle: the library's part in a collection, and the writer's half of the epoch protocol (epoch.h).
+ *
+ *   mutators run ──▶ marking ──▶ MARK_END, world stopped ──▶ RECLAIM_END, libgc's lock held ──▶ mutators run
+ *   epoch even        odd (1)     every scanner: scan_stw      every scanner: settle_locked      even, 2 more than before
+ *
+ * (1) A sentinel object, whose mark procedure makes the epoch odd, is marked in every marking, partial ones too: our hook clears its
+ * mark bit each time. So when somebody takes our hook away, the first marking without it leaves the epoch odd for good, every weak read
+ * goes the slow way, and there libgc's collection number, which moves in each completed marking and nowhere else, differs from the one
+ * recorded at MARK_END: the program is stopped before a dangling pointer can be returned. An abandoned marking leaves the epoch odd too; the
+ * slow way then finds the number unmoved, and sets things right.
+ *
+ * Between MARK_END and RECLAIM_END mutators run, but libgc's lock stays held: the slow way waits there.
+ *
+ * Scanners are the modules that hold weak words. They run in the order in which they were added. In scan_stw they allocate nothing, take
+ * no lock, and may meet every structure half way through a change. What is dead there stays dead for the library, though libgc may revive
+ * the memory for a finalizer's sake.
+ */
+#ifndef CYCLE_H
+#define CYCLE_H
+
+#include "base.h"
+#include "weakref/gc.h"
+
+struct cycle_scanner {
+	/* World stopped, marking done, nothing swept: clear what refers to unmarked blocks. May be NULL, like the others. */
+	void (*scan_stw)(void);
+	/* Sweeping has begun, finalizers have revived what they revive, the world runs, libgc's lock is held. */
+	void (*settle_locked)(void);
+	/* Validator, libgc's lock held; returns how many things it checked. */
+	size_t (*check_locked)(void);
+	struct cycle_scanner *next;
+};
+
+/* Takes libgc's event hook. Errors: -WEAKREF_ENOMEM. Once, by gc_init, after heap_init. */
+int cycle_init(void);
+/* Before the first weak word exists. */
+void cycle_add(struct cycle_scanner *scanner);
+
+/* ---- for scanners ---- */
+
+/* Makes room to log n more weak words (or gives it back), before they are registered. libgc's lock held. False: no memory. */
+bool cycle_words_add_locked(size_t n);
+void cycle_words_remove_locked(size_t n);
+
+/* World stopped: whether the block that starts at base is alive. base may have been freed behind our back. */
+bool cycle_alive_stw(const void *base);
+/* World stopped: this block was found dead; counted once however often it is logged. */
+void cycle_dead_stw(const void *base);
+/* World stopped: figures. */
+void cycle_count_stw(size_t entries, size_t refs);
+
+/* libgc's lock held, after reclaim: whether the block that started at base when it was registered is still there. */
+bool cycle_survived_locked(const void *base);
+
+/* ---- for gc.h ---- */
+
+/* A block that the collector scans and never frees: roots of ours. NULL when there is no memory. */
+void *cycle_roots_new(size_t size);
+void cycle_stats(gc_cycle_stats *out);
+/* Dead objects counted since the start, by the rule in force. */
+uint64_t cycle_dead_total(void);
+void cycle_set_count_all(bool on);
+/* All validators; how many things were checked. */
+size_t cycle_check(void);
+
+#endif

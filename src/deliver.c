@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * deliver: see deliver.h.
+ *
+ * Where nodes run
+ *   at allocation   heap_attention is set when something is queued, and the next allocation of the library's runs it. For programs that
+ *                   allocate by GC_MALLOC alone there is the beacon: an unreachable block with a libgc finalizer, which libgc runs
+ *                   at an allocation after each collection, and which lights the next one.
+ *   thread          a thread of ours waits on a semaphore, which may be posted with the world stopped. It is started by the next
+ *                   allocation or call where there is none: first of all, in a child after fork, or when a callback ended it.
+ *   manual          nothing runs but by gc_run_callbacks; an eventfd is readable while something is queued.
+ *
+ * Destructors come out of libgc's own queue. Where libgc finalizes by itself it is asked to before we run, so that they come in time;
+ * where a host finalizes on demand, its pump brings them.
+ *
+ * Runs do not nest in a thread: a callback need not be prepared for another one in its middle, and the stack stays as deep as it was. A run
+ * that a callback left by longjmp must not look like one in progress: see run_in_progress.
+ *
+ * Invariants
+ *  1. queue.first == NULL if and only if queue.last is stale; queued - started nodes are in it.
+ *  2. started <= queued. Nodes are numbered as they are popped, from 1; `active` is the number of the one that the thread is in, or 0.
+ *
+ * Locks: the queue is under libgc's, the thread and who waits for it under lock_deliver, the handler under lock_handler.
+ */
+#define GC_THREADS
+#include "deliver.h"
+
+#include <errno.h>
+#include <gc/gc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "checks.h"
+#include "cycle.h"
+#include "heap.h"
+#include "lock.h"
+
+/* A root: allocated uncollectable, scanned. */
+struct roots {
+	struct deliver_node *first, *last;
+	void *handler_user;
+};
+
+static struct roots *roots;
+static _Atomic uint64_t queued, started;
+static _Atomic size_t due; /* destructors that are in libgc's queue, as far as is known */
+static _Atomic int policy = WEAKREF_DELIVER_AT_ALLOCATION;
+static _Atomic int fd = -1;
+static gc_unraisable_fn handler;
+
+static sem_t wake;
+static _Atomic bool thread_running;
+static pthread_t thread;
+static _Atomic uint64_t active;
+static pthread_cond_t progress = PTHREAD_COND_INITIALIZER;
+
+/* The node that this thread is running: a mark in the frame that runs it. */
+#define MARKS 8
+struct run {
+	uint64_t mark[MARKS];
+};
+
+static _Thread_local struct run *current;
+static _Thread_local uint64_t current_mark;
+static _Thread_local bool is_thread;
+static _Thread_local uintptr_t held_by; /* the frame that holds deliveries back, or 0 */
+
+static bool thread_start(void);
+
+/* ---- the queue ---- */
+
+static bool queue_has_nodes(void)
+{
+	return atomic_load_explicit(&queued, memory_order_acquire) != atomic_load_explicit(&started, memory_order_acquire);
+}
+
+/* Destructors still in libgc's queue that a run would fetch. */
+static bool libgc_has_some(void)
+{
+	return atomic_load_explicit(&due, memory_order_relaxed) != 0 && !GC_get_finalize_on_demand() &&
+	       GC_should_invoke_finalizers();
+}
+
+bool deliver_pending(void)
+{
+	return queue_has_nodes() || libgc_has_some();
+}
+
+/* What libgc had before and has no longer, it has handed over by itself. */
+void deliver_expect_stw(size_t n)
+{
+	size_t before = GC_should_invoke_finalizers() ? atomic_load_explicit(&due, memory_order_relaxed) : 0;
+
+	atomic_store_explicit(&due, before + n, memory_order_relaxed);
+}
+
+static void fetch_from_libgc(void)
+{
+	if (GC_get_finalize_on_demand() || !GC_should_invoke_finalizers())
+		return;
+	atomic_store_explicit(&due, 0, memory_order_relaxed);
+	GC_invoke_finalizers();
+}
+
+void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last)
+{
+	uint64_t n = 1;
+
+	for (struct deliver_node *node = first; node != last; node = node->next)
+		n++;
+	last->next = NULL;
+	if (roots->first == NULL)
+		roots->first = first;
+	else
+		roots->last->next = first;
+	roots->last = last;
+	atomic_fetch_add_explicit(&queued, n, memory_order_release);
+}
+
+static void *queue_locked(void *node)
+{
+	deliver_queue_stw(node, node);
+	return NULL;
+}
+
+static void *pop_locked(void *unused)
+{
+	struct deliver_node *node = roots->first;
+
+	(void)unused;
+	if (node == NULL)
+		return NULL;
+	roots->first = node->next;
+	if (roots->first == NULL)
+		roots->last = NULL;
+	node->next = NULL;
+	uint64_t number = atomic_fetch_add_explicit(&started, 1, memory_order_release) + 1;
+	if (is_thread)
+		atomic_store(&active, number);
+	return node;
+}
+
+/* Tells whoever is to run what was queued. Async-signal-safe: also called with the world stopped or libgc's lock held. */
+static void announce(void)
+{
+	int saved = errno;
+	uint64_t one = 1;
+	int descriptor = atomic_load_explicit(&fd, memory_order_relaxed);
+
+	if (descriptor >= 0 && write(descriptor, &one, sizeof one) < 0 && errno != EAGAIN)
+		base_fatal("cannot write to the callbacks' descriptor: %s", strerror(errno));
+	if (atomic_load(&policy) == WEAKREF_DELIVER_THREAD && atomic_load(&thread_running))
+		sem_post(&wake);
+	else if (atomic_load(&policy) != WEAKREF_DELIVER_MANUAL)
+		atomic_store_explicit(&heap_attention, true, memory_order_release);
+	errno = saved;
+}
+
+void deliver_queue(struct deliver_node *node)
+{
+	heap_with_lock(queue_locked, node);
+	announce();
+}
+
+static void settle_locked(void)
+{
+	if (deliver_pending())
+		announce();
+}
+
+static struct cycle_scanner scanner = {.settle_locked = settle_locked};
+
+/* ---- runs ---- */
+
+/* What a callback leaves behind however it leaves, but by longjmp. */
+static void run_end(struct run *run)
+{
+	(void)run;
+	current = NULL;
+	if (!is_thread)
+		return;
+	lock_take(&lock_deliver);
+	atomic_store(&active, 0);
+	pthread_cond_broadcast(&progress);
+	lock_drop(&lock_deliver);
+}
+
+static void run_begin(struct run *run)
+{
+	static _Atomic uint64_t runs;
+
+	current_mark = base_mix(atomic_fetch_add(&runs, 1) + 1);
+	for (int i = 0; i < MARKS; i++)
+		((volatile struct run *)run)->mark[i] = current_mark;
+	current = run;
+}
+
+/* Runs the next node; false where there is none. */
+static NOINLINE bool run_one(void)
+{
+	struct run run __attribute__((cleanup(run_end)));
+
+	run_begin(&run);
+	struct deliver_node *node = heap_with_lock(pop_locked, NULL);
+	if (node == NULL)
+		return false;
+	node->run(node);
+	BASE_KEEP(node);
+	return true;
+}
+
+/*
+ * Whether this thread is in a callback. One that was left by longjmp lies deeper than we are, or, when the stack has grown again, under
+ * frames of others, which have written over its mark. (Where they happen to have left all of it alone, what is ready waits for a call from
+ * elsewhere.) It may read a frame that is no more: not a matter for sanitizers.
+ */
+__attribute__((no_sanitize("address", "undefined"))) static NOINLINE bool run_in_progress(void)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	if (current == NULL)
+		return false;
+	bool there = (uintptr_t)current > here;
+	for (int i = 0; there && i < MARKS; i++)
+		there = ((volatile struct run *)current)->mark[i] == current_mark;
+	if (!there)
+		current = NULL;
+	return there;
+}
+
+/* Nothing is left: the descriptor is made unreadable, and readable again if something came meanwhile. */
+static void fd_settle(void)
+{
+	uint64_t n;
+	int descriptor = atomic_load_explicit(&fd, memory_order_relaxed);
+
+	if (descriptor < 0)
+		return;
+	ssize_t got = read(descriptor, &n, sizeof n);
+	(void)got;
+	if (deliver_pending())
+		announce();
+}
+
+static NOINLINE long run_all(void)
+{
+	int saved = errno;
+	long n = 0;
+	bool ran;
+
+	if (run_in_progress())
+		return 0;
+	atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
+	do {
+		fetch_from_libgc();
+		n += ran = run_one();
+	} while (ran);
+	fd_settle();
+	errno = saved;
+	return n;
+}
+
+long deliver_run(void)
+{
+	lock_check_none("delivery");
+	return run_all();
+}
+
+/* At an allocation, in whatever state the program is. */
+static void attend(void)
+{
+	char here;
+	int saved = errno;
+
+	if (held_by <= (uintptr_t)&here)
+		held_by = 0;
+	if (held_by != 0 || run_in_progress())
+		return;
+	if (atomic_load(&policy) == WEAKREF_DELIVER_AT_ALLOCATION)
+		run_all();
+	else if (atomic_load(&policy) == WEAKREF_DELIVER_THREAD && !atomic_load(&thread_running)) {
+		atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
+		thread_start();
+	} else
+		atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
+	errno = saved;
+}
+
+static void beacon_light(void);
+
+/* Run by libgc, at an allocation after the collection that found the beacon unreachable. */
+static void GC_CALLBACK beacon_out(void *block, void *unused)
+{
+	(void)block;
+	(void)unused;
+	beacon_light();
+	attend();
+}
+
+static NOINLINE void beacon_light(void)
+{
+	void *block = GC_MALLOC_ATOMIC(1);
+
+	/* Without memory there is no beacon until the next gc_collect: delivery at our own allocations goes on. */
+	if (block != NULL)
+		GC_register_finalizer_no_order(block, beacon_out, NULL, NULL, NULL);
+}
+
+/* ---- the thread ---- */
+
+/* However the thread ends, whoever waits must look again. */
+static void thread_over(void *unused)
+{
+	(void)unused;
+	lock_take(&lock_deliver);
+	atomic_store(&active, 0);
+	atomic_store(&thread_running, false);
+	pthread_cond_broadcast(&progress);
+	lock_drop(&lock_deliver);
+	if (queue_has_nodes())
+		announce();
+}
+
+static void *thread_main(void *unused)
+{
+	is_thread = true;
+	pthread_cleanup_push(thread_over, NULL);
+	while (atomic_load(&policy) == WEAKREF_DELIVER_THREAD) {
+		run_all();
+		while (sem_wait(&wake) != 0 && errno == EINTR)
+			;
+	}
+	pthread_cleanup_pop(1);
+	return unused;
+}
+
+/* All signals are for the program's own threads, but those that libgc stops us by, and those that tell of a fault of this thread. */
+static void signals_for_thread(sigset_t *set)
+{
+	static const int wanted[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+
+	sigfillset(set);
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+		sigdelset(set, wanted[i]);
+	sigdelset(set, GC_get_suspend_signal());
+	sigdelset(set, GC_get_thr_restart_signal());
+}
+
+/* lock_deliver is not held: making a thread allocates. Two callers at once: one starts it. */
+static bool thread_start(void)
+{
+	bool no = false;
+	sigset_t set, old;
+	pthread_attr_t attributes;
+
+	if (!atomic_compare_exchange_strong(&thread_running, &no, true))
+		return true;
+	int error = checks_allocation_fails() ? ENOMEM : pthread_attr_init(&attributes);
+	if (error == 0) {
+		pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+		signals_for_thread(&set);
+		pthread_sigmask(SIG_SETMASK, &set, &old);
+		error = pthread_create(&thread, &attributes, thread_main, NULL);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+		pthread_attr_destroy(&attributes);
+	}
+	if (error != 0)
+		atomic_store(&thread_running, false);
+	return error == 0;
+}
+
+/* Whether the thread has run the nodes up to this number. */
+static bool thread_is_past(uint64_t number)
+{
+	if (atomic_load(&started) < number)
+		return false;
+	uint64_t in = atomic_load(&active);
+	return in == 0 || in > number;
+}
+
+/* Waits until the thread has run what is queued now. A thread that a callback ended is started anew. */
+static void thread_wait(void)
+{
+	fetch_from_libgc();
+	uint64_t last = atomic_load(&queued);
+	while (!thread_is_past(last)) {
+		if (!atomic_load(&thread_running) && !thread_start())
+			return;
+		sem_post(&wake);
+		lock_take(&lock_deliver);
+		while (!thread_is_past(last) && atomic_load(&thread_running))
+			pthread_cond_wait(&progress, &lock_deliver.mutex);
+		lock_drop(&lock_deliver);
+	}
+}
+
+void deliver_hold(const void *frame)
+{
+	held_by = (uintptr_t)frame;
+}
+
+void deliver_drain(void)
+{
+	switch (atomic_load(&policy)) {
+	case WEAKREF_DELIVER_AT_ALLOCATION:
+		deliver_run();
+		break;
+	case WEAKREF_DELIVER_THREAD:
+		if (is_thread)
+			deliver_run();
+		else
+			thread_wait();
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- settings ---- */
+
+int deliver_set_policy(enum weakref_delivery wanted)
+{
+	int before = atomic_exchange(&policy, (int)wanted);
+
+	if (wanted == WEAKREF_DELIVER_THREAD && !thread_start()) {
+		atomic_store(&policy, before);
+		return -WEAKREF_ENOMEM;
+	}
+	if (before == WEAKREF_DELIVER_THREAD && wanted != WEAKREF_DELIVER_THREAD)
+		sem_post(&wake); /* it sees the new rule and ends */
+	if (deliver_pending())
+		announce();
+	return 0;
+}
+
+enum weakref_delivery deliver_policy(void)
+{
+	return (enum weakref_delivery)atomic_load(&policy);
+}
+
+int deliver_fd(void)
+{
+	int have = atomic_load(&fd);
+
+	if (have >= 0)
+		return have;
+	int fresh = checks_allocation_fails() ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fresh < 0)
+		return -WEAKREF_ENOMEM;
+	if (!atomic_compare_exchange_strong(&fd, &have, fresh)) {
+		close(fresh);
+		return have;
+	}
+	if (deliver_pending())
+		announce();
+	return fresh;
+}
+
+/* The child has one thread, and a descriptor that it shares with its parent until it takes its own. */
+void deliver_fork_child(void)
+{
+	int inherited = atomic_exchange(&fd, -1);
+
+	if (inherited >= 0)
+		close(inherited);
+	sem_init(&wake, 0, 0);
+	pthread_cond_init(&progress, NULL);
+	atomic_store(&thread_running, is_thread);
+	/* What another thread was running, it runs in the parent. */
+	if (!is_thread)
+		atomic_store(&active, 0);
+	if (queue_has_nodes())
+		announce();
+}
+
+/* ---- failures ---- */
+
+static void report_plainly(const gc_unraisable *info)
+{
+	fprintf(stderr, "libweakref: %s of %p failed: %s\n", info->where, info->subject, weakref_strerror(info->error));
+}
+
+void deliver_set_handler(gc_unraisable_fn fn, void *user)
+{
+	lock_take(&lock_handler);
+	handler = fn;
+	roots->handler_user = user;
+	lock_drop(&lock_handler);
+}
+
+void deliver_failed(int error, const char *where, void *subject)
+{
+	gc_unraisable info = {.error = error, .where = where, .subject = subject};
+
+	lock_take(&lock_handler);
+	gc_unraisable_fn fn = handler;
+	void *user = roots->handler_user;
+	lock_drop(&lock_handler);
+	if (fn != NULL)
+		fn(&info, user);
+	else
+		report_plainly(&info);
+}
+
+int deliver_init(void)
+{
+	roots = cycle_roots_new(sizeof *roots);
+	if (roots == NULL || sem_init(&wake, 0, 0) != 0)
+		return -WEAKREF_ENOMEM;
+	heap_attention_fn = attend;
+	cycle_add(&scanner);
+	beacon_light();
+	return 0;
+}

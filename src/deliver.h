@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * deliver: what has to run because something died, from the moment that a collection queues it to the moment that it has run.
+ *
+ *   node states   idle ──queue_stw / queue──▶ queued ──popped──▶ running ──▶ done
+ *
+ * A node stands in a block of the collected heap, with `next` where the collector looks; the queue is a root, so what is queued is
+ * alive. Nodes are made with what they belong to: queueing allocates nothing and cannot fail. A node is popped before its function is
+ * called: one that leaves by longjmp or pthread_exit has been delivered, and holds up nothing.
+ *
+ * Who runs them is the program's choice (gc_set_delivery). No lock is held while they run, errno is preserved around them.
+ */
+#ifndef DELIVER_H
+#define DELIVER_H
+
+#include "base.h"
+#include "weakref/gc.h"
+
+struct deliver_node {
+	struct deliver_node *next;
+	void (*run)(struct deliver_node *node);
+};
+
+/* Errors: -WEAKREF_ENOMEM. Once, by gc_init, after all scanners were added: its own must settle last. */
+int deliver_init(void);
+
+/* World stopped: queues a chain of nodes, first to last, in this order. */
+void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last);
+/* The same from a mutator. */
+void deliver_queue(struct deliver_node *node);
+
+/* World stopped, once in each scan: so many destructors will come out of libgc's finalizer queue. */
+void deliver_expect_stw(size_t n);
+
+/* Tells the unraisable handler. No lock held. */
+void deliver_failed(int error, const char *where, void *subject);
+
+/* ---- for gc.h ---- */
+
+int deliver_set_policy(enum weakref_delivery policy);
+enum weakref_delivery deliver_policy(void);
+/* Runs what is queued, also what gets queued meanwhile; how many. */
+long deliver_run(void);
+/* Until it is called with NULL, or this frame has been left, allocations of this thread run nothing: for a collection that is to be
+ * followed by deliver_drain. */
+void deliver_hold(const void *frame);
+/* What gc_collect does about callbacks, by the rule in force. */
+void deliver_drain(void);
+bool deliver_pending(void);
+int deliver_fd(void);
+void deliver_set_handler(gc_unraisable_fn handler, void *user);
+void deliver_fork_child(void);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * epoch: how a weak word is read without a lock. The reader's half; cycle.c has the writer's.
+ *
+ * A weak word holds a plain pointer in memory that the collector does not scan; the collector's hook clears it. Reading it races with
+ * that: libgc restarts the world before all weak words of a dead object are cleared. So there is one counter for the process:
+ *
+ *     even   every weak word holds NULL or a pointer to memory that is there;
+ *     odd    from some point of a marking on, until that collection's reclaim has ended: a weak word may dangle.
+ *
+ * and each completed collection moves it by exactly 2. A reader loads the counter, the word, the counter: where both are equal and even,
+ * no collection completed its marking in between, and from the load on the plain pointer was in a register or on the stack (BASE_PIN),
+ * where every later stop sees it. Otherwise it goes the slow way, which waits for the collector's lock.
+ *
+ * Weak words of slots carry a tag in the top bit (slots.h), which is masked off before the pointer is pinned.
+ */
+#ifndef EPOCH_H
+#define EPOCH_H
+
+#include "base.h"
+
+#define EPOCH_TAG ((uintptr_t)1 << 63)
+
+/* Written by cycle.c alone, with libgc's lock held. */
+extern _Atomic uint64_t epoch_now;
+
+/* Set by cycle.c: reads the word with the collector shut out, or aborts where the hook was lost. The default reads it as it is. */
+extern void *(*epoch_slow)(const _Atomic(uintptr_t) *word, uintptr_t *raw);
+
+/* The pointer in the word, without its tag, safe to use; *raw is the word as it was. */
+static inline void *epoch_load(const _Atomic(uintptr_t) *word, uintptr_t *raw)
+{
+	uint64_t before = atomic_load_explicit(&epoch_now, memory_order_acquire);
+	uintptr_t bits = atomic_load_explicit(word, memory_order_acquire);
+	void *p = (void *)(bits & ~EPOCH_TAG);
+
+	BASE_PIN(p);
+	if (likely((before & 1) == 0 && atomic_load_explicit(&epoch_now, memory_order_relaxed) == before)) {
+		*raw = bits;
+		return p;
+	}
+	return epoch_slow(word, raw);
+}
+
+#endif

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap: see heap.h.
+ *
+ * A thread's stock: for each kind and each small size a chain of fresh blocks, linked by their first word, as libgc's thread-local lists
+ * are. Blocks in stock are reachable from nowhere; heap_mark_stock_stw marks them at the end of each marking (which is early enough:
+ * they refer to nothing). A collection that passed without our hook would free them, so an allocation looks at the epoch after it took
+ * a block: odd means that the hook may have been lost, and the slow way finds out (cycle.c).
+ *
+ * Invariants
+ *  1. A block in stock has zeros behind its first word: header->type is NULL there.
+ *  2. The list of thread records is changed with libgc's lock held only, and records are never freed: the hook walks it.
+ *  3. heap_thread is not NULL only in a thread that libgc knows.
+ *
+ * Locks: libgc's. Deliberately not here: types, what an object means.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* mremap */
+#endif
+#define GC_THREADS
+#include "heap.h"
+
+#include <gc/gc.h>
+#include <gc/gc_inline.h>
+#include <gc/gc_mark.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "checks.h"
+#include "epoch.h"
+#include "lock.h"
+
+#define GRANULE 16
+#define STOCK_CLASSES 33 /* blocks of up to 32 granules; larger ones come from libgc one by one */
+
+struct heap_thread {
+	struct heap_thread *next; /* in the list of all records */
+	bool in_use;
+	bool registered_here; /* by gc_thread_register */
+	uint64_t objects;     /* typed objects (kinds up to HEAP_LEAF) allocated by this record's threads */
+	void *stock[HEAP_KINDS][STOCK_CLASSES];
+};
+
+_Thread_local struct heap_thread *heap_thread __attribute__((tls_model("initial-exec")));
+static _Thread_local bool thread_gone; /* its destructor ran: libgc no longer stops this thread */
+
+_Atomic bool heap_attention;
+void (*heap_attention_fn)(void);
+
+static _Atomic bool ready;
+static struct heap_thread *threads;
+static pthread_key_t thread_key;
+static int kind_number[HEAP_KINDS];
+static unsigned char kind_by_number[256]; /* HEAP_KINDS + 1 of the kind, 0 for foreign */
+static size_t extra_bytes;		  /* libgc adds a byte where pointers past the end count */
+
+/* ---- threads ---- */
+
+static void *record_take(void *fresh)
+{
+	for (struct heap_thread *t = threads; t != NULL; t = t->next)
+		if (!t->in_use) {
+			t->in_use = true;
+			return t;
+		}
+	if (fresh != NULL) {
+		struct heap_thread *t = fresh;
+		t->in_use = true;
+		t->next = threads;
+		threads = t;
+	}
+	return fresh;
+}
+
+/* Fresh blocks go back to the collector by being forgotten. */
+static void record_give_up(struct heap_thread *t)
+{
+	memset(t->stock, 0, sizeof t->stock);
+	t->registered_here = false;
+	atomic_signal_fence(memory_order_seq_cst);
+	t->in_use = false;
+}
+
+static void *record_give_up_locked(void *t)
+{
+	record_give_up(t);
+	return NULL;
+}
+
+/* Runs when a thread ends: libgc may have forgotten it already, but its lock serves everybody. */
+static void thread_end(void *t)
+{
+	heap_thread = NULL;
+	thread_gone = true;
+	heap_with_lock(record_give_up_locked, t);
+}
+
+/* Gives the calling thread, known to libgc, a record. */
+static int thread_adopt(void)
+{
+	struct heap_thread *t = heap_with_lock(record_take, NULL);
+
+	if (t == NULL) {
+		struct heap_thread *fresh = checks_allocation_fails() ? NULL : calloc(1, sizeof *fresh);
+		if (fresh == NULL)
+			return -WEAKREF_ENOMEM;
+		t = heap_with_lock(record_take, fresh);
+		if (t != fresh)
+			free(fresh);
+	}
+	int error = pthread_setspecific(thread_key, t);
+	if (error != 0) {
+		heap_with_lock(record_give_up_locked, t);
+		return -WEAKREF_ENOMEM;
+	}
+	heap_thread = t;
+	return 0;
+}
+
+int heap_thread_slow(void)
+{
+	if (!atomic_load_explicit(&ready, memory_order_acquire))
+		return -WEAKREF_EINVAL;
+	if (thread_gone || !GC_thread_is_registered())
+		return -WEAKREF_EPERM;
+	return thread_adopt();
+}
+
+int heap_thread_register(void)
+{
+	struct GC_stack_base base;
+
+	if (!atomic_load_explicit(&ready, memory_order_acquire))
+		return -WEAKREF_EINVAL;
+	if (GC_get_stack_base(&base) != GC_SUCCESS)
+		return -WEAKREF_ENOTSUP;
+	int result = GC_register_my_thread(&base);
+	if (result != GC_SUCCESS && result != GC_DUPLICATE)
+		return -WEAKREF_ENOTSUP;
+	thread_gone = false;
+	int error = heap_thread_check();
+	if (error != 0) {
+		if (result == GC_SUCCESS)
+			GC_unregister_my_thread();
+		return error;
+	}
+	if (result == GC_SUCCESS)
+		heap_thread->registered_here = true;
+	return 0;
+}
+
+int heap_thread_unregister(void)
+{
+	struct heap_thread *t = heap_thread;
+
+	if (!atomic_load_explicit(&ready, memory_order_acquire))
+		return -WEAKREF_EINVAL;
+	if (t == NULL || !t->registered_here)
+		return -WEAKREF_EPERM;
+	pthread_setspecific(thread_key, NULL);
+	heap_thread = NULL;
+	heap_with_lock(record_give_up_locked, t);
+	GC_unregister_my_thread();
+	return 0;
+}
+
+/* The child is alone: no lock is needed. */
+void heap_fork_child(void)
+{
+	GC_atfork_child();
+	for (struct heap_thread *t = threads; t != NULL; t = t->next)
+		if (t != heap_thread && t->in_use)
+			record_give_up(t);
+}
+
+/* ---- start ---- */
+
+static int kind_make(enum heap_kind kind, GC_word descriptor, int add_size)
+{
+	void **list = GC_new_free_list();
+
+	if (list == NULL)
+		return -WEAKREF_ENOMEM;
+	unsigned number = GC_new_kind(list, descriptor, add_size, 1);
+	kind_number[kind] = (int)number;
+	kind_by_number[number] = (unsigned char)(kind + 1);
+	return 0;
+}
+
+/* libgc has room for 16 kinds; GC_new_kind aborts when a host used them up, which nobody can undo. */
+static int kinds_make(void)
+{
+	const GC_word first = (GC_word)1 << 63;
+	int error = kind_make(HEAP_OBJECT, GC_DS_LENGTH, 1);
+
+	if (error == 0)
+		error = kind_make(HEAP_LEAF, HEAP_HEADER | GC_DS_LENGTH, 0);
+	if (error == 0)
+		error = kind_make(HEAP_REF, GC_DS_LENGTH, 0);
+	if (error == 0)
+		error = kind_make(HEAP_REFCALL, GC_DS_BITMAP | first >> 4 | first >> 6 | first >> 7, 0);
+	return error;
+}
+
+int heap_init(void)
+{
+	if (!GC_is_init_called())
+		GC_INIT();
+	unsigned version = GC_get_version();
+	if (version >> 16 != GC_VERSION_MAJOR || version < (8U << 16 | 2U << 8))
+		return -WEAKREF_ENOTSUP;
+	if (!GC_thread_is_registered())
+		return -WEAKREF_EPERM;
+	if (pthread_key_create(&thread_key, thread_end) != 0)
+		return -WEAKREF_ENOMEM;
+	GC_allow_register_threads();
+	GC_register_displacement(HEAP_HEADER);
+	extra_bytes = GC_get_all_interior_pointers() ? 1 : 0;
+	int error = kinds_make();
+	if (error == 0)
+		error = thread_adopt();
+	if (error != 0)
+		pthread_key_delete(thread_key);
+	return error;
+}
+
+void heap_set_ready(void)
+{
+	atomic_store_explicit(&ready, true, memory_order_release);
+}
+
+void heap_fork_prepare(void)
+{
+	GC_atfork_prepare();
+}
+
+void heap_fork_parent(void)
+{
+	GC_atfork_parent();
+}
+
+int heap_weak_supported(void)
+{
+	return GC_get_find_leak() ? -WEAKREF_ENOTSUP : 0;
+}
+
+/* ---- allocation ---- */
+
+/* What every allocation does first. 0, or -WEAKREF_E…. */
+static int alloc_begin(size_t size)
+{
+	int error = heap_thread_check();
+
+	if (error != 0)
+		return error;
+	if (unlikely(size > PTRDIFF_MAX - 4096))
+		return -WEAKREF_EINVAL;
+	if (CHECKS)
+		lock_check_none("allocation");
+	if (unlikely(atomic_load_explicit(&heap_attention, memory_order_relaxed)))
+		heap_attention_fn();
+	if (checks_collect_now())
+		GC_gcollect();
+	return checks_allocation_fails() ? -WEAKREF_ENOMEM : 0;
+}
+
+static void *alloc_end(void *p)
+{
+	return likely(p != NULL) ? p : base_null(WEAKREF_ENOMEM);
+}
+
+/* The way of an allocation that meets an odd epoch: epoch_slow aborts where the hook was lost. */
+static NOINLINE void *stock_confirm(void *p)
+{
+	_Atomic(uintptr_t) word = (uintptr_t)p;
+	uintptr_t raw;
+
+	epoch_slow(&word, &raw);
+	return p;
+}
+
+static inline void *stock_take(void **chain)
+{
+	void *p = *chain;
+
+	if (unlikely(p == NULL))
+		return NULL;
+	*chain = *(void **)p;
+	BASE_PIN(p);
+	*(void **)p = NULL;
+	if (unlikely((atomic_load_explicit(&epoch_now, memory_order_relaxed) & 1) != 0))
+		return stock_confirm(p);
+	return p;
+}
+
+/* The chain is stored into the thread's record by libgc before a collection can pass. */
+static NOINLINE void *stock_refill(void **chain, enum heap_kind kind, size_t granules)
+{
+	GC_generic_malloc_many(granules * GRANULE, kind_number[kind], chain);
+	return stock_take(chain);
+}
+
+void *heap_alloc_kind(enum heap_kind kind, size_t size)
+{
+	int error = alloc_begin(size);
+
+	if (unlikely(error != 0))
+		return base_null((enum weakref_error) - error);
+	size_t granules = (size + extra_bytes + GRANULE - 1) / GRANULE;
+	struct heap_thread *t = heap_thread;
+	void *p;
+	if (likely(granules < STOCK_CLASSES)) {
+		p = stock_take(&t->stock[kind][granules]);
+		if (unlikely(p == NULL))
+			p = stock_refill(&t->stock[kind][granules], kind, granules);
+	} else {
+		p = GC_generic_malloc(size, kind_number[kind]);
+	}
+	if (unlikely(p == NULL))
+		return base_null(WEAKREF_ENOMEM);
+	t->objects += kind <= HEAP_LEAF;
+	return p;
+}
+
+void *heap_alloc(size_t size)
+{
+	int error = alloc_begin(size);
+
+	return unlikely(error != 0) ? base_null((enum weakref_error) - error) : alloc_end(GC_MALLOC(size));
+}
+
+void *heap_alloc_leaf(size_t size)
+{
+	int error = alloc_begin(size);
+
+	return unlikely(error != 0) ? base_null((enum weakref_error) - error) : alloc_end(GC_MALLOC_ATOMIC(size));
+}
+
+int heap_finalizer_set(void *base, void (*fn)(void *base, void *data), void *data)
+{
+	GC_finalization_proc old = fn; /* libgc tells of failure by leaving it as it is */
+
+	if (checks_allocation_fails())
+		return -WEAKREF_ENOMEM;
+	GC_register_finalizer_no_order(base, fn, data, &old, NULL);
+	return old == fn ? -WEAKREF_ENOMEM : 0;
+}
+
+/* ---- the collector's settings ---- */
+
+void heap_collect(void)
+{
+	GC_gcollect();
+}
+
+bool heap_is_disabled(void)
+{
+	return GC_is_disabled();
+}
+
+void heap_set_automatic(bool on)
+{
+	GC_set_disable_automatic_collection(!on);
+}
+
+bool heap_is_automatic(void)
+{
+	return !GC_get_disable_automatic_collection();
+}
+
+void heap_set_limit(size_t bytes)
+{
+	GC_set_max_heap_size(bytes);
+}
+
+/* ---- who is who ---- */
+
+void *heap_base(const void *p)
+{
+	return GC_base((void *)p);
+}
+
+enum heap_kind heap_kind_of(const void *base)
+{
+	unsigned char known = kind_by_number[GC_get_kind_and_size(base, NULL)];
+
+	return known != 0 ? (enum heap_kind)(known - 1) : HEAP_KINDS;
+}
+
+struct heap_header *heap_object(const void *p)
+{
+	struct heap_header *header = GC_base((void *)p);
+
+	if (header == NULL || (const void *)(header + 1) != p)
+		return NULL;
+	enum heap_kind kind = heap_kind_of(header);
+	return (kind == HEAP_OBJECT || kind == HEAP_LEAF) && header->type != NULL ? header : NULL;
+}
+
+/* ---- for the collection cycle ---- */
+
+void *heap_with_lock(void *(*fn)(void *arg), void *arg)
+{
+	return GC_call_with_alloc_lock(fn, arg);
+}
+
+void *heap_registry_grow(void *old, size_t old_bytes, size_t new_bytes)
+{
+	void *p;
+
+	if (checks_allocation_fails())
+		return NULL;
+	if (old == NULL)
+		p = mmap(NULL, new_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	else
+		p = mremap(old, old_bytes, new_bytes, MREMAP_MAYMOVE);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void heap_registry_free(void *old, size_t bytes)
+{
+	if (old != NULL)
+		munmap(old, bytes);
+}
+
+void heap_mark_stock_stw(void)
+{
+	for (struct heap_thread *t = threads; t != NULL; t = t->next)
+		for (int kind = 0; kind < HEAP_KINDS; kind++)
+			for (int class = 0; class < STOCK_CLASSES; class++)
+				for (void *p = t->stock[kind][class]; p != NULL; p = *(void **)p)
+					GC_set_mark_bit(p);
+}
+
+uint64_t heap_objects_allocated_stw(void)
+{
+	uint64_t sum = 0;
+
+	for (struct heap_thread *t = threads; t != NULL; t = t->next)
+		sum += t->objects;
+	return sum;
+}
+
+static void count_object(void *base, size_t size, void *sum)
+{
+	(void)size;
+	enum heap_kind kind = heap_kind_of(base);
+	if ((kind == HEAP_OBJECT || kind == HEAP_LEAF) && ((struct heap_header *)base)->type != NULL)
+		++*(uint64_t *)sum;
+}
+
+uint64_t heap_objects_marked_stw(void)
+{
+	uint64_t sum = 0;
+
+	GC_enumerate_reachable_objects_inner(count_object, &sum);
+	return sum;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap: memory from libgc: our kinds of block, allocation from them, who is who on the heap, and which threads may ask.
+ *
+ * Kinds
+ *   OBJECT   a typed object: header and payload, all scanned
+ *   LEAF     a typed object whose payload is not scanned, only its header
+ *   REF      a reference without callback: not scanned
+ *   REFCALL  a reference with callback or payload: scanned in words 4, 6 and 7 (ref.h)
+ * and libgc's own NORMAL and PTRFREE for everything else. Small blocks of our kinds come from a thread's own stock, chains of
+ * fresh blocks that libgc hands out in batches: libgc's own per-thread lists serve its own kinds only, all others take its lock.
+ *
+ * Every allocation may collect, and run a host's finalizers and our callbacks: never allocate with a lock held.
+ */
+#ifndef HEAP_H
+#define HEAP_H
+
+#include "base.h"
+
+enum heap_kind { HEAP_OBJECT, HEAP_LEAF, HEAP_REF, HEAP_REFCALL, HEAP_KINDS };
+
+/* What stands before an object's payload. The type is the signature: blocks that are on a free list or in a magazine have none there. */
+struct heap_header {
+	/* Weak list of the object's references, hidden: see anchor.h. */
+	uintptr_t anchor;
+	/* const struct gc_type *; written when the object is whole. */
+	const void *type;
+};
+
+#define HEAP_HEADER sizeof(struct heap_header)
+
+/* Starts libgc if need be, makes the kinds, makes the calling thread known. Errors: -WEAKREF_E…. By gc_init. */
+int heap_init(void);
+/* The last step of gc_init: from here on other threads are let in. */
+void heap_set_ready(void);
+
+/* 0, or -WEAKREF_ENOTSUP where libgc is in leak-finding mode, in which nothing ever dies. */
+int heap_weak_supported(void);
+
+/* ---- threads ---- */
+
+struct heap_thread;
+extern _Thread_local struct heap_thread *heap_thread __attribute__((tls_model("initial-exec")));
+
+/* Who calls: 0 when the thread is known to the collector, else -WEAKREF_EPERM, or -WEAKREF_EINVAL before gc_init. A load when known. */
+int heap_thread_slow(void);
+static inline int heap_thread_check(void)
+{
+	return likely(heap_thread != NULL) ? 0 : heap_thread_slow();
+}
+
+/* gc_thread_register and gc_thread_unregister. */
+int heap_thread_register(void);
+int heap_thread_unregister(void);
+/* Around fork: libgc's own handlers, which do nothing where libgc handles fork by itself; in the child the records of the threads that
+ * are not there are given up. */
+void heap_fork_prepare(void);
+void heap_fork_parent(void);
+void heap_fork_child(void);
+
+/* ---- allocation ---- */
+
+/*
+ * A zeroed block of a kind of ours, `size` bytes in all (header included, where it has one).
+ * Errors: NULL with errno ENOMEM, EPERM, EINVAL (before gc_init, absurd size). GC: may collect, may run callbacks.
+ */
+void *heap_alloc_kind(enum heap_kind kind, size_t size);
+/* A zeroed block that is scanned (GC_MALLOC). As above. */
+void *heap_alloc(size_t size);
+/* A block that is not scanned and NOT zeroed (GC_MALLOC_ATOMIC). As above. */
+void *heap_alloc_leaf(size_t size);
+
+/* libgc's finalizer slot of a fresh block: fn(base, data) once it was found unreachable, all that it refers to intact. fn must only queue.
+ * data is kept alive. Errors: -WEAKREF_ENOMEM. */
+int heap_finalizer_set(void *base, void (*fn)(void *base, void *data), void *data);
+
+/* Set, with its function, when somebody wants to run something at the next allocation: the delivery of callbacks. */
+extern _Atomic bool heap_attention;
+extern void (*heap_attention_fn)(void);
+
+/* ---- the collector's settings ---- */
+
+void heap_collect(void);
+/* Whether a host switched collection off by GC_disable. */
+bool heap_is_disabled(void);
+void heap_set_automatic(bool on);
+bool heap_is_automatic(void);
+void heap_set_limit(size_t bytes);
+
+/* ---- who is who; no lock ---- */
+
+/* The start of the block that p points into; NULL where p is not on the heap. */
+void *heap_base(const void *p);
+/* The kind of the block that starts at base: one of ours, or HEAP_KINDS for foreign. */
+enum heap_kind heap_kind_of(const void *base);
+/* The header of the object of ours whose payload starts at p; NULL for everything else. */
+struct heap_header *heap_object(const void *p);
+
+/* ---- for the collection cycle ---- */
+
+/* Runs fn with libgc's allocation lock held: no collection begins or ends meanwhile. fn allocates nothing and takes no lock. */
+void *heap_with_lock(void *(*fn)(void *arg), void *arg);
+
+/* Memory of our own that the collector neither scans nor frees, for the runtime's registries, zeroed where it is new. NULL when there is
+ * none. Moves its content; call it with libgc's lock held or from one thread. */
+void *heap_registry_grow(void *old, size_t old_bytes, size_t new_bytes);
+void heap_registry_free(void *old, size_t bytes);
+
+/* World stopped, at the end of marking: marks the fresh blocks that threads keep in stock. */
+void heap_mark_stock_stw(void);
+
+/* Typed objects: how many were allocated since the start, and how many are marked now. World stopped; the second walks the heap. */
+uint64_t heap_objects_allocated_stw(void);
+uint64_t heap_objects_marked_stw(void);
+
+#endif

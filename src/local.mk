@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+# The library. libweakref-core.la is all of its objects with the internals in reach, for unit tests; libweakref.la is what is installed.
+# A new file goes here and, by its stem, into src/LAYERS.
+
+# -iquote, not -I: no <header> of the system or of libgc is ever found in src.
+core_cppflags = $(AM_CPPFLAGS) -iquote $(top_srcdir)/src $(XXHASH_CFLAGS)
+core_libs = $(BDW_GC_LIBS) $(XXHASH_LIBS)
+
+noinst_LTLIBRARIES += libweakref-core.la
+libweakref_core_la_CPPFLAGS = $(core_cppflags)
+libweakref_core_la_SOURCES = \
+	src/anchor.c \
+	src/anchor.h \
+	src/base.c \
+	src/base.h \
+	src/checks.c \
+	src/checks.h \
+	src/cycle.c \
+	src/cycle.h \
+	src/deliver.c \
+	src/deliver.h \
+	src/epoch.c \
+	src/epoch.h \
+	src/error.c \
+	src/foreign.c \
+	src/foreign.h \
+	src/gc.c \
+	src/heap.c \
+	src/heap.h \
+	src/lock.c \
+	src/lock.h \
+	src/object.c \
+	src/object.h \
+	src/proxy.c \
+	src/proxy.h \
+	src/ref.c \
+	src/ref.h \
+	src/slots.c \
+	src/slots.h \
+	src/table.c \
+	src/table.h \
+	src/table_impl.h \
+	src/table_iter.c \
+	src/table_resize.c \
+	src/valuedict.c \
+	src/weakarray.c \
+	src/weakarray.h
+EXTRA_DIST += src/LAYERS
+
+lib_LTLIBRARIES += libweakref.la
+libweakref_la_SOURCES =
+libweakref_la_LIBADD = libweakref-core.la $(core_libs)
+libweakref_la_LDFLAGS = $(AM_LDFLAGS) -version-info $(WEAKREF_LIBTOOL_VERSION) -no-undefined

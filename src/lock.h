@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock: mutexes with a rank. A thread takes locks in rising order of rank only; --enable-checks aborts on any other order.
+ *
+ * The order is the enum below. libgc's allocation lock comes after all of them: it may be taken with any of these held, and none of
+ * these may be taken with it held. No lock is held across user code, nor across an allocation from the collected heap (which may run a
+ * host's finalizers, and those may call us).
+ *
+ * Tables do not own mutexes: they share the stripes, so that fork can take every lock there is (lock_fork_*), and the child finds
+ * none that is held by a thread that it does not have.
+ */
+#ifndef LOCK_H
+#define LOCK_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+enum lock_rank {
+	LOCK_RANK_INIT = 1,  /* gc_init, policy changes: rarely taken, outermost */
+	LOCK_RANK_STRIPE,    /* writers of a table */
+	LOCK_RANK_HANDLER,   /* who is told of failed callbacks */
+	LOCK_RANK_DELIVER,   /* the delivery queue */
+	LOCK_RANK_THREADS,   /* the list of thread records */
+	LOCK_RANK_ALLOC,     /* libgc's; not ours to take by lock_take */
+};
+
+struct lock {
+	pthread_mutex_t mutex;
+	enum lock_rank rank;
+};
+
+#define LOCK_INIT(r) {PTHREAD_MUTEX_INITIALIZER, (r)}
+
+/* Takes the lock. Errors: none; aborts on a broken order in the checking build. */
+void lock_take(struct lock *lock);
+void lock_drop(struct lock *lock);
+
+/* The locks of the library. */
+extern struct lock lock_init;
+extern struct lock lock_handler;
+extern struct lock lock_deliver;
+extern struct lock lock_threads;
+
+/* The stripe of a table: any hash of its identity picks one, for the table's whole life. A thread holds one stripe at a time. */
+#define LOCK_STRIPES 64
+struct lock *lock_stripe(uint64_t hash);
+
+/* In the checking build, aborts unless this thread holds a stripe / holds no lock at all. Otherwise nothing. */
+void lock_check_held(const struct lock *lock);
+void lock_check_none(const char *where);
+
+/* pthread_atfork's three, for all locks above. */
+void lock_fork_prepare(void);
+void lock_fork_parent(void);
+void lock_fork_child(void);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ref: the public face of references. Lists and registries are in anchor.c, reading in epoch.h.
+ */
+#include "ref.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "anchor.h"
+#include "heap.h"
+#include "weakref/object.h"
+
+/* ---- making ---- */
+
+static void callback_run(struct deliver_node *node)
+{
+	weakref_ref *ref = (weakref_ref *)((char *)node - offsetof(weakref_ref, node));
+	int result = ref->callback(ref, ref->data);
+
+	if (result < 0)
+		deliver_failed(result, "reference callback", ref);
+}
+
+/* Not on the heap, or a block that is only in stock: NULL. */
+static void *block_of(const void *p, bool *foreign)
+{
+	struct heap_header *block = p == NULL ? NULL : heap_base(p);
+
+	if (block == NULL)
+		return NULL;
+	*foreign = heap_kind_of(block) > HEAP_LEAF;
+	return *foreign || block->type != NULL ? block : NULL;
+}
+
+static weakref_ref *ref_alloc(unsigned flags)
+{
+	weakref_ref *ref = (flags & REF_FULL) != 0 ? heap_alloc_kind(HEAP_REFCALL, sizeof *ref)
+						   : heap_alloc_kind(HEAP_REF, REF_PLAIN_SIZE);
+
+	if (ref != NULL) {
+		ref->flags = (uint8_t)flags;
+		ref->signature = REF_SIGNATURE;
+	}
+	return ref;
+}
+
+static weakref_ref *ref_make_new(void *obj, void *block, unsigned flags, const weakref_ref_options *options)
+{
+	weakref_ref *ref = ref_alloc(flags);
+
+	if (ref == NULL)
+		return NULL;
+	ref->block = block;
+	if ((flags & REF_FULL) != 0) {
+		ref->node.run = callback_run;
+		ref->data = options->data;
+		ref->payload = options->payload;
+		ref->callback = options->callback;
+	}
+	ref = anchor_attach(ref, obj);
+	BASE_KEEP(obj);
+	return ref != NULL ? ref : base_null(WEAKREF_ENOMEM);
+}
+
+weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *options)
+{
+	bool foreign = false;
+	int error = heap_thread_check();
+
+	if (error == 0)
+		error = heap_weak_supported();
+	if (error != 0)
+		return base_null((enum weakref_error) - error);
+	void *block = block_of(obj, &foreign);
+	if (block == NULL || (options->callback == NULL && options->data != NULL))
+		return base_null(WEAKREF_EINVAL);
+	if (options->callback != NULL || options->payload != NULL)
+		flags |= REF_FULL;
+	else if (!foreign && !options->distinct && !options->is_long) {
+		weakref_ref *shared = anchor_find_first(obj, block, flags);
+		if (shared != NULL)
+			return shared;
+	}
+	flags |= (options->distinct ? REF_DISTINCT : 0) | (options->is_long ? REF_LONG : 0) | (foreign ? REF_FOREIGN : 0);
+	return ref_make_new(obj, block, flags, options);
+}
+
+weakref_ref *weakref_ref_new(void *obj, weakref_callback callback, void *data)
+{
+	return ref_make(obj, 0, &(weakref_ref_options){.callback = callback, .data = data});
+}
+
+weakref_ref *weakref_ref_new_with(void *obj, const weakref_ref_options *options)
+{
+	static const weakref_ref_options plain;
+
+	return ref_make(obj, 0, options != NULL ? options : &plain);
+}
+
+/* ---- reading ---- */
+
+static inline bool is_ref(const weakref_ref *ref)
+{
+	return ref != NULL && ref->signature == REF_SIGNATURE;
+}
+
+void *weakref_ref_get(const weakref_ref *ref)
+{
+	uintptr_t raw;
+
+	if (unlikely(!is_ref(ref)))
+		return NULL;
+	if (unlikely(heap_thread_check() != 0))
+		return base_null(WEAKREF_EPERM);
+	return epoch_load(&ref->referent, &raw);
+}
+
+int weakref_ref_read(const weakref_ref *ref, void **out)
+{
+	uintptr_t raw;
+	int error = heap_thread_check();
+
+	if (out == NULL || !is_ref(ref))
+		return -WEAKREF_EINVAL;
+	*out = NULL;
+	if (error != 0)
+		return error;
+	*out = epoch_load(&ref->referent, &raw);
+	return *out != NULL ? 0 : -WEAKREF_ESTALE;
+}
+
+weakref_callback weakref_ref_callback(const weakref_ref *ref, void **data)
+{
+	bool has = weakref_ref_get(ref) != NULL && (ref->flags & REF_FULL) != 0;
+
+	if (data != NULL)
+		*data = has ? ref->data : NULL;
+	return has ? ref->callback : NULL;
+}
+
+void *weakref_ref_payload(const weakref_ref *ref)
+{
+	return is_ref(ref) && (ref->flags & REF_FULL) != 0 ? ref->payload : NULL;
+}
+
+int weakref_ref_clear(weakref_ref *ref)
+{
+	int error = heap_thread_check();
+
+	if (!is_ref(ref))
+		return -WEAKREF_EINVAL;
+	if (error != 0)
+		return error;
+	return anchor_detach(ref) ? 0 : -WEAKREF_ESTALE;
+}
+
+int weakref_ref_repr(const weakref_ref *ref, char *buf, size_t size)
+{
+	if (!is_ref(ref) || (buf == NULL && size != 0))
+		return -WEAKREF_EINVAL;
+	const char *what = (ref->flags & REF_PROXY) != 0 ? "weakproxy" : "weakref";
+	void *obj = weakref_ref_get(ref);
+	if (obj == NULL)
+		return snprintf(buf, size, "<%s at %p; dead>", what, (const void *)ref);
+	const gc_type *type = gc_type_of(obj);
+	const char *name = type == NULL ? "block" : type->name == NULL ? "object" : type->name;
+	return snprintf(buf, size, "<%s at %p; to '%s' at %p>", what, (const void *)ref, name, obj);
+}
+
+/* ---- counting and listing ---- */
+
+size_t weakref_getweakrefs(const void *obj, weakref_ref **out, size_t n)
+{
+	bool foreign;
+	void *block = heap_thread_check() != 0 ? NULL : block_of(obj, &foreign);
+
+	return block == NULL ? 0 : anchor_list(block, out, out == NULL ? 0 : n);
+}
+
+size_t weakref_getweakrefcount(const void *obj)
+{
+	return weakref_getweakrefs(obj, NULL, 0);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ref: what a reference is made of. anchor.h has the lists that it stands in.
+ *
+ * States     NEW ──attach──▶ LIVE ──weakref_ref_clear, or a collection, through DYING within its scan──▶ DEAD
+ *                             │ ▲
+ *            unmarked itself  ▼ │ revived by a finalizer
+ *                            PARKED, from the end of marking to the end of reclaim
+ *
+ * A plain reference is 31 bytes of unscanned memory: the first three words and signature, flags, state. One with callback or payload has
+ * the rest as well; words 4 (node.next), 6 (data) and 7 (payload) of it are scanned, the others are not: the referent least of all.
+ */
+#ifndef REF_H
+#define REF_H
+
+#include "deliver.h"
+#include "epoch.h"
+#include "weakref/ref.h"
+
+enum ref_flags {
+	REF_PROXY = 1,
+	REF_LONG = 2,
+	REF_DISTINCT = 4, /* never handed out as the shared one */
+	REF_FULL = 8,     /* has the words behind `state` */
+	REF_FOREIGN = 16, /* the block is not an object of ours: its list is in the side table */
+};
+
+enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD };
+
+#define REF_SIGNATURE UINT32_C(0x57524546)
+
+struct weakref_ref {
+	/* The pointer that the reference was made with; weak. Written with libgc's lock held. */
+	_Atomic(uintptr_t) referent;
+	/* The next reference of the same block: hidden, weak. libgc's lock. */
+	uintptr_t next;
+	/* Where the referent's block starts: plain, weak. Constant. */
+	void *block;
+	uint32_t signature;
+	uint8_t flags;
+	_Atomic uint8_t state; /* libgc's lock */
+
+	/* With REF_FULL only. Constant but for the node. */
+	struct deliver_node node;
+	void *data;
+	void *payload;
+	weakref_callback callback;
+};
+
+#define REF_PLAIN_SIZE (offsetof(struct weakref_ref, node) - 1)
+
+_Static_assert(offsetof(struct weakref_ref, node) == 32, "a plain reference takes two granules");
+_Static_assert(offsetof(struct weakref_ref, node.next) == 32 && offsetof(struct weakref_ref, data) == 48 &&
+		       offsetof(struct weakref_ref, payload) == 56,
+	       "the scanned words are those of heap.c's bitmap");
+
+/* A reference with these flags beside those that the options ask for; the shared one where it is plain. Errors as weakref_ref_new. */
+weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *options);
+
+#endif

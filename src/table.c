@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * table: keys, look-up, writing and taking of the hash table; its states, invariants and locks are told in table.h. Here nothing is
+ * allocated but what table_init and table_clear begin with: a write that lacks room asks table_resize and looks anew.
+ */
+#include "table_impl.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* Slots that a write looks at for dead keys to drop, when there are any. */
+#define SWEEP_STEPS 16
+
+#define FLATTEN static inline __attribute__((always_inline))
+
+/* ---- keys ---- */
+
+void table_key_bytes(struct table_key *key, const void *data, size_t size)
+{
+	uint64_t hash = XXH3_64bits(data, size);
+
+	*key = (struct table_key){.data = data, .size = size, .hash = table_fold(hash)};
+}
+
+void table_key_word(struct table_key *key, uint64_t word)
+{
+	*key = (struct table_key){.word = word, .hash = table_fold(base_mix(word))};
+}
+
+void table_key_pointer(struct table_key *key, const void *p)
+{
+	table_key_word(key, (uintptr_t)p);
+	key->data = p;
+}
+
+void table_key_hashed(struct table_key *key, const void *p, uint64_t hash)
+{
+	uint64_t mixed = base_mix(hash);
+
+	*key = (struct table_key){.data = p, .word = mixed, .hash = table_fold(mixed)};
+}
+
+uint32_t table_arena_append_locked(struct table_segment *seg, const void *data, size_t size)
+{
+	struct table_arena *arena = table_arena_of(seg);
+	uint32_t offset = seg->fill, wide = (uint32_t)size;
+	unsigned char *p = (unsigned char *)arena + offset;
+
+	if (size < 255) {
+		*p++ = (unsigned char)size;
+	} else {
+		*p++ = 255;
+		memcpy(p, &wide, sizeof wide);
+		p += sizeof wide;
+	}
+	if (size != 0)
+		memcpy(p, data, size);
+	p[size] = 0;
+	seg->fill += (uint32_t)table_key_room(size);
+	ASSERT(seg->fill <= arena->capacity);
+	return offset;
+}
+
+/* ---- one slot ---- */
+
+/* Whether slot i, which has this key word, has this key: 1, 0, or equal's error. *have receives the key that stands there (HASHED). */
+FLATTEN int match(const struct table *table, const struct table_segment *seg, uint32_t i, uint64_t word, const struct table_key *key,
+		  enum table_layout layout, void **have)
+{
+	if (layout == TABLE_WORD)
+		return word == key->word;
+	if (layout == TABLE_BYTES) {
+		size_t size;
+		if ((uint32_t)(word >> 32) != key->hash || (uint32_t)word == 0)
+			return 0;
+		const unsigned char *bytes = table_arena_key(table_arena_of(seg), (uint32_t)word, &size);
+		return size == key->size && memcmp(bytes, key->data, size) == 0;
+	}
+	if (word != key->word)
+		return 0;
+	void *p = atomic_load_explicit(&seg->keys[i], memory_order_acquire);
+	BASE_PIN(p);
+	*have = p;
+	if (p == NULL)
+		return 0;
+	return p == key->data ? 1 : table->equal(p, key->data, table->user);
+}
+
+FLATTEN uintptr_t load_value(const struct table_segment *seg, uint32_t i, bool load, void **value)
+{
+	uintptr_t raw;
+
+	if (!load)
+		return table_peek(seg, i);
+	*value = epoch_load(table_value_at(seg, i), &raw);
+	return raw;
+}
+
+/* Reads the value of a slot whose key matched when it had this word, and `have`; false where the slot has got another key since. */
+FLATTEN bool value_of_key(const struct table_segment *seg, uint32_t i, uint64_t word, void *have, enum table_layout layout, bool load,
+			  void **value, uintptr_t *raw)
+{
+	if (layout == TABLE_BYTES) {
+		*raw = load_value(seg, i, load, value);
+		return atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed) == word;
+	}
+	for (;;) {
+		uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
+		if (atomic_load_explicit(table_key_at(seg, i), memory_order_acquire) != word)
+			return false;
+		if (layout == TABLE_HASHED && atomic_load_explicit(&seg->keys[i], memory_order_acquire) != have)
+			return false;
+		*raw = load_value(seg, i, load, value);
+		if (likely(atomic_load_explicit(&seg->takeovers, memory_order_relaxed) == takeovers))
+			return true;
+	}
+}
+
+enum table_state table_read(const struct table_segment *seg, uint32_t i, bool want_value, struct table_entry *entry)
+{
+	const struct table *table = seg->table;
+	uint64_t takeovers, word;
+	uintptr_t raw;
+	void *key, *value;
+
+	do {
+		takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
+		if (table_peek(seg, i) == SLOTS_EMPTY)
+			return TABLE_NOTHING;
+		word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
+		key = seg->keys == NULL ? NULL : atomic_load_explicit(&seg->keys[i], memory_order_acquire);
+		BASE_PIN(key);
+		value = NULL;
+		raw = load_value(seg, i, want_value, &value);
+	} while (atomic_load_explicit(&seg->takeovers, memory_order_relaxed) != takeovers);
+
+	bool live = slots_is_value(raw), bytes = table->layout == TABLE_BYTES;
+	if (!live && (seg->keys != NULL ? key == NULL : bytes ? (uint32_t)word == 0 : word == TABLE_ERASED))
+		return TABLE_NOTHING;
+	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = table_word_hash(table, word)}};
+	if (bytes) {
+		entry->arena = table_arena_of(seg);
+		entry->key.data = table_arena_key(entry->arena, (uint32_t)word, &entry->key.size);
+	}
+	if (!live)
+		return TABLE_DEAD;
+	entry->value = value;
+	entry->raw = raw;
+	return TABLE_LIVE;
+}
+
+/* Others only read it: no exchange on the bus. */
+static void count_locked(_Atomic uint64_t *count)
+{
+	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_release);
+}
+
+void table_erase_locked(struct table_segment *seg, uint32_t i)
+{
+	uint64_t word = atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed);
+	size_t size;
+
+	if (seg->keys != NULL)
+		atomic_store_explicit(&seg->keys[i], NULL, memory_order_release);
+	if (seg->table->layout == TABLE_BYTES) {
+		table_arena_key(table_arena_of(seg), (uint32_t)word, &size);
+		seg->garbage += (uint32_t)table_key_room(size);
+		atomic_store_explicit(table_key_at(seg, i), 0, memory_order_release);
+	} else if (seg->table->layout == TABLE_WORD) {
+		atomic_store_explicit(table_key_at(seg, i), TABLE_ERASED, memory_order_release);
+	}
+	count_locked(&seg->writes);
+}
+
+void *table_remove_locked(struct table_segment *seg, uint32_t i)
+{
+	uintptr_t raw;
+	void *value = epoch_load(table_value_at(seg, i), &raw);
+
+	/* The value is in a register from here on, so the scan leaves the slot alone. */
+	if (!slots_is_value(slots_take(seg->slots, i))) {
+		atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
+		value = NULL;
+	}
+	BASE_KEEP(value);
+	table_erase_locked(seg, i);
+	return value;
+}
+
+/* ---- look-up ---- */
+
+/* Writes *value and *found on success only. */
+FLATTEN int find(const struct table *table, const struct table_key *key, enum table_layout layout, bool load, void **value,
+		 uintptr_t *found)
+{
+	const struct table_segment *seg;
+	void *have = NULL, *loaded = NULL;
+	uintptr_t raw;
+	uint32_t i, left;
+
+again:
+	seg = table_segment_of(table, key->hash);
+	i = table_home(seg, key->hash);
+	for (left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
+		raw = table_peek(seg, i);
+		if (raw == SLOTS_EMPTY)
+			return -WEAKREF_ENOENT;
+		uint64_t word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
+		/* The caller will want the object: fetch it while its key is compared. */
+		if (layout == TABLE_BYTES && load && (uint32_t)(word >> 32) == key->hash)
+			__builtin_prefetch((const void *)(raw & ~EPOCH_TAG));
+		int same = match(table, seg, i, word, key, layout, &have);
+		if (same == 0)
+			continue;
+		if (unlikely(same < 0))
+			return same;
+		if (unlikely(!value_of_key(seg, i, word, have, layout, load, &loaded, &raw)))
+			goto again;
+		if (likely(slots_is_value(raw))) {
+			*value = loaded;
+			*found = raw;
+			return 0;
+		}
+		if (layout == TABLE_WORD && word == TABLE_ERASED)
+			continue;
+		return -WEAKREF_ESTALE;
+	}
+	return -WEAKREF_ENOENT;
+}
+
+int table_get(const struct table *table, const struct table_key *key, void **value)
+{
+	uintptr_t raw;
+
+	return table_find(table, key, value, &raw);
+}
+
+int table_find(const struct table *table, const struct table_key *key, void **value, uintptr_t *raw)
+{
+	*value = NULL;
+	switch ((enum table_layout)table->layout) {
+	case TABLE_BYTES:
+		return find(table, key, TABLE_BYTES, true, value, raw);
+	case TABLE_WORD:
+		return find(table, key, TABLE_WORD, true, value, raw);
+	default:
+		return find(table, key, TABLE_HASHED, true, value, raw);
+	}
+}
+
+int table_has(const struct table *table, const struct table_key *key)
+{
+	uintptr_t raw;
+	void *none;
+
+	switch ((enum table_layout)table->layout) {
+	case TABLE_BYTES:
+		return find(table, key, TABLE_BYTES, false, &none, &raw);
+	case TABLE_WORD:
+		return find(table, key, TABLE_WORD, false, &none, &raw);
+	default:
+		return find(table, key, TABLE_HASHED, false, &none, &raw);
+	}
+}
+
+size_t table_len(const struct table *table)
+{
+	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_acquire);
+	uint64_t entries = UINT64_C(1) << dir->depth;
+	size_t len = 0;
+
+	/* Upwards, and a split stores its entries downwards: who sees the first half's new segment sees the second half's as well. */
+	for (uint64_t i = 0; i < entries;) {
+		struct table_segment *seg = atomic_load_explicit(&dir->entries[i], memory_order_acquire);
+		len += table_live(seg);
+		i = table_segment_end(seg) >> (32 - dir->depth);
+	}
+	return len;
+}
+
+/* ---- writing ---- */
+
+/* Where a key is, or would go: the first vacant slot on its way, else the empty one that ends it. */
+struct place {
+	struct table_segment *seg;
+	uint32_t i;
+	bool found;
+};
+
+FLATTEN int probe(const struct table *table, const struct table_key *key, enum table_layout layout, struct place *at)
+{
+	struct table_segment *seg = at->seg;
+	uint32_t i = table_home(seg, key->hash), vacant = UINT32_MAX;
+	void *have;
+
+	at->found = false;
+	for (uint32_t left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
+		uintptr_t raw = table_peek(seg, i);
+		if (raw == SLOTS_EMPTY)
+			break;
+		uint64_t word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
+		if (raw == SLOTS_VACANT) {
+			if (vacant == UINT32_MAX)
+				vacant = i;
+			if (table_is_erased(seg, i, word))
+				continue;
+		}
+		int same = match(table, seg, i, word, key, layout, &have);
+		if (unlikely(same < 0))
+			return same;
+		if (same != 0) {
+			at->found = true;
+			at->i = i;
+			return 0;
+		}
+	}
+	at->i = vacant != UINT32_MAX ? vacant : i;
+	return 0;
+}
+
+/* Finds a custom key, which takes user code, and then the lock, if nobody wrote meanwhile. What the scan does meanwhile is
+ * harmless: a key that
+ * was found stays, be its value dead, and a vacant slot stays vacant. */
+static int locate_hashed(struct table *table, const struct table_key *key, struct place *at)
+{
+	for (;;) {
+		at->seg = table_segment_of(table, key->hash);
+		uint64_t writes = atomic_load_explicit(&at->seg->writes, memory_order_acquire);
+		int error = probe(table, key, TABLE_HASHED, at);
+		if (error < 0)
+			return error;
+		lock_take(table->lock);
+		if (!at->seg->retired && atomic_load_explicit(&at->seg->writes, memory_order_relaxed) == writes)
+			return 0;
+		lock_drop(table->lock);
+	}
+}
+
+/* Finds a key's place and returns with the lock; on an error without. */
+static int locate(struct table *table, const struct table_key *key, struct place *at)
+{
+	if (table->layout == TABLE_HASHED)
+		return locate_hashed(table, key, at);
+	lock_take(table->lock);
+	at->seg = table_segment_of(table, key->hash);
+	return table->layout == TABLE_BYTES ? probe(table, key, TABLE_BYTES, at) : probe(table, key, TABLE_WORD, at);
+}
+
+/* Puts a value into a slot that has its key. */
+static void store_locked(struct table_segment *seg, uint32_t i, uintptr_t raw)
+{
+	_Atomic(uintptr_t) *word = table_value_at(seg, i);
+	uintptr_t old = atomic_load_explicit(word, memory_order_relaxed);
+
+	/* Value for value: the count stays. Nobody but the scan changes the word meanwhile, and that at most once. */
+	while (slots_is_value(old))
+		if (atomic_compare_exchange_strong_explicit(word, &old, raw, memory_order_acq_rel, memory_order_relaxed))
+			return;
+	atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&seg->slots->live, 1, memory_order_relaxed);
+	atomic_store_explicit(word, raw, memory_order_release);
+}
+
+/* Puts a key and its value into a slot that is empty or vacant; there is room for the key. */
+static void place_locked(struct table_segment *seg, uint32_t i, const struct table_key *key, uintptr_t raw)
+{
+	bool fresh = table_peek(seg, i) == SLOTS_EMPTY;
+	uint64_t word = key->word;
+
+	if (fresh) {
+		seg->used++;
+	} else if (!table_is_erased(seg, i, atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed))) {
+		table_erase_locked(seg, i);
+		atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
+	}
+	if (seg->table->layout == TABLE_BYTES)
+		word = (uint64_t)key->hash << 32 | table_arena_append_locked(seg, key->data, key->size);
+	if (seg->keys != NULL)
+		atomic_store_explicit(&seg->keys[i], (void *)(uintptr_t)key->data, memory_order_release);
+	atomic_store_explicit(table_key_at(seg, i), word, memory_order_release);
+	if (!fresh)
+		count_locked(&seg->takeovers);
+	count_locked(&seg->writes);
+	atomic_fetch_add_explicit(&seg->slots->live, 1, memory_order_relaxed);
+	atomic_store_explicit(table_value_at(seg, i), raw, memory_order_release);
+}
+
+static bool has_room_for(struct table_segment *seg, size_t room)
+{
+	struct table_arena *arena = table_arena_of(seg);
+
+	return room == 0 || (arena != NULL && room <= arena->capacity - seg->fill);
+}
+
+/* After a write: some housekeeping in proportion. Called with the lock, returns without. */
+static void tidy(struct table *table, struct table_segment *seg)
+{
+	if (unlikely(atomic_load_explicit(&seg->slots->dead, memory_order_relaxed) != 0))
+		table_sweep_locked(seg, SWEEP_STEPS);
+	if (likely(!table_is_sparse(seg)))
+		lock_drop(table->lock);
+	else
+		table_resize(table, seg, false, 0); /* to give memory back; if there is none for that, it stays as it is */
+}
+
+int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
+{
+	size_t room = table->layout == TABLE_BYTES ? table_key_room(key->size) : 0;
+	struct place at;
+
+	ASSERT(key->size <= TABLE_KEY_MAX);
+	*now = NULL;
+	for (;;) {
+		int error = locate(table, key, &at);
+		if (error < 0)
+			return error;
+		if (at.found) {
+			uintptr_t old;
+			if (mode == TABLE_KEEP && (*now = epoch_load(table_value_at(at.seg, at.i), &old), slots_is_value(old))) {
+				lock_drop(table->lock);
+				return 0;
+			}
+			*now = NULL;
+			store_locked(at.seg, at.i, raw);
+			break;
+		}
+		bool full = table_peek(at.seg, at.i) == SLOTS_EMPTY && at.seg->used >= at.seg->limit;
+		if (likely(!full && has_room_for(at.seg, room))) {
+			place_locked(at.seg, at.i, key, raw);
+			break;
+		}
+		error = table_resize(table, at.seg, full, room);
+		if (error < 0)
+			return error;
+	}
+	tidy(table, at.seg);
+	return 0;
+}
+
+int table_take(struct table *table, const struct table_key *key, void **value)
+{
+	struct place at;
+	int error = locate(table, key, &at);
+
+	*value = NULL;
+	if (error < 0)
+		return error;
+	if (at.found)
+		*value = table_remove_locked(at.seg, at.i);
+	lock_drop(table->lock);
+	return *value == NULL ? -WEAKREF_ENOENT : 0;
+}
+
+/* ---- making and emptying ---- */
+
+/* A directory of one empty segment; NULL: no memory. */
+static struct table_directory *directory_of_nothing(struct table *table)
+{
+	struct table_segment *seg = table_segment_new(table, table_slots_min(), 0, 0, 0);
+	struct table_directory *dir = seg == NULL ? NULL : table_directory_new(table, 0);
+
+	if (dir != NULL)
+		atomic_store_explicit(&dir->entries[0], seg, memory_order_release);
+	return dir;
+}
+
+int table_init(struct table *table, const struct table_ops *ops, enum table_layout layout, bool strong_keys, table_equal_fn equal,
+	       void *user)
+{
+	table->ops = ops;
+	table->lock = lock_stripe(base_mix((uintptr_t)table));
+	table->layout = (uint8_t)layout;
+	table->strong_keys = strong_keys || layout == TABLE_HASHED;
+	table->equal = equal;
+	table->user = user;
+	struct table_directory *dir = directory_of_nothing(table);
+	if (dir == NULL)
+		return -WEAKREF_ENOMEM;
+	atomic_store_explicit(&table->directory, dir, memory_order_release);
+	return 0;
+}
+
+int table_clear(struct table *table)
+{
+	struct table_directory *fresh = directory_of_nothing(table);
+
+	if (fresh == NULL)
+		return -WEAKREF_ENOMEM;
+	lock_take(table->lock);
+	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
+	for (uint64_t i = 0; i < UINT64_C(1) << dir->depth; i++)
+		table_retire_locked(atomic_load_explicit(&dir->entries[i], memory_order_relaxed));
+	atomic_store_explicit(&table->directory, fresh, memory_order_release);
+	table->hand = 0;
+	lock_drop(table->lock);
+	return 0;
+}

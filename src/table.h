@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * table: the hash table under the weak containers. Extendible hashing over segments of at most 64 KiB: a directory, indexed by the top
+ * bits of a 32-bit hash, of segments, each a linear-probing array of weak slots (slots.h) with the keys that belong to them.
+ *
+ * Keys are laid out in one of three ways. A slot is always two words, key word and value:
+ *
+ *     BYTES    key word = hash << 32 | offset in the segment's arena, an unscanned block to which keys are appended: length, bytes, NUL
+ *     WORD     key word = the key. With strong_keys the key is a pointer, kept in the segment's scanned array keys[i] as well
+ *     HASHED   key word = 64 bits of hash; the key is the pointer keys[i], compared by the container's function
+ *
+ * States of a slot; its value word alone tells them apart:
+ *
+ *     EMPTY    never used: a probe ends here
+ *     VALUE    in use
+ *     DEAD     VACANT, and the key is there yet: a collection took the value
+ *     ERASED   VACANT, and the key is gone (offset 0; TABLE_ERASED; keys[i] == NULL): removed, or dead and purged
+ *
+ *     EMPTY -> VALUE, ERASED -> VALUE, DEAD -> VALUE (of its own key or of another), VALUE -> VALUE    a writer
+ *     VALUE -> ERASED                                                                                 a writer
+ *     VALUE -> DEAD                                                                                   the collector's scan, at any point
+ *     DEAD -> ERASED                                                                                  a purge
+ *
+ * A slot never becomes EMPTY again and no entry moves within a segment: segments that are full of vacant slots, too small or too
+ * sparse are
+ * replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again but by the scan;
+ * readers and
+ * iterators that still have it go on with it, and the collector frees it after them.
+ *
+ * Invariants (table_check, lock held)
+ *  1. The directory has 2^depth entries. A segment of depth d stands in 2^(depth-d) of them, those whose index begins with its d bits.
+ *  2. No segment in the directory is retired. Its base has no bit below its depth, and every key in it has the base's top bits.
+ *  3. used == slots that are not EMPTY, and used <= limit < n: every probe ends.
+ *  4. A key is in one slot of its segment at most, DEAD ones counted, and no EMPTY slot is on its way from the key's home to it.
+ *  5. slots.live >= VALUE slots, slots.dead == DEAD slots; the scan keeps both so, with the world stopped.
+ *  6. Arena offsets lie within fill <= capacity; the keys in use and `garbage` together are fill.
+ *
+ * Readers take no lock. They look at: directory, segment, value word (EMPTY ends), key word, arena or keys[i], the value through
+ * epoch_load, and then once more at the key. A BYTES slot that got another key has another key word, since arenas only grow: the
+ * same word
+ * means the same key all along. In the other layouts a key may leave a slot and come back, so there the segment counts take-overs:
+ *     writer   value is VACANT; key (release); takeovers + 1 (release); value (release)
+ *     reader   takeovers (acquire); key (acquire); value (acquire); takeovers: the same number?
+ * If the value came from a take-over T, then the second count includes T, so the first does, so the key is T's or a later one's; a later
+ * one's key was stored after T's value had been taken out, which the value's load would have seen. Keys that are pointers are
+ * only ever loaded
+ * from keys[i], which the collector scans: from the load on they are in a register. The unscanned key word of such a key is
+ * compared, never
+ * followed.
+ *
+ * Writers hold one stripe lock. Neither user code runs nor anything is allocated with it: a custom key is looked for without the lock,
+ * which is then taken and the segment's count of key changes compared; what a write lacks is allocated without the lock, and
+ * used if it still
+ * fits then.
+ *
+ * The collector may stop a writer between any two instructions. What the scan sees then: value words, and counts that were
+ * raised before a
+ * value was stored and lowered after one was exchanged out. A rebuild takes each value through epoch_load, so between the two
+ * arrays it is
+ * in a register, a root: either it is marked and both arrays keep it, or it was cleared in the old one before it was read. Both
+ * arrays are
+ * registered, so a value that dies later vanishes from both.
+ *
+ * Deliberately not here: what values are and who may be one, user-visible errors but the codes, merging of segments (a directory never
+ * shrinks but by table_clear; small segments are cheap).
+ */
+#ifndef TABLE_H
+#define TABLE_H
+
+#include "lock.h"
+#include "slots.h"
+
+enum table_layout { TABLE_BYTES, TABLE_WORD, TABLE_HASHED };
+
+/* The longest key in bytes; an arena's offsets have 32 bits. */
+#define TABLE_KEY_MAX ((size_t)1 << 30)
+
+/* The key word of an erased WORD slot. It may be a key too, since a slot's state is its value's; but of this one key a dead entry
+ * counts as
+ * erased, and one whose value is replaced, and then dies, may be missed by an iterator whose segment was rebuilt before both. */
+#define TABLE_ERASED UINT64_C(0x91e10da5c79e7b1d)
+
+/* The heap that a table lives on. A zeroed scanned block; an unscanned one; slots known to the scan; whom to purge. NULL: no memory. */
+struct table_ops {
+	void *(*alloc)(size_t size);
+	void *(*alloc_leaf)(size_t size);
+	struct slots *(*slots_new)(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner));
+	void (*set_owner)(struct slots *slots, const void *owner);
+};
+
+/* 1 equal, 0 not, or a negative error, which the operation returns. Called without a lock. */
+typedef int (*table_equal_fn)(const void *a, const void *b, void *user);
+
+struct table_segment;
+struct table_directory;
+struct table_arena;
+
+/* Stands at the start of its container, since segments point to it. */
+struct table {
+	uint64_t signature; /* the container's, written last */
+	const struct table_ops *ops;
+	struct lock *lock;
+	_Atomic(struct table_directory *) directory;
+	table_equal_fn equal;
+	void *user;
+	uint32_t hand; /* the hash at which table_any goes on */
+	uint8_t layout;
+	bool strong_keys; /* there are keys[] */
+};
+
+/* A key made ready. */
+struct table_key {
+	const void *data; /* BYTES: the bytes; strong_keys: the pointer */
+	size_t size;      /* BYTES */
+	uint64_t word;    /* WORD, HASHED: the key word */
+	uint32_t hash;
+};
+
+/* An entry as a look at it found it. */
+struct table_entry {
+	struct table_key key; /* BYTES: data points into arena */
+	void *value;          /* NULL where it was not asked for */
+	uintptr_t raw;        /* the value's word */
+	struct table_arena *arena;
+};
+
+/* ---- keys ---- */
+
+/* The data is borrowed for as long as the key is used. */
+void table_key_bytes(struct table_key *key, const void *data, size_t size);
+void table_key_word(struct table_key *key, uint64_t word);
+void table_key_pointer(struct table_key *key, const void *p);
+void table_key_hashed(struct table_key *key, const void *p, uint64_t hash);
+
+/* ---- the table ---- */
+
+/* Makes a table in zeroed memory: everything but the signature. 0 or -ENOMEM. */
+int table_init(struct table *table, const struct table_ops *ops, enum table_layout layout, bool strong_keys, table_equal_fn equal,
+	       void *user);
+
+/* The value under a key. 0; -ENOENT, -ESTALE (the slot is DEAD), or equal's error, with *value NULL. No lock. */
+int table_get(const struct table *table, const struct table_key *key, void **value);
+
+/* The same, telling only whether there is one: no value is loaded as a pointer. 0 or an error. No lock. */
+int table_has(const struct table *table, const struct table_key *key);
+
+enum table_put_mode { TABLE_REPLACE, TABLE_KEEP };
+
+/* Stores a value word under a key; with KEEP only where there is no live value. *now receives the value that was kept, else NULL; NULL
+ * for REPLACE. The caller keeps the value alive. 0, -ENOMEM (nothing changed), or equal's error. */
+int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now);
+
+/* Takes an entry out and gives its value. 0, -ENOENT (also when it was dead: then it is erased), or equal's error. Allocates nothing. */
+int table_take(struct table *table, const struct table_key *key, void **value);
+
+/* Removes everything. 0 or -ENOMEM, and then nothing was. */
+int table_clear(struct table *table);
+
+/* Values there are; never less than those that live. No lock. */
+size_t table_len(const struct table *table);
+
+/* ---- one after the other: table_iter.c ---- */
+
+/* Where an iteration is: a hash up to which all is done, and the segment that is being walked. On the heap or a stack, scanned. */
+struct table_iter {
+	const struct table *table;
+	struct table_segment *segment;
+	uint64_t position;
+	uint32_t index;
+};
+
+void table_iter_init(struct table_iter *iter, const struct table *table);
+
+/* The next live entry, with its value if wanted: 1, 0 at the end, or equal's error. entry->key is good while the caller holds
+ * entry->arena. No lock. */
+int table_iter_next(struct table_iter *iter, bool want_value, struct table_entry *entry);
+
+/* Where table_any found an entry. */
+struct table_place {
+	struct table_segment *segment;
+	uint32_t index;
+	uint64_t word;
+	const void *key;
+};
+
+/* Some live entry, a different one each time as long as those given are taken: 0 or -ENOENT. */
+int table_any(struct table *table, struct table_place *place, struct table_entry *entry);
+
+/* Takes that entry out, if it is there still: then true, and its value. May allocate, to give memory back. */
+bool table_take_at(struct table *table, const struct table_place *place, void **value);
+
+/* Checks the invariants; takes the lock. */
+void table_check(struct table *table);
+
+#endif

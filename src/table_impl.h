@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * table_impl: what the files of the table share: the shape of its blocks, and how a slot is found and changed. See table.h.
+ *
+ *     table.c         keys, look-up, write, take
+ *     table_resize.c  making, rebuilding, splitting, purging segments
+ *     table_iter.c    iteration, taking any entry, checks
+ */
+#ifndef TABLE_IMPL_H
+#define TABLE_IMPL_H
+
+#include <string.h>
+
+#include "table.h"
+
+#define TABLE_STRIDE 2
+#define TABLE_VALUE 1
+
+/* Keys of the BYTES layout, from `bytes` on: a length (a byte, or 255 and four), the bytes, a NUL. Offsets count from the block's
+ * start, so none
+ * is 0. What is below the segment's fill never changes; a full arena is replaced by a copy. */
+struct table_arena {
+	uint32_t capacity; /* of the whole block */
+	unsigned char bytes[];
+};
+
+struct table_segment {
+	/* Never changed. */
+	struct table *table;
+	struct slots *slots;
+	_Atomic(void *) *keys; /* n pointers with strong_keys, else NULL */
+	uint32_t n;
+	uint32_t limit;
+	uint32_t base; /* the hash bits that its keys share */
+	uint8_t depth; /* how many they are */
+	/* Read without the lock. */
+	_Atomic bool retired;
+	_Atomic(struct table_arena *) arena; /* NULL as long as there is no key */
+	_Atomic uint64_t takeovers;          /* vacant slots that got another key */
+	_Atomic uint64_t writes;             /* changes of keys: what a search without the lock is checked by */
+	/* Under the lock. */
+	uint32_t used;
+	uint32_t fill;    /* of the arena */
+	uint32_t garbage; /* bytes of erased keys in it */
+	uint32_t hand;    /* where sweeping and table_any go on */
+};
+
+struct table_directory {
+	uint32_t depth;
+	_Atomic(struct table_segment *) entries[];
+};
+
+#define TABLE_DEPTH_MAX 24
+
+/* ---- hashes ---- */
+
+static inline uint32_t table_fold(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32);
+}
+
+/* The directory takes the hash's top bits, the slot's place is the fraction that the bits below the segment's own make. */
+static inline uint32_t table_home(const struct table_segment *seg, uint32_t hash)
+{
+	return (uint32_t)(((uint64_t)(uint32_t)(hash << seg->depth) * seg->n) >> 32);
+}
+
+static inline struct table_segment *table_segment_of(const struct table *table, uint32_t hash)
+{
+	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_acquire);
+
+	return atomic_load_explicit(&dir->entries[(uint64_t)hash >> (32 - dir->depth)], memory_order_acquire);
+}
+
+/* The hash past a segment's keys. */
+static inline uint64_t table_segment_end(const struct table_segment *seg)
+{
+	return (uint64_t)seg->base + (UINT64_C(1) << (32 - seg->depth));
+}
+
+/* The hash of a key word. */
+static inline uint32_t table_word_hash(const struct table *table, uint64_t word)
+{
+	return table_fold(table->layout == TABLE_WORD ? base_mix(word) : word);
+}
+
+/* ---- slots ---- */
+
+static inline _Atomic(uintptr_t) *table_key_at(const struct table_segment *seg, uint32_t i)
+{
+	return &seg->slots->words[(size_t)i * TABLE_STRIDE];
+}
+
+static inline _Atomic(uintptr_t) *table_value_at(const struct table_segment *seg, uint32_t i)
+{
+	return &seg->slots->words[(size_t)i * TABLE_STRIDE + TABLE_VALUE];
+}
+
+static inline uintptr_t table_peek(const struct table_segment *seg, uint32_t i)
+{
+	return atomic_load_explicit(table_value_at(seg, i), memory_order_acquire);
+}
+
+static inline uint32_t table_live(const struct table_segment *seg)
+{
+	return atomic_load_explicit(&seg->slots->live, memory_order_relaxed);
+}
+
+/* ---- keys in the arena ---- */
+
+static inline size_t table_key_room(size_t size)
+{
+	return size + (size < 255 ? 2 : 6);
+}
+
+static inline const unsigned char *table_arena_key(const struct table_arena *arena, uint32_t offset, size_t *size)
+{
+	const unsigned char *p = (const unsigned char *)arena + offset;
+	uint32_t wide;
+
+	if (likely(*p < 255)) {
+		*size = *p;
+		return p + 1;
+	}
+	memcpy(&wide, p + 1, sizeof wide);
+	*size = wide;
+	return p + 5;
+}
+
+static inline struct table_arena *table_arena_of(const struct table_segment *seg)
+{
+	return atomic_load_explicit(&seg->arena, memory_order_acquire);
+}
+
+/* Appends a key; there is room. Its offset. */
+uint32_t table_arena_append_locked(struct table_segment *seg, const void *data, size_t size);
+
+/* Whether a vacant slot has no key, by its key word (and keys[i]). */
+static inline bool table_is_erased(const struct table_segment *seg, uint32_t i, uint64_t word)
+{
+	if (seg->keys != NULL)
+		return atomic_load_explicit(&seg->keys[i], memory_order_acquire) == NULL;
+	return seg->table->layout == TABLE_BYTES ? (uint32_t)word == 0 : word == TABLE_ERASED;
+}
+
+/* Takes the key out of a vacant slot. Where a collection had made it vacant, the caller counts dead down. */
+void table_erase_locked(struct table_segment *seg, uint32_t i);
+
+/* What is in slot i, all of it of one moment: EMPTY or ERASED reads as 0, DEAD as 1, VALUE as 2. */
+enum table_state { TABLE_NOTHING, TABLE_DEAD, TABLE_LIVE };
+enum table_state table_read(const struct table_segment *seg, uint32_t i, bool want_value, struct table_entry *entry);
+
+/* table_get, with the value's word as well. */
+int table_find(const struct table *table, const struct table_key *key, void **value, uintptr_t *raw);
+
+/* Takes the value out of slot i and erases its key; NULL where the scan was faster, and then the key is erased as well. */
+void *table_remove_locked(struct table_segment *seg, uint32_t i);
+
+/* ---- shape: table_resize.c ---- */
+
+/* A segment with n slots and an arena of so many bytes (0: none). Without the lock. NULL: no memory. */
+struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigned depth, uint32_t base, size_t arena);
+
+/* The slots of an empty table. */
+uint32_t table_slots_min(void);
+
+struct table_directory *table_directory_new(const struct table *table, unsigned depth);
+
+/* Makes room in a segment: for one more slot in use if `full`, for `room` more bytes of keys; or, with neither, gives memory
+ * back. Called with the
+ * lock, returns without it, having allocated without it. The caller looks anew. 0 or -ENOMEM. */
+int table_resize(struct table *table, struct table_segment *seg, bool full, size_t room);
+
+/* Gives a segment up: it has been, or is about to be, replaced. */
+void table_retire_locked(struct table_segment *seg);
+
+/* Whether a segment is so sparse that a smaller one is worth making. */
+bool table_is_sparse(const struct table_segment *seg);
+
+/* Erases the keys of dead entries in at most `steps` slots. */
+void table_sweep_locked(struct table_segment *seg, uint32_t steps);
+
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * table_iter: going through a table, taking entries in no order, and the check of the invariants.
+ *
+ * An iteration goes up through the hashes: it stands at a hash up to which all is done, finds the segment that is responsible
+ * for it now, walks that
+ * one segment's slots to the end, and goes on where its hashes end. Segments are only ever divided, so an end stays a border for as long
+ * as nobody clears the table, and no key is met in two of them. While it walks, entries do not move in the segment, and if that is
+ * retired, it has all that was there at that moment: each key, also one whose value died in the old slots, is looked up in the
+ * table as it is
+ * now. So an entry that stays is found, one that went is not, none is found twice.
+ *
+ * No locks but in table_any, table_take_at and table_check.
+ */
+#include "table_impl.h"
+
+#define HASHES (UINT64_C(1) << 32)
+
+void table_iter_init(struct table_iter *iter, const struct table *table)
+{
+	*iter = (struct table_iter){.table = table};
+}
+
+/* Whether an entry that was read from a retired segment is in the table, and its value of now: 1, 0 or an error. */
+static int renew(const struct table *table, bool want_value, struct table_entry *entry)
+{
+	int error = want_value ? table_find(table, &entry->key, &entry->value, &entry->raw) : table_has(table, &entry->key);
+
+	if (error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE)
+		return 0;
+	return error < 0 ? error : 1;
+}
+
+/* The next entry of the iterator's segment. */
+static int next_in_segment(struct table_iter *iter, bool want_value, struct table_entry *entry)
+{
+	const struct table_segment *seg = iter->segment;
+
+	while (iter->index < seg->n) {
+		enum table_state state = table_read(seg, iter->index++, want_value, entry);
+		if (state == TABLE_NOTHING)
+			continue;
+		bool retired = atomic_load_explicit(&seg->retired, memory_order_acquire);
+		int found = retired ? renew(iter->table, want_value, entry) : state == TABLE_LIVE;
+		if (found != 0)
+			return found;
+	}
+	return 0;
+}
+
+int table_iter_next(struct table_iter *iter, bool want_value, struct table_entry *entry)
+{
+	for (;;) {
+		if (iter->segment == NULL) {
+			if (iter->position >= HASHES)
+				return 0;
+			iter->segment = table_segment_of(iter->table, (uint32_t)iter->position);
+			iter->position = table_segment_end(iter->segment);
+			iter->index = 0;
+		}
+		int found = next_in_segment(iter, want_value, entry);
+		if (found != 0)
+			return found;
+		iter->segment = NULL;
+	}
+}
+
+/* ---- any entry ---- */
+
+/* The next slot with a value from the segment's hand on, all round. */
+static bool any_in_segment_locked(struct table_segment *seg, struct table_entry *entry)
+{
+	if (table_live(seg) == 0)
+		return false;
+	for (uint32_t left = seg->n; left > 0; left--) {
+		if (slots_is_value(table_peek(seg, seg->hand)) && table_read(seg, seg->hand, false, entry) == TABLE_LIVE)
+			return true;
+		seg->hand = seg->hand + 1 == seg->n ? 0 : seg->hand + 1;
+	}
+	return false;
+}
+
+int table_any(struct table *table, struct table_place *place, struct table_entry *entry)
+{
+	int found = -WEAKREF_ENOENT;
+
+	*place = (struct table_place){0};
+	lock_take(table->lock);
+	/* From the hand to the end, and once all over. */
+	uint64_t hash = table->hand;
+	for (unsigned round = 0; round < 2 && found < 0; round++, hash = 0) {
+		while (hash < HASHES) {
+			struct table_segment *seg = table_segment_of(table, (uint32_t)hash);
+			if (any_in_segment_locked(seg, entry)) {
+				*place = (struct table_place){.segment = seg, .index = seg->hand, .key = entry->key.data};
+				place->word = atomic_load_explicit(table_key_at(seg, seg->hand), memory_order_relaxed);
+				table->hand = (uint32_t)hash;
+				found = 0;
+				break;
+			}
+			hash = table_segment_end(seg);
+		}
+	}
+	lock_drop(table->lock);
+	return found;
+}
+
+/* Whether the entry found there is there still. */
+static bool in_place_locked(const struct table_place *place)
+{
+	const struct table_segment *seg = place->segment;
+	uint32_t i = place->index;
+
+	return !seg->retired && slots_is_value(table_peek(seg, i)) &&
+	       atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed) == place->word &&
+	       (seg->keys == NULL || atomic_load_explicit(&seg->keys[i], memory_order_relaxed) == place->key);
+}
+
+bool table_take_at(struct table *table, const struct table_place *place, void **value)
+{
+	struct table_segment *seg = place->segment;
+
+	lock_take(table->lock);
+	*value = in_place_locked(place) ? table_remove_locked(seg, place->index) : NULL;
+	if (*value != NULL && table_is_sparse(seg))
+		table_resize(table, seg, false, 0); /* drops the lock; without memory it stays as it is */
+	else
+		lock_drop(table->lock);
+	return *value != NULL;
+}
+
+/* ---- checks ---- */
+
+/* Invariant 4, by the one look-up that there is: from its home a key's slot is reached. */
+static void check_reachable_locked(struct table_segment *seg, uint32_t i, uint32_t hash)
+{
+	for (uint32_t j = table_home(seg, hash); j != i; j = j + 1 == seg->n ? 0 : j + 1)
+		ASSERT(table_peek(seg, j) != SLOTS_EMPTY);
+}
+
+static void check_slots_locked(struct table_segment *seg)
+{
+	uint32_t used = 0, live = 0, dead = 0;
+	size_t bytes = 0;
+	struct table_entry entry;
+
+	for (uint32_t i = 0; i < seg->n; i++) {
+		if (table_peek(seg, i) == SLOTS_EMPTY)
+			continue;
+		used++;
+		enum table_state state = table_read(seg, i, false, &entry);
+		if (state == TABLE_NOTHING)
+			continue;
+		live += state == TABLE_LIVE;
+		dead += state == TABLE_DEAD;
+		ASSERT((uint64_t)entry.key.hash >= seg->base && entry.key.hash < table_segment_end(seg));
+		check_reachable_locked(seg, i, entry.key.hash);
+		if (seg->table->layout == TABLE_BYTES)
+			bytes += table_key_room(entry.key.size);
+	}
+	ASSERT(used == seg->used && used <= seg->limit && seg->limit < seg->n);
+	ASSERT(live <= table_live(seg));
+	/* A value that died since it was counted is dead by now. */
+	ASSERT(live + dead <= table_live(seg) + atomic_load(&seg->slots->dead));
+	if (seg->fill != 0) {
+		ASSERT(seg->fill <= table_arena_of(seg)->capacity);
+		ASSERT(bytes + seg->garbage + sizeof(struct table_arena) == seg->fill);
+	}
+	(void)used, (void)live, (void)dead, (void)bytes;
+}
+
+void table_check(struct table *table)
+{
+	lock_take(table->lock);
+	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
+	uint64_t entries = UINT64_C(1) << dir->depth;
+	for (uint64_t i = 0; i < entries;) {
+		struct table_segment *seg = atomic_load_explicit(&dir->entries[i], memory_order_relaxed);
+		uint64_t end = table_segment_end(seg) >> (32 - dir->depth);
+		ASSERT(seg->table == table && !seg->retired && seg->depth <= dir->depth);
+		ASSERT((uint64_t)seg->base >> (32 - dir->depth) == i);
+		for (; i < end; i++)
+			ASSERT(atomic_load_explicit(&dir->entries[i], memory_order_relaxed) == seg);
+		check_slots_locked(seg);
+	}
+	lock_drop(table->lock);
+}

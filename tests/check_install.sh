@@ -1,0 +1,20 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# check_install: README's program compiles with README's line against what was installed, and runs. Not a test of `make check`: it is what
+# `make installcheck` does, which sets PKG_CONFIG_PATH and LD_LIBRARY_PATH to the place of installation.
+set -u
+top=${srcdir:-$(dirname "$0")/..}
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+
+awk '/^    #include/ { on = 1 } on && /^[^ ]/ { exit } on { sub(/^    /, ""); print }' "$top/README" >"$work/program.c"
+line=$(sed -n 's/^    cc program.c/'"${CC:-cc}"' program.c/p' "$top/README")
+if [ ! -s "$work/program.c" ] || [ -z "$line" ]; then
+	echo "README has no program, or no line that compiles it"
+	exit 1
+fi
+
+cd "$work" || exit 99
+echo "$line"
+eval "$line ${SANITIZER_CFLAGS-}" || { echo "README's program does not compile"; exit 1; }
+./program || { echo "README's program ended with status $?"; exit 1; }

@@ -1,0 +1,960 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_table: the table core on a plain heap, with no collector: its blocks are freed when a test ends, which is what readers of old
+ * segments need, and values die when a test says so. So this one runs under the thread, address and undefined sanitizers alike.
+ *
+ * A value is no pointer but a number: 16 * (version * 2^20 + key + 1). Whoever finds one knows whether it belongs to its key.
+ *
+ * TABLE_SEED=n repeats a run; every failure prints the seed.
+ */
+#include <check.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "table.h"
+#include "table_impl.h"
+
+static uint64_t seed;
+
+/* Check's own assertions write to a file each time, which is too much for millions of them. */
+#define EXPECT(cond)                                                                                       \
+	do {                                                                                               \
+		if (unlikely(!(cond)))                                                                     \
+			ck_abort_msg("%s (TABLE_SEED=%llu)", #cond, (unsigned long long)seed);             \
+	} while (0)
+#define EXPECT_OP(a, op, b)                                                                                \
+	do {                                                                                               \
+		long long a_ = (long long)(a), b_ = (long long)(b);                                        \
+		if (unlikely(!(a_ op b_)))                                                                 \
+			ck_abort_msg("%s %s %s: %lld, %lld (TABLE_SEED=%llu)", #a, #op, #b, a_, b_,        \
+				     (unsigned long long)seed);                                            \
+	} while (0)
+#define EXPECT_EQ(a, b) EXPECT_OP(a, ==, b)
+#define EXPECT_NE(a, b) EXPECT_OP(a, !=, b)
+#define EXPECT_LT(a, b) EXPECT_OP(a, <, b)
+#define EXPECT_GT(a, b) EXPECT_OP(a, >, b)
+#define EXPECT_GE(a, b) EXPECT_OP(a, >=, b)
+
+/* ---- a plain heap ---- */
+
+struct block {
+	struct block *next;
+	size_t size;
+	/* Blocks are aligned to 16 bytes. */
+	unsigned char bytes[];
+};
+
+struct array {
+	struct array *next;
+	struct slots *slots;
+	void (*purge)(struct slots *slots, void *owner);
+};
+
+static _Atomic(struct block *) blocks;
+static _Atomic(struct array *) arrays;
+static _Atomic long fail_in; /* the allocation that fails is the one that brings this from 1 to 0 */
+
+static void *heap_get(size_t size, int fill)
+{
+	long left = atomic_load(&fail_in);
+
+	if (left > 0 && atomic_fetch_sub(&fail_in, 1) == 1)
+		return NULL;
+	struct block *block = malloc(sizeof *block + size);
+	EXPECT(block != NULL);
+	memset(block->bytes, fill, size);
+	block->size = size;
+	block->next = atomic_load(&blocks);
+	while (!atomic_compare_exchange_weak(&blocks, &block->next, block))
+		;
+	return block->bytes;
+}
+
+static void *plain_alloc(size_t size)
+{
+	return heap_get(size, 0);
+}
+
+/* Not zeroed, and visibly so. */
+static void *plain_alloc_leaf(size_t size)
+{
+	return heap_get(size, 0xa5);
+}
+
+static struct slots *plain_slots_new(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner))
+{
+	struct slots *slots = heap_get(slots_size(n, stride), 0);
+
+	if (slots == NULL)
+		return NULL;
+	slots->n = n;
+	slots->stride = (uint16_t)stride;
+	slots->value = (uint16_t)value;
+	slots->purge = purge;
+	slots->signature = SLOTS_SIGNATURE;
+	struct array *array = malloc(sizeof *array);
+	EXPECT(array != NULL);
+	array->slots = slots;
+	array->next = atomic_load(&arrays);
+	while (!atomic_compare_exchange_weak(&arrays, &array->next, array))
+		;
+	return slots;
+}
+
+static void plain_set_owner(struct slots *slots, const void *owner)
+{
+	atomic_store(&slots->owner, (uintptr_t)owner);
+}
+
+static const struct table_ops plain_ops = {plain_alloc, plain_alloc_leaf, plain_slots_new, plain_set_owner};
+
+static void heap_free_all(void)
+{
+	for (struct block *block = atomic_exchange(&blocks, NULL), *next; block != NULL; block = next) {
+		next = block->next;
+		free(block);
+	}
+	for (struct array *array = atomic_exchange(&arrays, NULL), *next; array != NULL; array = next) {
+		next = array->next;
+		free(array);
+	}
+	atomic_store(&fail_in, 0);
+}
+
+/* ---- a collection ---- */
+
+typedef bool (*dies_fn)(uint32_t key, uint64_t version, void *arg);
+
+static uintptr_t value_make(uint32_t key, uint64_t version)
+{
+	return (uintptr_t)(version << 20 | (key + 1)) << 4;
+}
+
+static uint32_t value_key(uintptr_t value)
+{
+	return (uint32_t)(value >> 4 & 0xfffff) - 1;
+}
+
+static uint64_t value_version(uintptr_t value)
+{
+	return value >> 24;
+}
+
+/* Counted as the scan counts, in an order that writers who run meanwhile can bear: the true scan has the world stopped. */
+static void kill_slot(struct slots *slots, _Atomic(uintptr_t) *word, uintptr_t raw)
+{
+	atomic_fetch_add(&slots->dead, 1);
+	if (atomic_compare_exchange_strong(word, &raw, SLOTS_VACANT))
+		atomic_fetch_sub(&slots->live, 1);
+	else
+		atomic_fetch_sub(&slots->dead, 1);
+}
+
+/* The values that die vanish from all arrays there are, those of retired segments as well. */
+static void collect(dies_fn dies, void *arg)
+{
+	for (struct array *array = atomic_load(&arrays); array != NULL; array = array->next) {
+		for (uint32_t i = 0; i < array->slots->n; i++) {
+			_Atomic(uintptr_t) *word = slots_word(array->slots, i, array->slots->value);
+			uintptr_t raw = atomic_load(word);
+			if (slots_is_value(raw) && dies(value_key(raw), value_version(raw), arg))
+				kill_slot(array->slots, word, raw);
+		}
+	}
+}
+
+static void purge_all(void)
+{
+	for (struct array *array = atomic_load(&arrays); array != NULL; array = array->next)
+		if (atomic_load(&array->slots->dead) != 0 && atomic_load(&array->slots->owner) != 0)
+			array->slots->purge(array->slots, (void *)atomic_load(&array->slots->owner));
+}
+
+/* ---- random numbers ---- */
+
+static uint64_t next_random(uint64_t *state)
+{
+	return base_mix(*state += UINT64_C(0x9e3779b97f4a7c15));
+}
+
+static uint32_t below(uint64_t *state, uint32_t n)
+{
+	return (uint32_t)(next_random(state) % n);
+}
+
+/* ---- keys of every kind ---- */
+
+enum style { STYLE_STRING, STYLE_LONG, STYLE_INT, STYLE_POINTER, STYLE_CUSTOM, STYLE_COLLIDING, STYLES };
+
+static const struct {
+	const char *name;
+	enum table_layout layout;
+	bool strong;
+} styles[STYLES] = {
+	[STYLE_STRING] = {"string", TABLE_BYTES, false},  [STYLE_LONG] = {"long", TABLE_BYTES, false},
+	[STYLE_INT] = {"int", TABLE_WORD, false},         [STYLE_POINTER] = {"pointer", TABLE_WORD, true},
+	[STYLE_CUSTOM] = {"custom", TABLE_HASHED, true},  [STYLE_COLLIDING] = {"colliding", TABLE_HASHED, true},
+};
+
+#define KEYS 20000
+/* Two objects for each custom key: equal, not the same. */
+static uint32_t objects[2][KEYS];
+
+static int objects_equal(const void *a, const void *b, void *user)
+{
+	lock_check_none("equal");
+	if (user != NULL && *(int *)user < 0)
+		return *(int *)user;
+	return *(const uint32_t *)a == *(const uint32_t *)b;
+}
+
+/* Room for one key; each of a table's own. */
+struct text {
+	char bytes[700];
+};
+
+/* The key that is an integer's erased word stands for key 3, but where the difference matters that it makes (see TABLE_ERASED). */
+static bool with_erased = true;
+
+static struct table_key key_make(enum style style, uint32_t k, struct text *text)
+{
+	struct table_key key;
+	size_t size = 0;
+
+	switch (style) {
+	case STYLE_STRING:
+		size = k == 0 ? 0 : (size_t)snprintf(text->bytes, sizeof text->bytes, "k%u", k);
+		table_key_bytes(&key, text->bytes, size);
+		break;
+	case STYLE_LONG:
+		size = k * 7 % 600;
+		memset(text->bytes, 'x', sizeof text->bytes);
+		memcpy(text->bytes + size, &k, sizeof k);
+		table_key_bytes(&key, text->bytes, size + sizeof k);
+		break;
+	case STYLE_INT:
+		table_key_word(&key, k == 3 && with_erased ? TABLE_ERASED : k);
+		break;
+	case STYLE_POINTER:
+		table_key_pointer(&key, &objects[0][k]);
+		break;
+	case STYLE_CUSTOM:
+		table_key_hashed(&key, &objects[text->bytes[0] & 1][k], k);
+		break;
+	default:
+		table_key_hashed(&key, &objects[text->bytes[0] & 1][k], k % 100 < 90 ? k : 1);
+	}
+	return key;
+}
+
+/* The key that an entry is for. */
+static uint32_t key_back(enum style style, const struct table_key *key)
+{
+	uint32_t k = 0;
+
+	switch (style) {
+	case STYLE_STRING:
+		return key->size == 0 ? 0 : (uint32_t)strtoul((const char *)key->data + 1, NULL, 10);
+	case STYLE_LONG:
+		memcpy(&k, (const char *)key->data + key->size - sizeof k, sizeof k);
+		return k;
+	case STYLE_INT:
+		return key->word == TABLE_ERASED ? 3 : (uint32_t)key->word;
+	case STYLE_POINTER:
+		return (uint32_t)((const uint32_t *)key->data - objects[0]);
+	default:
+		return *(const uint32_t *)key->data;
+	}
+}
+
+static struct table *table_make(enum style style, int *error)
+{
+	struct table *table = plain_alloc(sizeof *table);
+
+	EXPECT_EQ(table_init(table, &plain_ops, styles[style].layout, styles[style].strong, objects_equal, error), 0);
+	return table;
+}
+
+static void setup(void)
+{
+	with_erased = true;
+	for (uint32_t k = 0; k < KEYS; k++)
+		objects[0][k] = objects[1][k] = k;
+}
+
+/* ---- the model ---- */
+
+struct model {
+	struct table *table;
+	enum style style;
+	uint64_t random;
+	uint64_t version;
+	uint64_t have[KEYS]; /* version; 0 absent */
+	size_t len;
+};
+
+static int model_put(struct model *model, uint32_t k, enum table_put_mode mode)
+{
+	struct text text = {{(char)below(&model->random, 2)}};
+	struct table_key key = key_make(model->style, k, &text);
+	void *now;
+	int error = table_put(model->table, &key, value_make(k, ++model->version), mode, &now);
+
+	if (error < 0)
+		return error;
+	if (mode == TABLE_KEEP && model->have[k] != 0) {
+		EXPECT_EQ((uintptr_t)now, value_make(k, model->have[k]));
+		return 0;
+	}
+	EXPECT(now == NULL);
+	model->len += model->have[k] == 0;
+	model->have[k] = model->version;
+	return 0;
+}
+
+static void model_take(struct model *model, uint32_t k)
+{
+	struct text text = {{(char)below(&model->random, 2)}};
+	struct table_key key = key_make(model->style, k, &text);
+	void *value;
+	int error = table_take(model->table, &key, &value);
+
+	if (model->have[k] == 0) {
+		EXPECT_EQ(error, -WEAKREF_ENOENT);
+		EXPECT(value == NULL);
+		return;
+	}
+	EXPECT_EQ(error, 0);
+	EXPECT_EQ((uintptr_t)value, value_make(k, model->have[k]));
+	model->have[k] = 0;
+	model->len--;
+	/* A key that was removed is absent, not dead. */
+	EXPECT_EQ(table_get(model->table, &key, &value), -WEAKREF_ENOENT);
+}
+
+static void model_get(struct model *model, uint32_t k)
+{
+	struct text text = {{(char)below(&model->random, 2)}};
+	struct table_key key = key_make(model->style, k, &text);
+	void *value;
+	int error = table_get(model->table, &key, &value);
+
+	if (model->have[k] != 0) {
+		EXPECT_EQ(error, 0);
+		EXPECT_EQ((uintptr_t)value, value_make(k, model->have[k]));
+		EXPECT_EQ(table_has(model->table, &key), 0);
+	} else {
+		EXPECT(error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE);
+		EXPECT(value == NULL);
+		EXPECT_LT(table_has(model->table, &key), 0);
+	}
+}
+
+struct death {
+	struct model *model;
+	uint32_t of_100;
+	uint64_t salt;
+};
+
+/* Which values die is decided by their number, so that all copies of one die at once. */
+static bool model_dies(uint32_t key, uint64_t version, void *arg)
+{
+	struct death *death = arg;
+
+	if (base_mix(version ^ death->salt) % 100 >= death->of_100)
+		return false;
+	if (death->model->have[key] == version) {
+		death->model->have[key] = 0;
+		death->model->len--;
+	}
+	return true;
+}
+
+static void model_collect(struct model *model, uint32_t of_100)
+{
+	struct death death = {.model = model, .of_100 = of_100, .salt = next_random(&model->random)};
+
+	collect(model_dies, &death);
+}
+
+static void model_walk(struct model *model)
+{
+	bool *seen = calloc(KEYS, sizeof *seen);
+	struct table_entry entry;
+	struct table_iter iter;
+	size_t count = 0;
+
+	table_iter_init(&iter, model->table);
+	while (table_iter_next(&iter, true, &entry) == 1) {
+		uint32_t k = key_back(model->style, &entry.key);
+		EXPECT_LT(k, KEYS);
+		EXPECT(!seen[k]);
+		seen[k] = true;
+		count++;
+		EXPECT_EQ(entry.raw, value_make(k, model->have[k]));
+		EXPECT(entry.value == (void *)entry.raw);
+	}
+	EXPECT_EQ(count, model->len);
+	free(seen);
+}
+
+static void model_check(struct model *model)
+{
+	table_check(model->table);
+	EXPECT_EQ(table_len(model->table), model->len);
+	model_walk(model);
+}
+
+static struct model *model_make(enum style style, int salt)
+{
+	struct model *model = calloc(1, sizeof *model);
+
+	model->table = table_make(style, NULL);
+	model->style = style;
+	model->random = seed + (uint64_t)salt * 1000 + style;
+	return model;
+}
+
+/* ---- tests ---- */
+
+START_TEST(test_empty)
+{
+	struct table *table = table_make((enum style)_i, NULL);
+	struct text text = {{0}};
+	struct table_key key = key_make((enum style)_i, 1, &text);
+	struct table_place place;
+	struct table_entry entry;
+	struct table_iter iter;
+	void *value;
+
+	EXPECT_EQ(table_len(table), 0);
+	EXPECT_EQ(table_get(table, &key, &value), -WEAKREF_ENOENT);
+	EXPECT_EQ(table_take(table, &key, &value), -WEAKREF_ENOENT);
+	EXPECT_EQ(table_any(table, &place, &entry), -WEAKREF_ENOENT);
+	table_iter_init(&iter, table);
+	EXPECT_EQ(table_iter_next(&iter, true, &entry), 0);
+	EXPECT_EQ(table_clear(table), 0);
+	table_check(table);
+}
+END_TEST
+
+/* Phases with different mixtures of writes, removals and deaths, against an array. */
+START_TEST(test_model)
+{
+	struct model *model = model_make((enum style)_i, 1);
+	uint32_t range = 50;
+
+	for (unsigned phase = 0; phase < 24; phase++) {
+		uint32_t puts = 10 + below(&model->random, 80), takes = below(&model->random, 100 - puts);
+		range = phase % 6 == 0 ? KEYS : range * 5 > KEYS ? 50 : range * 5;
+		if (model->style == STYLE_COLLIDING && range > 2000)
+			range = 2000;
+		for (unsigned step = 0; step < 6000; step++) {
+			uint32_t k = below(&model->random, range), what = below(&model->random, 100);
+			if (what < puts)
+				EXPECT_EQ(model_put(model, k, what % 4 == 0 ? TABLE_KEEP : TABLE_REPLACE), 0);
+			else if (what < puts + takes)
+				model_take(model, k);
+			else
+				model_get(model, k);
+			if (below(&model->random, 2000) == 0)
+				model_collect(model, below(&model->random, 60));
+			if (below(&model->random, 3000) == 0)
+				purge_all();
+		}
+		model_check(model);
+		if (phase % 3 == 2)
+			model_collect(model, 90);
+		if (phase % 2 == 1)
+			purge_all();
+		model_check(model);
+	}
+	free(model);
+}
+END_TEST
+
+static size_t bytes_in_use(const struct table *table)
+{
+	struct table_directory *dir = atomic_load(&table->directory);
+	size_t bytes = sizeof(struct table_directory) + ((size_t)8 << dir->depth);
+
+	for (uint64_t i = 0; i < UINT64_C(1) << dir->depth;) {
+		struct table_segment *seg = atomic_load(&dir->entries[i]);
+		struct table_arena *arena = atomic_load(&seg->arena);
+		bytes += sizeof *seg + slots_size(seg->n, TABLE_STRIDE) + (seg->keys == NULL ? 0 : seg->n * sizeof(void *)) +
+			 (arena == NULL ? 0 : arena->capacity);
+		i = table_segment_end(seg) >> (32 - dir->depth);
+	}
+	return bytes;
+}
+
+/* Memory follows the number of entries, up and down. */
+START_TEST(test_grow_and_shrink)
+{
+	struct model *model = model_make((enum style)_i, 2);
+	uint32_t n = model->style == STYLE_COLLIDING ? 2000 : KEYS;
+
+	for (uint32_t k = 0; k < n; k++)
+		EXPECT_EQ(model_put(model, k, TABLE_REPLACE), 0);
+	model_check(model);
+	size_t full = bytes_in_use(model->table);
+	model_collect(model, 100);
+	EXPECT_EQ(model->len, 0);
+	EXPECT_EQ(table_len(model->table), 0);
+	purge_all();
+	model_check(model);
+	EXPECT_LT(bytes_in_use(model->table), full / 2);
+	if (styles[model->style].layout == TABLE_WORD && !CHECKS)
+		EXPECT_LT(bytes_in_use(model->table), full / 10);
+	/* And the table is as good as new. */
+	for (uint32_t k = 0; k < n; k += 3)
+		EXPECT_EQ(model_put(model, k, TABLE_REPLACE), 0);
+	model_check(model);
+	free(model);
+}
+END_TEST
+
+/* One key written and removed again and again needs no memory in the end. */
+START_TEST(test_churn_is_bounded)
+{
+	struct model *model = model_make((enum style)_i, 3);
+
+	for (uint32_t k = 0; k < 50000; k++) {
+		EXPECT_EQ(model_put(model, k % 1000, TABLE_REPLACE), 0);
+		if (k >= 3)
+			model_take(model, (k - 3) % 1000);
+	}
+	model_check(model);
+	EXPECT_LT(bytes_in_use(model->table), 20000);
+	free(model);
+}
+END_TEST
+
+/* Of values, only those that no key has any more. */
+static bool is_replaced(uint32_t key, uint64_t version, void *arg)
+{
+	struct model *model = arg;
+
+	return model->have[key] != version;
+}
+
+/* Keys below a border stay, those above come and go while an iterator is open. */
+START_TEST(test_iterate_under_change)
+{
+	with_erased = false;
+	for (unsigned round = 0; round < 20; round++) {
+		struct model *model = model_make((enum style)_i, 10 + (int)round);
+		uint32_t n = model->style == STYLE_COLLIDING ? 600 : 200 + below(&model->random, 8000), stay = n / 2;
+		uint8_t *seen = calloc(KEYS, 1);
+		struct table_entry entry;
+		struct table_iter iter;
+		for (uint32_t k = 0; k < n; k++)
+			model_put(model, k, TABLE_REPLACE);
+		table_iter_init(&iter, model->table);
+		while (table_iter_next(&iter, round % 2 == 0, &entry) == 1) {
+			uint32_t k = key_back(model->style, &entry.key);
+			/* What is given is there now. */
+			EXPECT_NE(model->have[k], 0);
+			if (round % 2 == 0)
+				EXPECT_EQ((uintptr_t)entry.value, value_make(k, model->have[k]));
+			if (k < stay)
+				EXPECT_EQ(seen[k]++, 0);
+			for (unsigned step = 0; step < 12; step++) {
+				uint32_t other = stay + below(&model->random, KEYS / 2 - stay / 2);
+				if (model->style == STYLE_COLLIDING)
+					other = stay + other % 1000;
+				if (below(&model->random, 3) != 0)
+					model_put(model, other, TABLE_REPLACE);
+				else
+					model_take(model, other);
+			}
+			/* An entry whose value is replaced, and whose old value dies, stays. */
+			uint32_t moved = below(&model->random, stay);
+			model_put(model, moved, TABLE_REPLACE);
+			if (below(&model->random, 50) == 0) {
+				collect(is_replaced, model);
+				purge_all();
+			}
+		}
+		for (uint32_t k = 0; k < stay; k++)
+			EXPECT_EQ(seen[k], 1);
+		model_check(model);
+		free(seen);
+		free(model);
+		heap_free_all();
+	}
+}
+END_TEST
+
+START_TEST(test_clear)
+{
+	struct model *model = model_make((enum style)_i, 4);
+	struct table_entry entry;
+	struct table_iter iter;
+
+	for (uint32_t k = 0; k < 2000; k++)
+		model_put(model, k, TABLE_REPLACE);
+	table_iter_init(&iter, model->table);
+	for (unsigned i = 0; i < 100; i++)
+		EXPECT_EQ(table_iter_next(&iter, true, &entry), 1);
+	EXPECT_EQ(table_clear(model->table), 0);
+	memset(model->have, 0, sizeof model->have);
+	model->len = 0;
+	EXPECT_EQ(table_iter_next(&iter, true, &entry), 0);
+	model_check(model);
+	model_put(model, 5, TABLE_REPLACE);
+	model_check(model);
+	free(model);
+}
+END_TEST
+
+START_TEST(test_take_any)
+{
+	struct model *model = model_make((enum style)_i, 5);
+	uint32_t n = model->style == STYLE_COLLIDING ? 2000 : KEYS;
+	struct table_place place;
+	struct table_entry entry;
+	void *value;
+
+	for (uint32_t k = 0; k < n; k++)
+		model_put(model, k, TABLE_REPLACE);
+	model_collect(model, 30);
+	while (table_any(model->table, &place, &entry) == 0) {
+		uint32_t k = key_back(model->style, &entry.key);
+		EXPECT(table_take_at(model->table, &place, &value));
+		EXPECT_EQ((uintptr_t)value, value_make(k, model->have[k]));
+		model->have[k] = 0;
+		model->len--;
+		/* It is gone: not taken a second time. */
+		EXPECT(!table_take_at(model->table, &place, &value));
+		if (below(&model->random, 5) == 0)
+			model_put(model, k / 2, TABLE_KEEP);
+		if (model->len % 1000 == 0)
+			model_check(model);
+	}
+	EXPECT_EQ(model->len, 0);
+	model_check(model);
+	free(model);
+}
+END_TEST
+
+/* Each allocation of each write fails once: the write says so, and nothing has changed. */
+START_TEST(test_no_memory)
+{
+	struct model *model = model_make((enum style)_i, 6);
+	unsigned failures = 0;
+
+	for (uint32_t k = 0; k < 5000; k++) {
+		for (long nth = 1;; nth++) {
+			size_t len = model->len;
+			atomic_store(&fail_in, nth);
+			int error = model_put(model, k, TABLE_REPLACE);
+			bool failed = atomic_exchange(&fail_in, 0) == 0;
+			if (error == 0) {
+				EXPECT_EQ(table_len(model->table), len + (nth == 1 || model->len > len));
+				if (!failed)
+					break;
+				model_take(model, k);
+				continue;
+			}
+			EXPECT_EQ(error, -WEAKREF_ENOMEM);
+			EXPECT(failed);
+			EXPECT_EQ(table_len(model->table), len);
+			failures++;
+		}
+		if (k % 500 == 0)
+			model_check(model);
+	}
+	EXPECT_GT(failures, 20);
+	for (long nth = 1; nth <= 3; nth++) {
+		atomic_store(&fail_in, nth);
+		EXPECT_EQ(table_clear(model->table), -WEAKREF_ENOMEM);
+		model_check(model);
+	}
+	free(model);
+}
+END_TEST
+
+/* What equal returns comes back from every operation that asks it. */
+START_TEST(test_equal_fails)
+{
+	int error = 0;
+	struct table *table = table_make(STYLE_CUSTOM, &error);
+	struct text one = {{0}}, two = {{1}};
+	struct table_key key = key_make(STYLE_CUSTOM, 7, &one), same = key_make(STYLE_CUSTOM, 7, &two);
+	void *value;
+
+	EXPECT_EQ(table_put(table, &key, value_make(7, 1), TABLE_REPLACE, &value), 0);
+	error = -WEAKREF_ETIMEDOUT;
+	EXPECT_EQ(table_get(table, &same, &value), error);
+	EXPECT_EQ(table_has(table, &same), error);
+	EXPECT_EQ(table_put(table, &same, value_make(7, 2), TABLE_REPLACE, &value), error);
+	EXPECT_EQ(table_take(table, &same, &value), error);
+	/* The same object needs no question. */
+	EXPECT_EQ(table_get(table, &key, &value), 0);
+	error = 0;
+	EXPECT_EQ(table_get(table, &same, &value), 0);
+	EXPECT_EQ((uintptr_t)value, value_make(7, 1));
+	table_check(table);
+}
+END_TEST
+
+/* Thousands of keys of one hash: slow, and right. */
+START_TEST(test_one_hash)
+{
+	struct table *table = table_make(STYLE_CUSTOM, NULL);
+	struct table_key key;
+	void *value;
+
+	for (uint32_t k = 0; k < 6000; k++) {
+		table_key_hashed(&key, &objects[0][k], 42);
+		EXPECT_EQ(table_put(table, &key, value_make(k, 1), TABLE_REPLACE, &value), 0);
+	}
+	EXPECT_EQ(table_len(table), 6000);
+	for (uint32_t k = 0; k < 6000; k += 100) {
+		table_key_hashed(&key, &objects[1][k], 42);
+		EXPECT_EQ(table_get(table, &key, &value), 0);
+		EXPECT_EQ((uintptr_t)value, value_make(k, 1));
+	}
+}
+END_TEST
+
+/* Keys of a megabyte, between short ones. */
+START_TEST(test_huge_keys)
+{
+	struct table *table = table_make(STYLE_STRING, NULL);
+	const size_t size = 1 << 20;
+	char *bytes = malloc(size);
+	struct table_key key;
+	void *value;
+
+	memset(bytes, 'z', size);
+	for (uint32_t k = 0; k < 100; k++) {
+		memcpy(bytes, &k, sizeof k);
+		table_key_bytes(&key, bytes, k % 10 == 0 ? size : 4 + k);
+		EXPECT_EQ(table_put(table, &key, value_make(k, 1), TABLE_REPLACE, &value), 0);
+	}
+	table_check(table);
+	for (uint32_t k = 0; k < 100; k++) {
+		memcpy(bytes, &k, sizeof k);
+		table_key_bytes(&key, bytes, k % 10 == 0 ? size : 4 + k);
+		EXPECT_EQ(table_get(table, &key, &value), 0);
+		EXPECT_EQ((uintptr_t)value, value_make(k, 1));
+		table_key_bytes(&key, bytes, k % 10 == 0 ? size - 1 : 3 + k);
+		EXPECT_EQ(table_get(table, &key, &value), -WEAKREF_ENOENT);
+	}
+	free(bytes);
+}
+END_TEST
+
+/* A dead value reads as stale until its key is purged, then as absent. */
+START_TEST(test_stale_then_absent)
+{
+	struct model *model = model_make((enum style)_i, 7);
+	struct text text = {{0}};
+	void *value;
+
+	model_put(model, 9, TABLE_REPLACE);
+	model_collect(model, 100);
+	struct table_key key = key_make(model->style, 9, &text);
+	EXPECT_EQ(table_get(model->table, &key, &value), -WEAKREF_ESTALE);
+	EXPECT_EQ(table_len(model->table), 0);
+	purge_all();
+	EXPECT_EQ(table_get(model->table, &key, &value), -WEAKREF_ENOENT);
+	model_check(model);
+	free(model);
+}
+END_TEST
+
+/* ---- threads ---- */
+
+struct shared {
+	struct table *table;
+	enum style style;
+	_Atomic bool stop;
+	_Atomic uint64_t found, walked;
+};
+
+#define SHARED_KEYS 3000
+/* Keys below this are set once and stay. */
+#define SHARED_STAY 500
+
+static void *reader_main(void *arg)
+{
+	struct shared *shared = arg;
+	uint64_t random = seed ^ (uintptr_t)pthread_self(), found = 0;
+
+	while (!atomic_load(&shared->stop)) {
+		struct text text = {{(char)below(&random, 2)}};
+		uint32_t k = below(&random, SHARED_KEYS);
+		struct table_key key = key_make(shared->style, k, &text);
+		void *value;
+		int error = table_get(shared->table, &key, &value);
+		if (error == 0) {
+			EXPECT_EQ(value_key((uintptr_t)value), k);
+			found++;
+		} else {
+			EXPECT(value == NULL);
+		}
+		EXPECT(k >= SHARED_STAY || error == 0);
+	}
+	atomic_fetch_add(&shared->found, found);
+	return NULL;
+}
+
+static void *walker_main(void *arg)
+{
+	struct shared *shared = arg;
+	uint64_t walked = 0;
+
+	while (!atomic_load(&shared->stop)) {
+		uint8_t seen[SHARED_STAY] = {0};
+		struct table_entry entry;
+		struct table_iter iter;
+		table_iter_init(&iter, shared->table);
+		while (table_iter_next(&iter, true, &entry) == 1) {
+			uint32_t k = key_back(shared->style, &entry.key);
+			EXPECT_EQ(value_key((uintptr_t)entry.value), k);
+			if (k < SHARED_STAY)
+				EXPECT_EQ(seen[k]++, 0);
+		}
+		for (uint32_t k = 0; k < SHARED_STAY; k++)
+			EXPECT_EQ(seen[k], 1);
+		EXPECT_GE(table_len(shared->table), SHARED_STAY);
+		walked++;
+	}
+	atomic_fetch_add(&shared->walked, walked);
+	return NULL;
+}
+
+static bool shared_dies(uint32_t key, uint64_t version, void *arg)
+{
+	uint64_t *salt = arg;
+
+	return key >= SHARED_STAY && base_mix(version ^ *salt) % 10 == 0;
+}
+
+static void shared_write(struct shared *shared, uint64_t *random, uint64_t version, uint32_t range)
+{
+	struct text text = {{(char)below(random, 2)}};
+	uint32_t k = SHARED_STAY + below(random, range);
+	struct table_key key = key_make(shared->style, k, &text);
+	void *value;
+
+	if (below(random, 2) == 0)
+		EXPECT_EQ(table_put(shared->table, &key, value_make(k, version), TABLE_REPLACE, &value), 0);
+	else if (table_take(shared->table, &key, &value) == 0)
+		EXPECT_EQ(value_key((uintptr_t)value), k);
+}
+
+/* A reader and an iterating one beside a writer, which is the collector as well, for a second. */
+START_TEST(test_threads)
+{
+	struct shared shared = {.table = table_make((enum style)_i, NULL), .style = (enum style)_i};
+	uint64_t random = seed + 99, end = base_now() + UINT64_C(700000000), version = 1;
+	pthread_t reader, walker;
+	void *value;
+
+	for (uint32_t k = 0; k < SHARED_STAY; k++) {
+		struct text text = {{0}};
+		struct table_key key = key_make(shared.style, k, &text);
+		EXPECT_EQ(table_put(shared.table, &key, value_make(k, 1), TABLE_REPLACE, &value), 0);
+	}
+	EXPECT_EQ(pthread_create(&reader, NULL, reader_main, &shared), 0);
+	EXPECT_EQ(pthread_create(&walker, NULL, walker_main, &shared), 0);
+	while (base_now() < end) {
+		uint32_t range = version / 3000 % 2 == 0 ? 40 : SHARED_KEYS - SHARED_STAY;
+		for (unsigned step = 0; step < 100; step++)
+			shared_write(&shared, &random, ++version, range);
+		if (below(&random, 300) == 0) {
+			uint64_t salt = next_random(&random);
+			collect(shared_dies, &salt);
+			purge_all();
+		}
+	}
+	atomic_store(&shared.stop, true);
+	pthread_join(reader, NULL);
+	pthread_join(walker, NULL);
+	table_check(shared.table);
+	EXPECT_GT(atomic_load(&shared.found), 1000);
+	EXPECT_GT(atomic_load(&shared.walked), 3);
+}
+END_TEST
+
+struct duel {
+	struct shared *shared;
+	uint64_t random;
+};
+
+static void *writer_main(void *arg)
+{
+	struct duel *duel = arg;
+
+	for (uint64_t version = 2; version < 60000; version++)
+		shared_write(duel->shared, &duel->random, version, SHARED_KEYS - SHARED_STAY);
+	return NULL;
+}
+
+/* Two writers, so that what one has planned the other has changed. */
+START_TEST(test_two_writers)
+{
+	struct shared shared = {.table = table_make((enum style)_i, NULL), .style = (enum style)_i};
+	struct duel duels[2] = {{&shared, seed}, {&shared, seed + 1}};
+	pthread_t threads[2];
+
+	for (unsigned i = 0; i < 2; i++)
+		EXPECT_EQ(pthread_create(&threads[i], NULL, writer_main, &duels[i]), 0);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	table_check(shared.table);
+	size_t count = 0;
+	struct table_entry entry;
+	struct table_iter iter;
+	table_iter_init(&iter, shared.table);
+	while (table_iter_next(&iter, true, &entry) == 1) {
+		EXPECT_EQ(value_key((uintptr_t)entry.value), key_back(shared.style, &entry.key));
+		count++;
+	}
+	EXPECT_EQ(count, table_len(shared.table));
+}
+END_TEST
+
+int main(void)
+{
+	const char *text = getenv("TABLE_SEED");
+
+	seed = text != NULL ? strtoull(text, NULL, 10) : base_now();
+	printf("check_table: TABLE_SEED=%llu\n", (unsigned long long)seed);
+	fflush(stdout);
+
+	Suite *suite = suite_create("table");
+	TCase *tcase = tcase_create("core");
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, setup, heap_free_all);
+	tcase_add_loop_test(tcase, test_empty, 0, STYLES);
+	tcase_add_loop_test(tcase, test_model, 0, STYLES);
+	tcase_add_loop_test(tcase, test_grow_and_shrink, 0, STYLES);
+	tcase_add_loop_test(tcase, test_churn_is_bounded, 0, STYLES);
+	tcase_add_loop_test(tcase, test_iterate_under_change, 0, STYLES);
+	tcase_add_loop_test(tcase, test_clear, 0, STYLES);
+	tcase_add_loop_test(tcase, test_take_any, 0, STYLES);
+	tcase_add_loop_test(tcase, test_no_memory, 0, STYLES);
+	tcase_add_loop_test(tcase, test_stale_then_absent, 0, STYLES);
+	tcase_add_test(tcase, test_equal_fails);
+	tcase_add_test(tcase, test_one_hash);
+	tcase_add_test(tcase, test_huge_keys);
+	suite_add_tcase(suite, tcase);
+	TCase *threads = tcase_create("threads");
+	tcase_set_timeout(threads, 120);
+	tcase_add_checked_fixture(threads, setup, heap_free_all);
+	tcase_add_loop_test(threads, test_threads, 0, STYLES);
+	tcase_add_loop_test(threads, test_two_writers, 0, STYLES);
+	suite_add_tcase(suite, threads);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
