@@ -233,10 +233,11 @@ static void *load_into(struct slow_read *read)
 	return read->p;
 }
 
-static bool marking_unfinished(void)
+/* Whether no collection has completed its marking since its number was `no`, and none is clearing what the last one found. */
+static bool nothing_cleared_since(GC_word no)
 {
-	return !atomic_load_explicit(&window, memory_order_acquire) &&
-	       GC_get_gc_no() == atomic_load_explicit(&recorded_no, memory_order_acquire);
+	return !atomic_load_explicit(&window, memory_order_acquire) && GC_get_gc_no() == no &&
+	       atomic_load_explicit(&recorded_no, memory_order_acquire) == no;
 }
 
 /* With the lock held no collection is anywhere near its end, and the pointer is in read->p, on the reader's stack, before it is dropped. */
@@ -259,10 +260,11 @@ static NOINLINE void *load_slow(const _Atomic(uintptr_t) *word, uintptr_t *raw)
 	void *p;
 
 	/* A marking in progress: as long as it is not finished nothing is cleared. Without incremental mode nobody runs during a marking. */
-	if (GC_is_incremental_mode() && marking_unfinished()) {
+	GC_word no = GC_get_gc_no();
+	if (GC_is_incremental_mode() && nothing_cleared_since(no)) {
 		p = load_into(&read);
 		BASE_PIN(p);
-		if (marking_unfinished()) {
+		if (nothing_cleared_since(no)) {
 			*raw = read.raw;
 			return p;
 		}
@@ -315,14 +317,6 @@ static void *stats_locked(void *out)
 void cycle_stats(gc_cycle_stats *out)
 {
 	GC_call_with_alloc_lock(stats_locked, out);
-}
-
-uint64_t cycle_dead_total(void)
-{
-	gc_cycle_stats now;
-
-	cycle_stats(&now);
-	return now.dead;
 }
 
 static void *count_all_locked(void *on)

@@ -59,8 +59,6 @@ bool cycle_survived_locked(const void *base);
 /* A block that the collector scans and never frees: roots of ours. NULL when there is no memory. */
 void *cycle_roots_new(size_t size);
 void cycle_stats(gc_cycle_stats *out);
-/* Dead objects counted since the start, by the rule in force. */
-uint64_t cycle_dead_total(void);
 void cycle_set_count_all(bool on);
 /* All validators; how many things were checked. */
 size_t cycle_check(void);

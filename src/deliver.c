@@ -129,12 +129,14 @@ static void *queue_locked(void *node)
 	return NULL;
 }
 
-static void *pop_locked(void *unused)
+/* For a run that goes on only while a rule is in force (or for ANY rule), so that nothing runs by a rule that was changed. */
+enum { ANY = -1 };
+
+static void *pop_locked(void *rule)
 {
 	struct deliver_node *node = roots->first;
 
-	(void)unused;
-	if (node == NULL)
+	if (node == NULL || (*(int *)rule != ANY && *(int *)rule != atomic_load(&policy)))
 		return NULL;
 	roots->first = node->next;
 	if (roots->first == NULL)
@@ -202,12 +204,12 @@ static void run_begin(struct run *run)
 }
 
 /* Runs the next node; false where there is none. */
-static NOINLINE bool run_one(void)
+static NOINLINE bool run_one(int rule)
 {
 	struct run run __attribute__((cleanup(run_end)));
 
 	run_begin(&run);
-	struct deliver_node *node = heap_with_lock(pop_locked, NULL);
+	struct deliver_node *node = heap_with_lock(pop_locked, &rule);
 	if (node == NULL)
 		return false;
 	node->run(node);
@@ -248,7 +250,7 @@ static void fd_settle(void)
 		announce();
 }
 
-static NOINLINE long run_all(void)
+static NOINLINE long run_all(int rule)
 {
 	int saved = errno;
 	long n = 0;
@@ -259,7 +261,7 @@ static NOINLINE long run_all(void)
 	atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
 	do {
 		fetch_from_libgc();
-		n += ran = run_one();
+		n += ran = run_one(rule);
 	} while (ran);
 	fd_settle();
 	errno = saved;
@@ -269,7 +271,7 @@ static NOINLINE long run_all(void)
 long deliver_run(void)
 {
 	lock_check_none("delivery");
-	return run_all();
+	return run_all(ANY);
 }
 
 /* At an allocation, in whatever state the program is. */
@@ -283,7 +285,7 @@ static void attend(void)
 	if (held_by != 0 || run_in_progress())
 		return;
 	if (atomic_load(&policy) == WEAKREF_DELIVER_AT_ALLOCATION)
-		run_all();
+		run_all(WEAKREF_DELIVER_AT_ALLOCATION);
 	else if (atomic_load(&policy) == WEAKREF_DELIVER_THREAD && !atomic_load(&thread_running)) {
 		atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
 		thread_start();
@@ -314,7 +316,7 @@ static NOINLINE void beacon_light(void)
 
 /* ---- the thread ---- */
 
-/* However the thread ends, whoever waits must look again. */
+/* However the thread ends, whoever waits must look again; and where it is still wanted another takes its place. */
 static void thread_over(void *unused)
 {
 	(void)unused;
@@ -323,6 +325,8 @@ static void thread_over(void *unused)
 	atomic_store(&thread_running, false);
 	pthread_cond_broadcast(&progress);
 	lock_drop(&lock_deliver);
+	if (atomic_load(&policy) == WEAKREF_DELIVER_THREAD)
+		thread_start();
 	if (queue_has_nodes())
 		announce();
 }
@@ -332,7 +336,7 @@ static void *thread_main(void *unused)
 	is_thread = true;
 	pthread_cleanup_push(thread_over, NULL);
 	while (atomic_load(&policy) == WEAKREF_DELIVER_THREAD) {
-		run_all();
+		run_all(WEAKREF_DELIVER_THREAD);
 		while (sem_wait(&wake) != 0 && errno == EINTR)
 			;
 	}

@@ -5,6 +5,7 @@
 #include "weakref/gc.h"
 
 #include <pthread.h>
+#include <time.h>
 
 #include "anchor.h"
 #include "checks.h"
@@ -85,22 +86,42 @@ int gc_init(void)
 
 /* ---- collections ---- */
 
+/* libgc forbids collections for as long as a thread is on its way out (pthread_exit): worth waiting for, where a host's GC_disable is not. */
+#define COLLECT_TRIES 20
+
+/* Until a collection has completed that was not among those before. */
+static int collect(uint64_t before)
+{
+	static const struct timespec pause = {.tv_nsec = 1000000};
+	gc_cycle_stats now;
+
+	for (int i = 0; i < COLLECT_TRIES; i++) {
+		heap_collect();
+		cycle_stats(&now);
+		if (now.collections != before)
+			return 0;
+		nanosleep(&pause, NULL);
+	}
+	return -WEAKREF_EBUSY;
+}
+
 long gc_collect(void)
 {
 	int error = heap_thread_check();
 
 	if (error != 0)
 		return error;
-	if (heap_is_disabled())
-		return -WEAKREF_EBUSY;
-	uint64_t before = cycle_dead_total();
+	gc_cycle_stats before, after;
+	cycle_stats(&before);
 	deliver_hold(__builtin_frame_address(0));
-	heap_collect();
-	uint64_t after = cycle_dead_total();
+	error = collect(before.collections);
+	cycle_stats(&after);
 	weakarray_purge_all();
 	deliver_hold(NULL);
+	if (error != 0)
+		return error;
 	deliver_drain();
-	return (long)(after - before);
+	return (long)(after.dead - before.dead);
 }
 
 void gc_enable(void)

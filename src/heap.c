@@ -355,11 +355,6 @@ void heap_collect(void)
 	GC_gcollect();
 }
 
-bool heap_is_disabled(void)
-{
-	return GC_is_disabled();
-}
-
 void heap_set_automatic(bool on)
 {
 	GC_set_disable_automatic_collection(!on);

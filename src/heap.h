@@ -81,8 +81,6 @@ extern void (*heap_attention_fn)(void);
 /* ---- the collector's settings ---- */
 
 void heap_collect(void);
-/* Whether a host switched collection off by GC_disable. */
-bool heap_is_disabled(void);
 void heap_set_automatic(bool on);
 bool heap_is_automatic(void);
 void heap_set_limit(size_t bytes);

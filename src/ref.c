@@ -102,7 +102,7 @@ weakref_ref *weakref_ref_new_with(void *obj, const weakref_ref_options *options)
 
 static inline bool is_ref(const weakref_ref *ref)
 {
-	return ref != NULL && ref->signature == REF_SIGNATURE;
+	return ref != NULL && (uintptr_t)ref % _Alignof(weakref_ref) == 0 && ref->signature == REF_SIGNATURE;
 }
 
 void *weakref_ref_get(const weakref_ref *ref)

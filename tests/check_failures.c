@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_failures: every constructor, insert and setting that allocates, with its 1st, 2nd, 3rd … allocation failing, until it needs no more.
- * A call that fails says ENOMEM and has changed nothing; one that got by without the memory has done all of its work; and the same call
- * without failure succeeds afterwards. Needs a library built with --enable-checks; the tests skip themselves in any other.
+ * check_failures: every constructor, insert and setting that allocates, with its 1st, 2nd, 3rd … allocation failing, until it
+ * needs no more. A call that fails says ENOMEM and has changed nothing; one that got by without the memory has done all of its
+ * work; and the same call without failure succeeds afterwards. Needs a library built with --enable-checks; the tests skip
+ * themselves in any other.
  */
 #define GC_THREADS
 #include "support.h"
@@ -451,8 +452,8 @@ START_TEST(test_collection_needs_no_memory)
 }
 END_TEST
 
-/* Inserts one after another, each with its allocations failing in turn: whatever is moved, enlarged or split meanwhile, an insert happens
- * whole or not at all, and no other entry is lost. */
+/* Inserts one after another, each with its allocations failing in turn: whatever is moved, enlarged or split meanwhile, an
+ * insert happens whole or not at all, and no other entry is lost. */
 static weakref_valuedict *growing;
 static struct support_node **growing_values;
 static size_t growing_at;
@@ -674,8 +675,8 @@ START_TEST(test_valuerefs)
 }
 END_TEST
 
-/* References to one object, one after another, each with its allocations failing in turn; all of them read and are counted, and their
- * callbacks run when the object dies. */
+/* References to one object, one after another, each with its allocations failing in turn; all of them read and are counted,
+ * and their callbacks run when the object dies. */
 static _Atomic unsigned many_ran;
 
 static int many_callback(weakref_ref *ref, void *data)
@@ -857,7 +858,8 @@ START_TEST(test_first_calls_of_a_thread)
 }
 END_TEST
 
-/* gc_init with an allocation failing: ENOMEM, and it may be called again; or it got by. WEAKREF_FAIL_ALLOCATION says which one fails. */
+/* gc_init with an allocation failing: ENOMEM, and it may be called again; or it got by. WEAKREF_FAIL_ALLOCATION says which
+ * one fails. */
 static int child_init(void)
 {
 	weakref_ref *ref;

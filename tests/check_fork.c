@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_fork: what a child finds after fork, whatever the parent's threads were doing: a library that works, nobody's locks held, a
- * delivery thread of its own once it is needed, a descriptor of its own. Children report by exit status and never assert.
+ * check_fork: what a child finds after fork, whatever the parent's threads were doing: a library that works, nobody's locks
+ * held, a delivery thread of its own once it is needed, a descriptor of its own. Children report by exit status and never
+ * assert.
  */
 #define GC_THREADS
 #define _GNU_SOURCE
@@ -68,7 +69,8 @@ static int tasks(void)
 	return n;
 }
 
-/* Everything that a program does: allocate, make references and a dictionary, drop, collect, drain, also on a thread of its own. */
+/* Everything that a program does: allocate, make references and a dictionary, drop, collect, drain, also on a thread of its
+ * own. */
 static int use_everything(void *arg)
 {
 	struct support_node *held = support_node_new(7);
@@ -159,8 +161,8 @@ static int play(void *arg)
 	return role->fn(&role->what);
 }
 
-/* T19: forked while other threads collect, make references, write a dictionary and change settings, a child can do everything; under each
- * rule of delivery. The parent goes on. */
+/* T19: forked while other threads collect, make references, write a dictionary and change settings, a child can do
+ * everything; under each rule of delivery. The parent goes on. */
 START_TEST(test_T19_fork_with_busy_threads)
 {
 	struct role roles[BUSY + 1] = {{fork_often, 0}};
@@ -379,8 +381,8 @@ static int make_forking(void *arg)
 	return 0;
 }
 
-/* A callback forks: no lock of the library is held in it, and the child allocates and collects. (The child is inside the run that the
- * callback belongs to, so that nothing further is delivered there until the callback returns.) */
+/* A callback forks: no lock of the library is held in it, and the child allocates and collects. (The child is inside the run
+ * that the callback belongs to, so that nothing further is delivered there until the callback returns.) */
 START_TEST(test_fork_from_a_callback)
 {
 	weakref_ref **refs = GC_MALLOC(SUPPORT_N * sizeof(*refs));

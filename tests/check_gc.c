@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_gc: weakref/gc.h but for delivery (check_delivery) and fork (check_fork): start-up, collecting and what it counts, switching
- * automatic collection, threads, the heap limit, figures and debugging; and what happens in other orders, in processes of their own.
+ * check_gc: weakref/gc.h but for delivery (check_delivery) and fork (check_fork): start-up, collecting and what it counts,
+ * switching automatic collection, threads, the heap limit, figures and debugging; and what happens in other orders, in
+ * processes of their own.
  */
 #define GC_THREADS
 #define _GNU_SOURCE
@@ -74,7 +75,8 @@ static int make_cycle(void *arg)
 	return 0;
 }
 
-/* G01: a cycle of two watched objects counts 2 when it is found dead, and a second collection 0. Exact; a stale word may delay a round. */
+/* G01: a cycle of two watched objects counts 2 when it is found dead, and a second collection 0. Exact; a stale word may
+ * delay a round. */
 START_TEST(test_G01_cycle_of_two_counts_two)
 {
 	struct counted c = {.refs = GC_MALLOC(2 * sizeof(weakref_ref *))};
@@ -162,8 +164,8 @@ static int make_counted(void *arg)
 	return 0;
 }
 
-/* An object counts once, however many references and memberships it has; one with a destructor alone counts; a foreign block counts. One
- * whose references all died with it is not asked for: it counts as watched or not at all. */
+/* An object counts once, however many references and memberships it has; one with a destructor alone counts; a foreign block
+ * counts. One whose references all died with it is not asked for: it counts as watched or not at all. */
 START_TEST(test_G01_each_object_counts_once)
 {
 	struct counted c = {.what = (unsigned)_i, .n = 256};
@@ -897,7 +899,8 @@ static int child_hook_chained(void)
 	return 0;
 }
 
-/* A host overwrites the hook: the first reading after a collection stops the program with a message, and never gives a pointer. */
+/* A host overwrites the hook: the first reading after a collection stops the program with a message, and never gives a
+ * pointer. */
 static int child_hook_lost(void)
 {
 	struct support_node *node;

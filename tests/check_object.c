@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_object: weakref/object.h: making objects, generic operations on objects, proxies and foreign blocks, destructors; and all of
- * it with arguments that are wrong.
+ * check_object: weakref/object.h: making objects, generic operations on objects, proxies and foreign blocks, destructors; and
+ * all of it with arguments that are wrong.
  */
 #define GC_THREADS
 #include "support.h"
@@ -183,7 +183,8 @@ static const size_t sizes[] = {0, 1, 7, 8, 15, 16, 17, 31, 32, 33, 48, 100, 255,
 
 #define SIZES ((int)(sizeof(sizes) / sizeof(sizes[0])))
 
-/* An object of any size: a zeroed payload, aligned to 16 bytes, of the type that it was made with; it may be written to its end. */
+/* An object of any size: a zeroed payload, aligned to 16 bytes, of the type that it was made with; it may be written to its
+ * end. */
 START_TEST(test_new_zeroed_aligned_typed)
 {
 	size_t size = sizes[_i];
@@ -467,7 +468,8 @@ END_TEST
 
 static int a_static;
 
-/* Addresses that are no object: 0 NULL, 1 static, 2 stack, 3 malloc, 4 code, 5 the last page, 6 address 1; the rest is on the heap. */
+/* Addresses that are no object: 0 NULL, 1 static, 2 stack, 3 malloc, 4 code, 5 the last page, 6 address 1; the rest is on
+ * the heap. */
 enum { NOT_HEAP = 7, ON_HEAP = 12 };
 
 static void *wrong_address(int i, void *local)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_ref: weakref/ref.h and the making of proxies: reading, death, callbacks, sharing, counting and listing, long references, forced
- * clearing, referents of every sort; and wrong arguments. How callbacks are delivered is in check_delivery.
+ * check_ref: weakref/ref.h and the making of proxies: reading, death, callbacks, sharing, counting and listing, long
+ * references, forced clearing, referents of every sort; and wrong arguments. How callbacks are delivered is in check_delivery.
  */
 #define GC_THREADS
 #include "support.h"
@@ -447,7 +447,8 @@ struct one_way {
 	weakref_ref **refs;
 };
 
-/* Pairs of garbage: a's reference watches b, its closure reaches b's sibling, and all of it is in one cycle that b does not close. */
+/* Pairs of garbage: a's reference watches b, its closure reaches b's sibling, and all of it is in one cycle that b does not
+ * close. */
 static int make_one_way(void *arg)
 {
 	struct one_way *w = arg;
@@ -476,8 +477,8 @@ static int make_one_way(void *arg)
 	return 0;
 }
 
-/* C12: a closure and the dying object are reachable from one another one way only: with all garbage nothing runs nor crashes; with the
- * reference held from outside the callback runs once. */
+/* C12: a closure and the dying object are reachable from one another one way only: with all garbage nothing runs nor
+ * crashes; with the reference held from outside the callback runs once. */
 START_TEST(test_C12_callback_reachable_one_way)
 {
 	struct one_way w = {.tallies = tallies_new(SUPPORT_N), .outside = refs_new(SUPPORT_N), .keep_refs = _i == 1};
@@ -591,8 +592,8 @@ static int make_chain(void *arg)
 	return 0;
 }
 
-/* C16: a long chain of objects, each with a callback reference to its predecessor, dropped at the head: all callbacks run whose
- * references are held, none of those that died in the chain; no stack overflows. */
+/* C16: a long chain of objects, each with a callback reference to its predecessor, dropped at the head: all callbacks run
+ * whose references are held, none of those that died in the chain; no stack overflows. */
 START_TEST(test_C16_long_chain)
 {
 	struct chain c = {.tallies = tallies_new(CHAIN), .head = GC_MALLOC(2 * sizeof(void *)), .how = (unsigned)_i};
@@ -750,7 +751,8 @@ static weakref_ref *refer_payload_only(void *obj, struct tally *tally)
 	return options.payload != NULL ? weakref_ref_new_with(obj, &options) : NULL;
 }
 
-/* C25: a payload is readable before and after the referent's death, and is kept alive by the reference, with or without callback. */
+/* C25: a payload is readable before and after the referent's death, and is kept alive by the reference, with or without
+ * callback. */
 START_TEST(test_C25_payload_outlives_referent)
 {
 	struct batch b = {.refer = _i == 0 ? refer_payload : refer_payload_only, .refs = refs_new(SUPPORT_N)};
@@ -871,8 +873,9 @@ START_TEST(test_C27_count_after_drop_foreign)
 END_TEST
 
 /*
- * Addresses off the heap: NULL, static, stack, malloc, code, the last page, 1. The last two cannot be read: the calls that take any address
- * must answer for them, those that take a reference need not. The others are large enough to be read as a reference.
+ * Addresses off the heap: NULL, static, stack, malloc, code, the last page, 1. The last two cannot be read: the calls that take
+ * any address must answer for them, those that take a reference need not. The others are large enough to be read as a
+ * reference.
  */
 static union stranger {
 	char bytes[256];
@@ -963,7 +966,8 @@ START_TEST(test_data_without_callback)
 }
 END_TEST
 
-/* C29: the list gives the live handles, the shared plain ones first, then the others, newest first; the count does not depend on room. */
+/* C29: the list gives the live handles, the shared plain ones first, then the others, newest first; the count does not
+ * depend on room. */
 START_TEST(test_C29_list)
 {
 	void *obj = support_node_new(1);
@@ -1262,8 +1266,8 @@ static weakref_ref *refer_way(void *obj, struct tally *tally)
 	return refer_any(obj, tally, way_now);
 }
 
-/* C67: any block of the heap, foreign ones and pointers into blocks included, can be watched in every way: while it is held, over
- * collections, the reference returns the very pointer; once it is dropped, it reads NULL, and its callback ran once. */
+/* C67: any block of the heap, foreign ones and pointers into blocks included, can be watched in every way: while it is held,
+ * over collections, the reference returns the very pointer; once it is dropped, it reads NULL, and its callback ran once. */
 START_TEST(test_C67_referents_of_every_sort)
 {
 	void **held = GC_MALLOC(SUPPORT_N * sizeof(*held));
@@ -1324,7 +1328,8 @@ START_TEST(test_uncollectable_block)
 }
 END_TEST
 
-/* One past the end of a block is not asked for as that block: it is refused, or watches what really lies there; nothing breaks. */
+/* One past the end of a block is not asked for as that block: it is refused, or watches what really lies there; nothing
+ * breaks. */
 START_TEST(test_one_past_the_end)
 {
 	struct support_node **nodes = GC_MALLOC(SUPPORT_N * sizeof(*nodes));
@@ -1377,7 +1382,8 @@ START_TEST(test_foreign_finalizer_still_runs)
 }
 END_TEST
 
-/* A foreign address that is used again by another block after the first died: a reference to the new one has nothing of the old. */
+/* A foreign address that is used again by another block after the first died: a reference to the new one has nothing of the
+ * old. */
 START_TEST(test_address_used_again)
 {
 	for (int round = 0; round < 8; round++) {
@@ -1396,7 +1402,8 @@ START_TEST(test_address_used_again)
 }
 END_TEST
 
-/* C72: references that are reclaimed while their referents live: nothing writes into the reclaimed memory when the referents die. */
+/* C72: references that are reclaimed while their referents live: nothing writes into the reclaimed memory when the referents
+ * die. */
 START_TEST(test_C72_reclaimed_reference_is_not_written)
 {
 	void **objects = GC_MALLOC(256 * sizeof(*objects));

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_threads: references and dictionaries used by many threads at once, by public headers alone. Names carry the behaviour's id in the
+ * check_threads: references and dictionaries used by many threads at once, by public headers alone. Names carry the behaviour's
+ * id in the
  * conformance list, comments the rules of doc/semantics.md.
  *
- * Each test starts its threads together (support_threads): those that work, and one that collects until all of them are done. Threads
+ * Each test starts its threads together (support_threads): those that work, and one that collects until all of them are done.
+ * Threads
  * require, the main thread asserts. By default the rounds are few, so that the program takes seconds; WEAKREF_LONG=1 runs
  * the full ones. Absent: endurance under every kind of load at once, which is stress.c's.
  */
@@ -571,7 +573,8 @@ static int tally_up(void *arg)
 	return 0;
 }
 
-/* T10 R9 R11: eight threads make and drop callback references on shared objects, which are in a dictionary too, while a ninth collects: a kept
+/* T10 R9 R11: eight threads make and drop callback references on shared objects, which are in a dictionary too, while a ninth
+ * collects: a kept
  * reference is dead if and only if its callback ran, once; a dropped one's ran once at most; references and dictionary agree. */
 START_TEST(test_T10_callbacks_equal_deaths)
 {
@@ -654,7 +657,8 @@ static size_t fired(const struct batch *batch)
 	return sum;
 }
 
-/* T12 R24: gc_collect on one thread runs all callbacks that are ready before it returns, also those of objects that other threads made. No
+/* T12 R24: gc_collect on one thread runs all callbacks that are ready before it returns, also those of objects that other threads
+ * made. No
  * allocation is needed afterwards. */
 START_TEST(test_T12_collect_drains)
 {
@@ -753,7 +757,8 @@ static double reads_by(unsigned n)
 	return sum;
 }
 
-/* T23: four readers of references of their own do together at least half of what one does; best of several tries on a busy machine. */
+/* T23: four readers of references of their own do together at least half of what one does; best of several tries on a busy
+ * machine. */
 START_TEST(test_T23_readers_do_not_block)
 {
 	double best = 0;

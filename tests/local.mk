@@ -16,6 +16,7 @@ contract_tests = \
 	tests/check_ref \
 	tests/check_threads \
 	tests/check_valuedict \
+	tests/model_valuedict \
 	tests/stress
 
 unit_tests = \
@@ -55,7 +56,6 @@ check-local:
 	@echo "make check needs the library check (Debian: apt-get install check), then configure anew" >&2; exit 1
 endif
 tests_libsupport_la_SOURCES = \
-	tests/model_valuedict.c \
 	tests/model_valuedict.h \
 	tests/rawthread.c \
 	tests/rawthread.h \

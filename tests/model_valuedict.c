@@ -2,19 +2,19 @@
 /*
  * model_valuedict: random sequences of operations on two dictionaries, each step compared with a naive model.
  *
- * The model knows explicitly who lives. Values are nodes, each with a serial number; the only strong pointers to them stand in `strong`,
- * an array of slots. A node is
+ * The model knows explicitly who lives. Values are nodes, each with a serial number; the only strong pointers to them stand in
+ * `strong`, an array of slots. A node is
  *
  *     held      in a slot: it is alive, and every entry that the model has for it must be there
  *     doomed    in none: it may die at any moment, and until it is seen dead it may be there, with the right value
  *     dead      once any look-up missed it: from then on every entry of it, in both dictionaries, must be gone (R9, R22)
  *
- * An entry that the model does not have must not be there at all. After a full collection all doomed nodes are dead but for TOLERATED
- * ones, which a stray word on the conservative heap may keep; len is then exact (R35).
+ * An entry that the model does not have must not be there at all. After a full collection all doomed nodes are dead but for
+ * TOLERATED ones, which a stray word on the conservative heap may keep; len is then exact (R35).
  *
- * Every step runs in a frame of its own, so that pointers it left behind are scrubbed before a collection. One thread; the collector's own
- * automatic collections come as they like. The steps are drawn from a generator whose seed is printed, or from a fuzzer's bytes:
- * built with MODEL_FUZZER it has LLVMFuzzerTestOneInput instead of main.
+ * Every step runs in a frame of its own, so that pointers it left behind are scrubbed before a collection. One thread; the
+ * collector's own automatic collections come as they like. The steps are drawn from a generator whose seed is printed, or from a
+ * fuzzer's bytes: built with MODEL_FUZZER it has LLVMFuzzerTestOneInput instead of main.
  *
  *     model_valuedict [--seconds S | --ops N] [--seed N] [--kind K] [--incremental]
  */

@@ -4,12 +4,16 @@
  *
  *     stress [--seconds S] [--seed N] [--readers R] [--writers W] [--collectors C] [--incremental]
  *
- * Every object carries a signature made from its id, and half of the objects a destructor that overwrites it. Whatever any call hands
- * out (references, look-ups, iterators, pops, arrays, callbacks) is checked: signature, and the id that belongs to the key or reference
- * it came from. So memory that was reclaimed, reused for another object, or destroyed shows at once, and the program stops with its seed.
+ * Every object carries a signature made from its id, and half of the objects a destructor that overwrites it. Whatever any call
+ * hands
+ * out (references, look-ups, iterators, pops, arrays, callbacks) is checked: signature, and the id that belongs to the key or
+ * reference
+ * it came from. So memory that was reclaimed, reused for another object, or destroyed shows at once, and the program stops with
+ * its seed.
  *
  * Each writer keeps a ledger of callback references that it never drops. At the end all objects are dropped and collected, and for
- * each reference in it: the callback ran once if the reference reads NULL, and not at all if it does not. The program also fails when what it
+ * each reference in it: the callback ran once if the reference reads NULL, and not at all if it does not. The program also fails
+ * when what it
  * claims did not happen: no collection, no death, no partial collection in incremental mode, no abandoned marking.
  *
  * Locks: none. What threads share lies in atomic words of one block of the collected heap. The hook counts with libgc's lock held.
@@ -170,21 +174,34 @@ static enum weakref_key_kind some_dict(struct worker *w, weakref_valuedict **dic
 
 /* ---- readers ------------------------------------------------------------------------------------------------------------- */
 
+/* Now and then a reader keeps what it got, while collections go on, and looks at it again: a pointer that was dead when it was
+ * handed out is intact only until its block is swept and used anew. */
+static void check_later(struct worker *w, void *p, uint64_t id)
+{
+	if (any(w, 100) != 0)
+		return;
+	usleep((useconds_t)any(w, 3000));
+	REQUIRE(check(p, id % KEYS)->id == id);
+}
+
 static void read_ref(struct worker *w)
 {
 	struct watch *watch = world->watches[any(w, SLOTS)];
-	void *p = watch != NULL ? weakref_ref_get(watch->ref) : NULL;
+	void *p;
 	int rc;
 
+	if (watch == NULL)
+		return;
+	p = weakref_ref_get(watch->ref);
+	if (p != NULL) {
+		REQUIRE(check(p, watch->id % KEYS)->id == watch->id);
+		check_later(w, p, watch->id);
+	}
+	rc = weakref_ref_read(watch->ref, &p);
+	REQUIRE(rc == 0 || rc == -WEAKREF_ESTALE);
+	REQUIRE((rc == 0) == (p != NULL));
 	if (p != NULL)
 		REQUIRE(check(p, watch->id % KEYS)->id == watch->id);
-	if (watch != NULL) {
-		rc = weakref_ref_read(watch->ref, &p);
-		REQUIRE(rc == 0 || rc == -WEAKREF_ESTALE);
-		REQUIRE((rc == 0) == (p != NULL));
-		if (p != NULL)
-			REQUIRE(check(p, watch->id % KEYS)->id == watch->id);
-	}
 }
 
 static void read_dict(struct worker *w)
@@ -197,7 +214,7 @@ static void read_dict(struct worker *w)
 	int rc;
 
 	if (p != NULL)
-		check(p, key);
+		check_later(w, p, check(p, key)->id);
 	rc = weakref_valuedict_lookup(dict, keys_find(kind, key, &room), &p);
 	REQUIRE(rc == 0 || rc == -WEAKREF_ENOENT || rc == -WEAKREF_ESTALE);
 	REQUIRE((rc == 0) == (p != NULL));
@@ -278,7 +295,8 @@ static void watch_it(struct worker *w, struct thing *thing)
 	else
 		watch->ref = weakref_ref_new(thing, on_death, watch);
 	REQUIRE(watch->ref != NULL);
-	/* A long reference goes on reading what a destructor has already overwritten: no reader must take that for reclaimed memory. */
+	/* A long reference goes on reading what a destructor has already overwritten: no reader must take that for reclaimed
+	 * memory. */
 	if (how != 1 || !has_destructor(thing->id))
 		world->watches[any(w, SLOTS)] = watch;
 	if (how > 2 && w->ledger_length < LEDGER_MOST && any(w, 4) == 0) {

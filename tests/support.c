@@ -2,8 +2,8 @@
 /*
  * support: see support.h. Knows libgc as any host program does, and no internals of the library.
  *
- * Before gc_init it sets an event hook of its own, which the library has to chain: it counts collections, and in incremental mode tells
- * partial ones from full ones (libgc announces full ones alone by its start callback).
+ * Before gc_init it sets an event hook of its own, which the library has to chain: it counts collections, and in incremental
+ * mode tells partial ones from full ones (libgc announces full ones alone by its start callback).
  *
  * No locks. The counters are written with libgc's lock held.
  */

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * support: what the Check programs share: making garbage on a conservative heap, collecting, helper threads and child processes, the
- * modes of a run, and one main for all.
+ * support: what the Check programs share: making garbage on a conservative heap, collecting, helper threads and child
+ * processes, the modes of a run, and one main for all.
  *
- * Fork mode: none (CK_NOFORK), whatever CK_FORK says. A forked child has lost libgc's marker threads until it makes a thread itself, so
- * that a suite which forks each test would prove little about GC_MARKERS=2; nor would its heap grow old in incremental mode. The library is
- * therefore started once, before the first test, and the tests share a process. Consequences, all handled here:
- *  - a failed assertion leaves its test by longjmp, on the stack of the thread that calls it: assert on the main thread of the parent
- *    process only, never in a callback, a helper thread or a child. There use SUPPORT_REQUIRE, and assert on the result;
- *  - what a test changes in the library's settings is set back after each test (support_tcase), and the callbacks left over run;
+ * Fork mode: none (CK_NOFORK), whatever CK_FORK says. A forked child has lost libgc's marker threads until it makes a thread
+ * itself, so that a suite which forks each test would prove little about GC_MARKERS=2; nor would its heap grow old in
+ * incremental mode. The library is therefore started once, before the first test, and the tests share a process. Consequences,
+ * all handled here:
+ *  - a failed assertion leaves its test by longjmp, on the stack of the thread that calls it: assert on the main thread of the
+ *    parent process only, never in a callback, a helper thread or a child. There use SUPPORT_REQUIRE, and assert on the result;
+ *  - what a test changes in the library's settings is set back after each test (support_tcase), and the callbacks left over
+ *    run;
  *  - Check's own timeouts do not work: the whole program has a limit (WEAKREF_TEST_TIMEOUT seconds, 240 by default).
  *
- * Conservative heap: a pointer that is left over in a register or a dead stack slot keeps its object. So make and drop objects in a
- * function run by support_on_thread (its stack goes away) or support_in_frame, use N >= SUPPORT_N objects, require N - SUPPORT_SLACK
- * dead, and keep what must live with SUPPORT_KEEP after the check. Memory from malloc is not scanned.
+ * Conservative heap: a pointer that is left over in a register or a dead stack slot keeps its object. So make and drop objects
+ * in a function run by support_on_thread (its stack goes away) or support_in_frame, use N >= SUPPORT_N objects, require N -
+ * SUPPORT_SLACK dead, and keep what must live with SUPPORT_KEEP after the check. Memory from malloc is not scanned.
  *
- * Environment: WEAKREF_SEED; WEAKREF_TEST_INCREMENTAL=1; GC_MARKERS (libgc's); WEAKREF_COLLECT_EVERY (the library's). support_main
- * prints what is in force, and fails the run where a mode that was asked for did not happen.
+ * Environment: WEAKREF_SEED; WEAKREF_TEST_INCREMENTAL=1; GC_MARKERS (libgc's); WEAKREF_COLLECT_EVERY (the library's).
+ * support_main prints what is in force, and fails the run where a mode that was asked for did not happen.
  */
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H
@@ -73,7 +75,8 @@ bool support_node_intact(const struct support_node *p);
 void support_scrub(void);
 /* Scrubs and calls gc_collect, three times over. The sum of what it returned, or its error. */
 long support_collect(void);
-/* Allocates garbage, without calling the library, until libgc has completed `collections` of its own or `limit` bytes were allocated. */
+/* Allocates garbage, without calling the library, until libgc has completed `collections` of its own or `limit` bytes were
+ * allocated. */
 bool support_churn(unsigned collections, size_t limit);
 /* How many of the references read NULL. */
 size_t support_dead(weakref_ref *const *refs, size_t n);
@@ -101,7 +104,8 @@ int support_in_frame(support_fn fn, void *arg);
 int support_in_child(support_fn fn, void *arg);
 /*
  * Runs this program anew with `mode` as its only argument and `env` ("NAME=value", NULL-terminated, may be NULL) added to the
- * environment, for at most 60 s. What it wrote to stderr goes to `err`, cut to `size`. Returns its exit status, or 1000 + signal.
+ * environment, for at most 60 s. What it wrote to stderr goes to `err`, cut to `size`. Returns its exit status, or 1000 +
+ * signal.
  */
 int support_respawn(const char *mode, const char *const env[], char *err, size_t size);
 

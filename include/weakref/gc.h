@@ -46,7 +46,7 @@ WEAKREF_API int gc_init(void);
  * from within a callback it collects and purges, and leaves the callbacks to the run in progress: callbacks do not nest in one thread.
  * @return how many watched objects (those with a reference, a finalizer, a destructor or a membership) were found dead since
  * the call began; with WEAKREF_DEBUG_COUNT_ALL, how many of all the library's objects. Or a negative error.
- * Errors: EBUSY (the host disabled libgc), EPERM, EINVAL (gc_init was never called).
+ * Errors: EBUSY (a host disabled libgc, and did not enable it within 20 ms), EPERM, EINVAL (gc_init was never called).
  * Cost: libgc's full collection, plus the scan of references and containers.
  * Thread: any thread known to the collector.
  * GC: collects; may run callbacks.

@@ -11,11 +11,11 @@
  *  - WEAKREF_KEY_STRING   `const char *`, NUL-terminated; compared by content, copied;
  *  - WEAKREF_KEY_BYTES    `const weakref_bytes *`; compared by content, copied;
  *  - WEAKREF_KEY_INT      an integer in the pointer's place: `WEAKREF_INT(n)`;
- *  - WEAKREF_KEY_POINTER  any pointer, compared by identity; a pointer to the start of a heap block keeps that block alive;
+ *  - WEAKREF_KEY_POINTER  any pointer but NULL, compared by identity; a pointer to the start of a heap block keeps that block alive;
  *  - custom               a pointer compared by the functions given to weakref_valuedict_new_custom; it is kept alive.
  * Strings and bytes have at most 1 GiB. Where a key is given back (by an iterator, by popitem), it has the same form.
  *
- * Values are any pointers to or into blocks of the collected heap, of even address, as for references.
+ * Values are any pointers to or into blocks of the collected heap, as referents are, but of even address.
  *
  * Readers take no lock and never wait for writers; writers of one dictionary wait for each other. User functions (hash, equal) are
  * called with no lock held. Semantics are those of Python's WeakValueDictionary, with the differences that doc/semantics.md lists.
