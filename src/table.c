@@ -73,8 +73,11 @@ FLATTEN int match(const struct table *table, const struct table_segment *seg, ui
 		size_t size;
 		if ((uint32_t)(word >> 32) != key->hash || (uint32_t)word == 0)
 			return 0;
-		const unsigned char *bytes = table_arena_key(table_arena_of(seg), (uint32_t)word, &size);
-		return size == key->size && memcmp(bytes, key->data, size) == 0;
+		const struct table_arena *arena = table_arena_of(seg);
+		const unsigned char *bytes = table_arena_key(arena, (uint32_t)word, &size);
+		int same = size == key->size && memcmp(bytes, key->data, size) == 0;
+		BASE_KEEP(arena); /* where interior pointers do not count, bytes alone would not keep it */
+		return same;
 	}
 	if (word != key->word)
 		return 0;

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_threads: references and dictionaries used by many threads at once, by public headers alone. Names carry the behaviour's
- * id in the
- * conformance list, comments the rules of doc/semantics.md.
+ * check_threads: references and dictionaries used by many threads at once, by public headers alone. Names carry the behaviour's id
+ * in the conformance list, comments the rules of doc/semantics.md.
  *
  * Each test starts its threads together (support_threads): those that work, and one that collects until all of them are done.
- * Threads
- * require, the main thread asserts. By default the rounds are few, so that the program takes seconds; WEAKREF_LONG=1 runs
+ * Threads require, the main thread asserts. By default the rounds are few, so that the program takes seconds; WEAKREF_LONG=1 runs
  * the full ones. Absent: endurance under every kind of load at once, which is stress.c's.
  */
 #define GC_THREADS
 #include "support.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -774,6 +773,62 @@ START_TEST(test_T23_readers_do_not_block)
 }
 END_TEST
 
+/* ---- nested destruction ---------------------------------------------------------------------------------------------------- */
+
+#define LEVELS 60
+
+struct link {
+	struct link *next;
+	bool destroyed;
+};
+
+static _Atomic unsigned long constructed, destroyed, twice;
+
+/* The next link is still there, whether or not its own destructor ran before. */
+static int link_destroy(void *obj)
+{
+	struct link *link = obj;
+
+	twice += link->destroyed;
+	link->destroyed = true;
+	destroyed++;
+	return link->next == NULL || weakref_getweakrefcount(link->next) == 0 ? 0 : -EDOM;
+}
+
+static const gc_type link_type = {.name = "link", .size = sizeof(struct link), .destroy = link_destroy};
+
+static int drop_chains(void *rounds)
+{
+	for (size_t i = 0; i < *(size_t *)rounds; i++) {
+		struct link *head = NULL;
+
+		for (int level = 0; level < LEVELS; level++) {
+			struct link *link = gc_new(&link_type);
+			SUPPORT_REQUIRE(link != NULL);
+			constructed++;
+			link->next = head;
+			head = link;
+		}
+		if (i % 8 == 0)
+			SUPPORT_REQUIRE(gc_collect() >= 0);
+	}
+	return 0;
+}
+
+/* T22 (R29): two threads drop nests of 60 levels at once: each object is destroyed once, and all but a stray word's nest. */
+START_TEST(test_T22_nested_destruction)
+{
+	size_t each[2] = {rounds(2000, 100), rounds(2000, 100)};
+
+	constructed = destroyed = twice = 0;
+	ck_assert_uint_eq(support_threads(2, drop_chains, each, sizeof each[0]), 0);
+	support_collect();
+	ck_assert_uint_eq(constructed, (each[0] + each[1]) * LEVELS);
+	ck_assert_uint_ge(destroyed, constructed - SUPPORT_SLACK * LEVELS);
+	ck_assert_uint_eq(twice, 0);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *suite = suite_create("threads");
@@ -792,6 +847,7 @@ static Suite *suite(void)
 	tcase_add_test(references, test_T12_collect_drains);
 	tcase_add_test(references, test_T12_collect_waits_for_thread);
 	tcase_add_test(references, test_T15_queue_survives_thread);
+	tcase_add_test(references, test_T22_nested_destruction);
 	tcase_add_test(references, test_T23_readers_do_not_block);
 	suite_add_tcase(suite, references);
 	return suite;

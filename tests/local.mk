@@ -19,6 +19,17 @@ contract_tests = \
 	tests/model_valuedict \
 	tests/stress
 
+# Those that also run with a collection at every call of the library, which only --enable-checks can (make short-check).
+short_tests = \
+	tests/check_error \
+	tests/check_failures \
+	tests/check_fork \
+	tests/check_gc \
+	tests/check_object \
+	tests/check_ref \
+	tests/check_threads \
+	tests/check_weakarray
+
 unit_tests = \
 	tests/check_cycle \
 	tests/check_table \
@@ -73,6 +84,10 @@ AM_SH_LOG_FLAGS = $(AM_LOG_FLAGS) bash
 AM_TESTS_ENVIRONMENT = \
 	CC='$(CC)'; CXX='$(CXX)'; NM='$(NM)'; abs_top_builddir='$(abs_top_builddir)'; export CC CXX NM abs_top_builddir; \
 	$(SANITIZER_ENV)
+
+.PHONY: short-check
+short-check:
+	WEAKREF_COLLECT_EVERY=1 $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(short_tests)'
 
 EXTRA_DIST += tests/check_install.sh
 installcheck-local:
