@@ -53,6 +53,7 @@ static _Atomic size_t due; /* destructors that are in libgc's queue, as far as i
 static _Atomic int policy = WEAKREF_DELIVER_AT_ALLOCATION;
 static _Atomic int fd = -1;
 static gc_unraisable_fn handler;
+static _Atomic bool beacon_lit;
 
 static sem_t wake;
 static _Atomic bool thread_running;
@@ -301,17 +302,21 @@ static void GC_CALLBACK beacon_out(void *block, void *unused)
 {
 	(void)block;
 	(void)unused;
+	atomic_store(&beacon_lit, false);
 	beacon_light();
 	attend();
 }
 
 static NOINLINE void beacon_light(void)
 {
+	if (atomic_exchange(&beacon_lit, true))
+		return;
 	void *block = GC_MALLOC_ATOMIC(1);
-
-	/* Without memory there is no beacon until the next gc_collect: delivery at our own allocations goes on. */
+	/* Without memory there is none until the next gc_collect: delivery at our own allocations goes on. */
 	if (block != NULL)
 		GC_register_finalizer_no_order(block, beacon_out, NULL, NULL, NULL);
+	else
+		atomic_store(&beacon_lit, false);
 }
 
 /* ---- the thread ---- */
@@ -411,6 +416,7 @@ void deliver_hold(const void *frame)
 
 void deliver_drain(void)
 {
+	beacon_light();
 	switch (atomic_load(&policy)) {
 	case WEAKREF_DELIVER_AT_ALLOCATION:
 		deliver_run();

@@ -755,6 +755,7 @@ static int step_once(void *arg)
 		SUPPORT_REQUIRE(s->refs[i] != NULL && s->iters[i] != NULL);
 		SUPPORT_REQUIRE(weakref_valuedict_iter_next(s->iters[i], &key, NULL) == 1);
 		SUPPORT_REQUIRE(strcmp(key, "k") == 0);
+		SUPPORT_KEEP(node);
 	}
 	return 0;
 }
