@@ -368,7 +368,8 @@ START_TEST(test_reader_after_restart)
 
 	ck_assert_ptr_nonnull(f);
 	stop = false;
-	hits = collections = 0;
+	hits = 0;
+	collections = 0;
 	for (int i = 0; i < 4; i++)
 		h[i] = (struct hammer){.f = f, .stop = &stop, .role = i < 2 ? 0 : i - 1, .hits = &hits, .collections = &collections,
 				       .watched = (weakref_ref *_Atomic *)f->refs};

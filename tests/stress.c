@@ -83,7 +83,7 @@ static _Atomic unsigned long callbacks, destroyed, with_destructor, handed_out;
 static _Atomic unsigned marked, partial, abandoned;
 static _Atomic bool full_announced;
 
-_Noreturn static void broken(const char *format, ...)
+_Noreturn static void WEAKREF_PRINTF(1, 2) broken(const char *format, ...)
 {
 	va_list args;
 
