@@ -54,6 +54,8 @@ static _Atomic int policy = WEAKREF_DELIVER_AT_ALLOCATION;
 static _Atomic int fd = -1;
 static gc_unraisable_fn handler;
 
+uint16_t deliver_process;
+
 static sem_t wake;
 static _Atomic bool thread_running;
 static pthread_t thread;
@@ -467,6 +469,7 @@ void deliver_fork_child(void)
 {
 	int inherited = atomic_exchange(&fd, -1);
 
+	deliver_process++;
 	if (inherited >= 0)
 		close(inherited);
 	sem_init(&wake, 0, 0);
