@@ -532,22 +532,24 @@ START_TEST(test_newest_first_with_references)
 END_TEST
 
 #define MANY ((size_t)20000)
+#define ROUNDS 4
+
+static weakref_finalize **many_out;
 
 static int count(void *args)
 {
-	(void)args;
-	ran++;
+	++*(_Atomic unsigned *)args;
 	return 0;
 }
 
 static int make_many(void *arg)
 {
-	weakref_finalize **out = arg;
+	weakref_finalize **out = many_out;
 	struct support_node *obj = support_node_new(1);
 	size_t many = support_scaled(MANY, 100);
 
 	for (size_t i = 0; i < many; i++)
-		SUPPORT_REQUIRE((out[i] = weakref_finalize_new(obj, count, NULL)) != NULL);
+		SUPPORT_REQUIRE((out[i] = weakref_finalize_new(obj, count, arg)) != NULL);
 	/* The oldest first: a search would show. */
 	for (size_t i = 0; i < many; i += 2)
 		SUPPORT_REQUIRE(weakref_finalize_detach(out[i], NULL, NULL, NULL) == 1);
@@ -558,17 +560,20 @@ static int make_many(void *arg)
 /* One object may have any number of them; taking one away does not depend on how many there are. */
 START_TEST(test_many_of_one_object)
 {
-	weakref_finalize **out = GC_MALLOC(MANY * sizeof(*out));
-	size_t many = support_scaled(MANY, 100), seen = 0;
+	static _Atomic unsigned seen[ROUNDS];
+	size_t many = support_scaled(MANY, 100);
+	int round = 0;
 
-	for (int round = 0; round < 4 && seen == 0; round++) {
-		forget();
-		ck_assert_int_eq(support_on_thread(make_many, out), 0);
+	many_out = GC_MALLOC(MANY * sizeof(*many_out));
+	/* A stray word may keep one object, not one after the other. */
+	do {
+		ck_assert_int_eq(support_on_thread(make_many, (void *)&seen[round]), 0);
 		deliver();
-		seen = ran;
-	}
-	ck_assert_uint_eq(seen, many / 2);
-	SUPPORT_KEEP(out);
+	} while (seen[round] == 0 && ++round < ROUNDS);
+	ck_assert_int_lt(round, ROUNDS);
+	for (int i = 0; i <= round; i++)
+		ck_assert(seen[i] == many / 2 || (i < round && seen[i] == 0));
+	many_out = NULL;
 }
 END_TEST
 
@@ -1018,7 +1023,7 @@ static int churn(void *arg)
 	size_t n = support_scaled(3000, 50);
 
 	for (size_t i = 0; i < n; i++) {
-		weakref_finalize *f = weakref_finalize_new(support_node_new(i), count, NULL);
+		weakref_finalize *f = weakref_finalize_new(support_node_new(i), count, (void *)&ran);
 
 		SUPPORT_REQUIRE(f != NULL);
 		++*made;
