@@ -24,9 +24,9 @@
 
 #include "anchor.h"
 #include "checks.h"
+#include "cycle.h"
 #include "deliver.h"
 #include "heap.h"
-#include "cycle.h"
 #include "ref.h"
 
 #define FINALIZE_SIGNATURE UINT32_C(0x5746494e)
@@ -228,7 +228,7 @@ static void exit_run(void)
 
 /* ---- making ---- */
 
-/* Two threads at once: the exit runs twice, and finds nothing the second time. */
+/* Two threads at once: one root stays unused, and the exit's handler finds nothing the second time. */
 static int start(void)
 {
 	struct roots *none = NULL, *fresh = checks_allocation_fails() ? NULL : cycle_roots_new(sizeof *fresh);

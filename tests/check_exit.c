@@ -17,6 +17,7 @@
 
 #include <gc/gc.h>
 
+#include "weakref/checks.h"
 #include "weakref/finalize.h"
 
 /* What is alive to the end. */
@@ -413,6 +414,25 @@ static int due_not_atexit(void)
 	return 0;
 }
 
+/* The first finalizer of a process: each allocation that it takes may fail, and the run at exit is had once. (With --enable-checks.) */
+static int first_fails(void)
+{
+	bool reached = true;
+
+	for (unsigned long k = 1; reached && k < 100; k++) {
+		weakref_checks_fail_allocation(k);
+		errno = 0;
+		weakref_finalize *f = weakref_finalize_new(held, letter, (void *)(uintptr_t)'a');
+		int error = errno;
+		reached = weakref_checks_enabled() && weakref_checks_fail_allocation(0) == 0;
+		if (f == NULL && (!reached || error != ENOMEM))
+			put('?');
+		if (f != NULL && reached)
+			weakref_finalize_detach(f, NULL, NULL, NULL);
+	}
+	return 0;
+}
+
 /* ---- threads ------------------------------------------------------------------------------------------------------------- */
 
 static _Atomic bool going;
@@ -633,6 +653,7 @@ static const struct scenario {
 	{"collect within", collect_within, 0, "+c+ba"},
 	{"due", due, 0, "|c#a"},
 	{"due, not atexit", due_not_atexit, 0, "|#"},
+	{"first fails", first_fails, 0, "a"},
 	{"thread running", thread_running, 0, "cba"},
 	{"fork", fork_inherits, 0, ">|kcba"},
 	{"fork, own", fork_own, 0, "01>yx|kcba"},
