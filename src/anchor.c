@@ -315,7 +315,15 @@ static enum verdict scan_live_stw(weakref_ref *ref)
 	return ref->state == REF_PARKED ? PARK : KEEP;
 }
 
-/* A finalizer stands in no list, and is marked: finalize.c holds it strongly. It notes which process owes it: after a fork both have it. */
+/* A finalizer notes which process owes it: after a fork both have it. */
+static void make_due(weakref_ref *ref)
+{
+	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
+	atomic_store_explicit(&ref->state, REF_DUE, memory_order_relaxed);
+	ref->process = deliver_process;
+}
+
+/* A finalizer stands in no list, and is marked: finalize.c holds it strongly. */
 static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
 {
 	if (ref->state != REF_LIVE)
@@ -323,9 +331,7 @@ static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
 	if (block_alive_stw(ref))
 		return KEEP;
 	cycle_dead_stw(ref->block);
-	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
-	atomic_store_explicit(&ref->state, REF_DUE, memory_order_relaxed);
-	ref->process = deliver_process;
+	make_due(ref);
 	chain_add(chain, ref);
 	return FORGET;
 }
@@ -347,9 +353,25 @@ static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
 	return ref->state == REF_DEAD ? FORGET : scan_live_stw(ref);
 }
 
+/* An ordered finalizer: libgc says when it is due, maybe only some collections after the death. */
+static enum verdict scan_ordered_stw(weakref_ref *ref)
+{
+	if (ref->state != REF_LIVE)
+		return FORGET;
+	if (!block_alive_stw(ref)) {
+		deliver_expect_stw(1);
+		if ((ref->flags & REF_MOURNED) == 0)
+			cycle_dead_stw(ref->block);
+		ref->flags |= REF_MOURNED;
+	}
+	return KEEP;
+}
+
 static enum verdict scan_long_stw(weakref_ref *ref, struct chain *chain)
 {
 	(void)chain;
+	if ((ref->flags & REF_FINALIZE) != 0)
+		return scan_ordered_stw(ref);
 	if (ref->state == REF_DEAD)
 		return FORGET;
 	if (!block_alive_stw(ref))
@@ -410,6 +432,12 @@ static bool settle_long(weakref_ref *ref, bool parked, struct chain *chain)
 			revive(ref);
 		return true;
 	}
+	if ((ref->flags & REF_FINALIZE) != 0) {
+		/* Somebody took libgc's finalizer away: it is due without. */
+		make_due(ref);
+		chain_add(chain, ref);
+		return false;
+	}
 	if ((ref->flags & REF_FOREIGN) != 0)
 		foreign_set(ref->block, 0);
 	make_dead(ref);
@@ -453,7 +481,7 @@ static size_t registry_check(const struct registry *registry)
 		weakref_ref *ref = registry->at[i];
 		ASSERT(registry_of(ref) == registry);
 		if ((ref->flags & REF_FINALIZE) != 0) {
-			ASSERT(ref->state == REF_DEAD || (ref->state == REF_LIVE && ref->referent != 0));
+			ASSERT((ref->state == REF_LIVE) == (ref->referent != 0));
 			continue;
 		}
 		ASSERT(ref->signature == REF_SIGNATURE);

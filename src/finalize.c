@@ -14,6 +14,12 @@
  *  2. Every LIVE one is marked in each collection, so that the scan never parks it.
  *  3. `process` is the process that made it, took it over, or found its object dead. No other runs it at exit, nor when it is DUE.
  *
+ * Ordered finalizers are long references: they stand in the registry of those, and read their object until it is due or gone. libgc says
+ * when it is due, by an ordered finalizer of its own on the block, whose data, a `struct ordered`, is what is queued, and holds the
+ * object until the function has returned: so what the object leads to stays out of turn until then. Where somebody took that finalizer
+ * away, the record itself is queued once the block is gone. Cycles are what libgc warns of: one block of each is noted then, and its
+ * finalizers are looked for and reported by delivery.
+ *
  * Locks: libgc's, for all of it.
  *
  * Deliberately not here: the death (anchor.c queues the node, in one order with the callbacks of references), delivery (deliver.c).
@@ -21,6 +27,7 @@
 #include "weakref/finalize.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "anchor.h"
 #include "checks.h"
@@ -28,13 +35,32 @@
 #include "deliver.h"
 #include "heap.h"
 #include "ref.h"
+#include "weakref/object.h"
 
 #define FINALIZE_SIGNATURE UINT32_C(0x5746494e)
+
+#define CYCLES 1024
 
 /* Uncollectable and scanned. */
 struct roots {
 	weakref_ref *newest;
+	struct deliver_node report; /* cycles */
 };
+
+/* What libgc holds for an ordered finalizer. */
+struct ordered {
+	struct deliver_node node;
+	weakref_ref *ref;
+	void *obj; /* while it is due */
+	void (*old)(void *base, void *data);
+	void *old_data;
+};
+
+/* Blocks of cycles, hidden, in order of the hidden word, as long as they have their finalizers. Libgc's lock. */
+static uintptr_t cycles[CYCLES];
+static size_t cycle_count;
+static bool report_queued;
+static _Atomic uint64_t ordered_ran;
 
 static _Atomic(struct roots *) roots;
 
@@ -90,6 +116,32 @@ static void unlink_locked(weakref_ref *ref)
 	ref->next = 0;
 }
 
+/* ---- known cycles ---- */
+
+/* The first place whose word is not less. */
+static size_t cycle_place(uintptr_t block)
+{
+	size_t low = 0, high = cycle_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (cycles[middle] < block)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void cycle_forget_locked(const void *base)
+{
+	uintptr_t block = ~(uintptr_t)base;
+	size_t at = cycle_place(block);
+
+	if (at < cycle_count && cycles[at] == block)
+		memmove(&cycles[at], &cycles[at + 1], (--cycle_count - at) * sizeof *cycles);
+}
+
 /* ---- taking ---- */
 
 static void read_locked(struct taken *taken)
@@ -107,6 +159,8 @@ static void take_locked(struct taken *taken)
 
 	read_locked(taken);
 	unlink_locked(ref);
+	if ((ref->flags & REF_LONG) != 0)
+		cycle_forget_locked(ref->block);
 	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
 	atomic_store_explicit(&ref->state, REF_DEAD, memory_order_relaxed);
 	ref->finalize = NULL;
@@ -226,6 +280,138 @@ static void exit_run(void)
 	heap_set_automatic(was_automatic);
 }
 
+/* ---- ordered ---- */
+
+static void ordered_run(struct deliver_node *node)
+{
+	struct ordered *ordered = (struct ordered *)node;
+	struct taken taken = {.ref = ordered->ref};
+
+	if (heap_with_lock(take_due_locked, &taken) != NULL && !atomic_load(&over)) {
+		atomic_fetch_add(&ordered_ran, 1);
+		run(&taken);
+	}
+	ordered->obj = NULL;
+}
+
+static void *make_due_locked(void *arg)
+{
+	weakref_ref *ref = arg;
+
+	if (ref->state != REF_LIVE)
+		return NULL;
+	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
+	atomic_store_explicit(&ref->state, REF_DUE, memory_order_relaxed);
+	ref->process = deliver_process;
+	return ref;
+}
+
+/* Called by libgc, in any thread, at any allocation: queues only. */
+static void turn_has_come(void *base, void *data)
+{
+	struct ordered *ordered = data;
+
+	if (heap_with_lock(make_due_locked, ordered->ref) != NULL) {
+		ordered->obj = base;
+		deliver_queue(&ordered->node);
+	}
+	if (ordered->old != NULL)
+		ordered->old(base, ordered->old_data);
+}
+
+/* Libgc's lock held, after marking: libgc tells of one block of each cycle, in every collection anew. */
+static void cycle_seen(const void *base)
+{
+	struct roots *list = atomic_load(&roots);
+	uintptr_t block = ~(uintptr_t)base;
+	size_t at = cycle_place(block);
+
+	if (cycle_count == CYCLES || (at < cycle_count && cycles[at] == block))
+		return;
+	memmove(&cycles[at + 1], &cycles[at], (cycle_count++ - at) * sizeof *cycles);
+	cycles[at] = block;
+	if (!report_queued)
+		deliver_queue_stw(&list->report, &list->report);
+	report_queued = true;
+}
+
+static bool is_news(const weakref_ref *ref)
+{
+	uintptr_t block = ~(uintptr_t)ref->block;
+
+	if (ref->state != REF_LIVE || (ref->flags & (REF_LONG | REF_REPORTED)) != REF_LONG)
+		return false;
+	size_t at = cycle_place(block);
+	return at < cycle_count && cycles[at] == block;
+}
+
+struct news {
+	size_t n;
+	void *objs[32];
+};
+
+static void *news_locked(void *arg)
+{
+	struct news *news = arg;
+
+	report_queued = false;
+	for (weakref_ref *ref = atomic_load(&roots)->newest; ref != NULL && news->n < 32; ref = older_than(ref))
+		if (is_news(ref)) {
+			ref->flags |= REF_REPORTED;
+			news->objs[news->n++] = (void *)atomic_load_explicit(&ref->referent, memory_order_relaxed);
+		}
+	return news->n != 0 ? news : NULL;
+}
+
+static void cycles_report(struct deliver_node *unused)
+{
+	struct news news = {0};
+
+	(void)unused;
+	for (; heap_with_lock(news_locked, &news) != NULL; news.n = 0)
+		for (size_t i = 0; i < news.n; i++)
+			deliver_failed(-WEAKREF_ENOTSUP, "finalizer in a cycle", news.objs[i]);
+}
+
+static void watch_cycles(void)
+{
+	static _Atomic bool watched;
+
+	if (!atomic_exchange(&watched, true))
+		heap_watch_cycles(cycle_seen);
+}
+
+/* Finalizers leave pointers behind on the dead part of the stack, which keep what is next in turn when a frame comes to lie over them. */
+static NOINLINE void stack_clear(void)
+{
+	volatile uintptr_t dead[1024];
+
+	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
+		dead[i] = 0;
+}
+
+/* A word that is left over may hold one back for a collection: the fixpoint is where some in a row bring nothing. */
+#define IDLE_ROUNDS 3
+
+long weakref_finalize_run_ordered(void)
+{
+	uint64_t first = atomic_load(&ordered_ran), before = first;
+
+	for (int idle = 0; idle < IDLE_ROUNDS; idle++) {
+		stack_clear();
+		long result = gc_collect();
+		if (result >= 0)
+			result = gc_run_callbacks();
+		if (result < 0)
+			return result;
+		uint64_t now = atomic_load(&ordered_ran);
+		if (now != before)
+			idle = -1;
+		before = now;
+	}
+	return (long)(before - first);
+}
+
 /* ---- making ---- */
 
 /* Two threads at once: one root stays unused, and the exit's handler finds nothing the second time. */
@@ -235,6 +421,7 @@ static int start(void)
 
 	if (fresh == NULL || atexit(exit_run) != 0)
 		return -WEAKREF_ENOMEM;
+	fresh->report.run = cycles_report;
 	atomic_compare_exchange_strong(&roots, &none, fresh);
 	return 0;
 }
@@ -254,7 +441,7 @@ static void *attach_locked(void *arg)
 	return attach->ref;
 }
 
-weakref_finalize *weakref_finalize_new(void *obj, weakref_finalize_fn fn, void *args)
+static weakref_ref *finalize_make(void *obj, weakref_finalize_fn fn, void *args, unsigned flags)
 {
 	bool foreign;
 	int error = heap_thread_check();
@@ -271,16 +458,52 @@ weakref_finalize *weakref_finalize_new(void *obj, weakref_finalize_fn fn, void *
 	weakref_ref *ref = heap_alloc_kind(HEAP_REFCALL, sizeof *ref);
 	if (ref == NULL)
 		return NULL;
-	ref->flags = REF_FULL | REF_DISTINCT | REF_FINALIZE | REF_ATEXIT | (foreign ? REF_FOREIGN : 0);
+	ref->flags = (uint8_t)(REF_FULL | REF_FINALIZE | REF_ATEXIT | (foreign ? REF_FOREIGN : 0) | flags);
 	ref->signature = FINALIZE_SIGNATURE;
 	ref->process = deliver_process;
 	ref->block = block;
 	ref->node.run = finalize_run;
 	ref->data = args;
 	ref->finalize = fn;
-	void *made = heap_with_lock(attach_locked, &(struct attach){ref, obj});
+	ref = heap_with_lock(attach_locked, &(struct attach){ref, obj});
 	BASE_KEEP(obj);
-	return made != NULL ? made : base_null(WEAKREF_ENOMEM);
+	return ref != NULL ? ref : base_null(WEAKREF_ENOMEM);
+}
+
+weakref_finalize *weakref_finalize_new(void *obj, weakref_finalize_fn fn, void *args)
+{
+	return (weakref_finalize *)finalize_make(obj, fn, args, 0);
+}
+
+static bool has_destructor(const void *obj)
+{
+	bool foreign = true;
+	const struct heap_header *block = ref_block_of(obj, &foreign);
+
+	return block != NULL && !foreign && ((const gc_type *)block->type)->destroy != NULL;
+}
+
+weakref_finalize *weakref_finalize_new_ordered(void *obj, weakref_finalize_fn fn, void *args)
+{
+	struct ordered *ordered;
+
+	if (heap_thread_check() == 0 && has_destructor(obj))
+		return base_null(WEAKREF_ENOTSUP);
+	weakref_ref *ref = finalize_make(obj, fn, args, REF_LONG);
+	if (ref == NULL)
+		return NULL;
+	ordered = heap_alloc(sizeof *ordered);
+	if (ordered != NULL) {
+		ordered->node.run = ordered_run;
+		ordered->ref = ref;
+		watch_cycles();
+	}
+	if (ordered == NULL || heap_finalizer_set_ordered(ref->block, turn_has_come, ordered, &ordered->old, &ordered->old_data) != 0) {
+		heap_with_lock(take_live_locked, &(struct taken){.ref = ref});
+		return base_null(WEAKREF_ENOMEM);
+	}
+	BASE_KEEP(obj);
+	return (weakref_finalize *)ref;
 }
 
 /* ---- for the program ---- */

@@ -28,6 +28,8 @@ enum ref_flags {
 	REF_FOREIGN = 16, /* the block is not an object of ours: its list is in the side table */
 	REF_FINALIZE = 32, /* a finalizer: in the registry, and in no block's list */
 	REF_ATEXIT = 64,   /* a finalizer that runs at exit */
+	REF_MOURNED = 128, /* an ordered finalizer: its object's death was counted */
+	REF_REPORTED = REF_DISTINCT, /* an ordered finalizer: the cycle that it is in was reported */
 };
 
 enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD, REF_DUE };

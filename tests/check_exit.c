@@ -179,6 +179,20 @@ static void after_run(void)
 	put(gc_isenabled() ? 'E' : 'D');
 }
 
+/* Ordered ones are alive, and run at their place; those of a cycle as well. */
+static int ordered(void)
+{
+	void **a = GC_MALLOC(32), **b = GC_MALLOC(32);
+
+	a[0] = b;
+	b[0] = a;
+	finalizer(letter, 'a');
+	weakref_finalize_new_ordered(a, letter, (void *)(uintptr_t)'b');
+	weakref_finalize_new_ordered(b, letter, (void *)(uintptr_t)'c');
+	finalizer(letter, 'd');
+	return 0;
+}
+
 /* F12: automatic collection is off in the run, and afterwards what it was. A handler that was registered before runs after. */
 static int collection_on(void)
 {
@@ -639,6 +653,7 @@ static const struct scenario {
 	{"exit on an unknown thread", end_on_raw_thread, 7, "cba"},
 	{"made meanwhile", made_meanwhile, 0, "cbNxxa"},
 	{"errors", errors_reported, 0, "d!cb!a"},
+	{"ordered", ordered, 0, "dcba"},
 	{"collection on", collection_on, 0, "EDaE"},
 	{"collection off", collection_off, 0, "DDaD"},
 	{"remaining", remaining, 0, "dca100m"},

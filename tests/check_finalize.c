@@ -668,6 +668,341 @@ START_TEST(test_hosts_finalizer_stays)
 }
 END_TEST
 
+/* ---- ordered --------------------------------------------------------------------------------------------------------------- */
+
+#define CHAIN ((size_t)20)
+
+struct chain {
+	bool foreign, closed, plain; /* the last leads to the first; not ordered */
+	weakref_finalize *all[CHAIN];
+};
+
+static _Atomic unsigned links_ran, links_wrong;
+static size_t generation; /* chains that a stray word kept for a while are not counted */
+static unsigned link_order[CHAIN]; /* when each ran */
+
+/* The one before must have run, and have returned. */
+static int link_done(void *args)
+{
+	size_t i = (size_t)args % 256 - 1;
+
+	if ((size_t)args / 256 != generation)
+		return 0;
+	links_wrong += link_order[i] != 0 || (i > 0 && link_order[i - 1] == 0);
+	/* Collections within do not bring the next one's turn. */
+	gc_collect();
+	links_wrong += i + 1 < CHAIN && link_order[i + 1] != 0;
+	link_order[i] = ++links_ran;
+	return 0;
+}
+
+static int make_chain(void *arg)
+{
+	struct chain *chain = arg;
+	void **before = NULL, **first = NULL;
+
+	memset(link_order, 0, sizeof(link_order));
+	links_ran = links_wrong = 0;
+	generation++;
+	for (size_t i = 0; i < CHAIN; i++) {
+		void **link = chain->foreign ? GC_MALLOC(64) : (void **)&support_node_new(i)->next;
+
+		chain->all[i] = (chain->plain ? weakref_finalize_new : weakref_finalize_new_ordered)(link, link_done, (void *)(256 * generation + i + 1));
+		SUPPORT_REQUIRE(chain->all[i] != NULL);
+		if (before != NULL)
+			*before = link;
+		else
+			first = link;
+		before = link;
+	}
+	if (chain->closed)
+		*before = first;
+	return 0;
+}
+
+static int all_alive_from(void *arg)
+{
+	struct chain *chain = arg;
+
+	for (size_t k = links_ran; k < CHAIN; k++)
+		SUPPORT_REQUIRE(weakref_finalize_alive(chain->all[k]));
+	return 0;
+}
+
+/* A chain whose first is found dead; a stray word may keep one, and then another is made. */
+static struct chain *chain_die(bool foreign)
+{
+	struct chain *chain = NULL;
+
+	for (int round = 0; round < 5; round++) {
+		chain = GC_MALLOC(sizeof(*chain));
+		chain->foreign = foreign;
+		ck_assert_int_eq(support_on_thread(make_chain, chain), 0);
+		support_scrub();
+		ck_assert_int_ge(gc_collect(), 0);
+		gc_run_callbacks();
+		if (links_ran > 0)
+			return chain;
+		for (size_t i = 0; i < CHAIN; i++)
+			weakref_finalize_detach(chain->all[i], NULL, NULL, NULL);
+	}
+	ck_abort_msg("no chain died");
+	return NULL;
+}
+
+/* F26, F27: ordered: a chain of 20 runs in its order, one level in a collection, none before the one that leads to it returned. */
+START_TEST(test_F26_F27_one_level_in_a_collection)
+{
+	struct chain *chain;
+	unsigned n;
+
+	ck_assert_int_eq(gc_set_delivery((enum weakref_delivery)(_i / 2)), 0);
+	gc_disable();
+	chain = chain_die(_i % 2 != 0);
+	if (support_collect_every() == 0)
+		ck_assert_uint_eq(links_ran, 1);
+	for (int i = 0; i < 100 && links_ran < CHAIN; i++) {
+		n = links_ran;
+		if (support_collect_every() == 0)
+			ck_assert_int_eq(support_on_thread(all_alive_from, chain), 0);
+		support_scrub();
+		ck_assert_int_ge(gc_collect(), 0);
+		gc_run_callbacks();
+		if (support_collect_every() == 0)
+			ck_assert_uint_le(links_ran, n + 1);
+	}
+	gc_enable();
+	ck_assert_uint_eq(links_ran, CHAIN);
+	ck_assert_uint_eq(links_wrong, 0);
+	for (size_t i = 0; i < CHAIN; i++)
+		ck_assert(says_nothing(chain->all[i]));
+}
+END_TEST
+
+/* F26: as long as the first one's function has not run, in manual delivery, no collection brings the second one's turn. */
+START_TEST(test_F26_undelivered_holds_the_next)
+{
+	struct chain *chain;
+	size_t dead = 0;
+
+	ck_assert_int_eq(gc_set_delivery(WEAKREF_DELIVER_MANUAL), 0);
+	chain = GC_MALLOC(sizeof(*chain));
+	ck_assert_int_eq(support_on_thread(make_chain, chain), 0);
+	for (int i = 0; i < 5; i++)
+		support_collect();
+	for (size_t i = 0; i < CHAIN; i++)
+		dead += !weakref_finalize_alive(chain->all[i]);
+	ck_assert_uint_le(dead, 1);
+	ck_assert_uint_eq(links_ran, 0);
+	support_scrub();
+	weakref_finalize_run_ordered();
+	ck_assert_uint_eq(links_wrong, 0);
+	for (size_t i = 0; i < CHAIN; i++)
+		weakref_finalize_detach(chain->all[i], NULL, NULL, NULL);
+	SUPPORT_KEEP(chain);
+}
+END_TEST
+
+/* F27: run to the fixpoint: one call finalizes the whole chain. */
+START_TEST(test_F27_fixpoint)
+{
+	struct chain *chain;
+	unsigned before;
+
+	ck_assert_int_eq(gc_set_delivery((enum weakref_delivery)_i), 0);
+	chain = chain_die(false);
+	before = links_ran;
+	ck_assert_int_eq(weakref_finalize_run_ordered(), (long)(CHAIN - before));
+	ck_assert_uint_eq(links_ran, CHAIN);
+	ck_assert_uint_eq(links_wrong, 0);
+	ck_assert_int_eq(weakref_finalize_run_ordered(), 0);
+	SUPPORT_KEEP(chain);
+}
+END_TEST
+
+/* F29: unordered: a chain of 20 runs after one collection. */
+START_TEST(test_F29_unordered_chain)
+{
+	struct chain *chain = GC_MALLOC(sizeof(*chain));
+	int round = 0;
+
+	gc_disable();
+	do {
+		chain->plain = true;
+		chain->closed = _i != 0;
+		ck_assert_int_eq(support_on_thread(make_chain, chain), 0);
+		support_scrub();
+		gc_collect();
+	} while (links_ran == 0 && ++round < 5);
+	gc_enable();
+	ck_assert_uint_eq(links_ran, CHAIN);
+}
+END_TEST
+
+static _Atomic unsigned told, told_type, told_other;
+
+static void tell_cycle(const gc_unraisable *info, void *user)
+{
+	(void)user;
+	if (strcmp(info->where, "finalizer in a cycle") == 0 && info->error == -ENOTSUP) {
+		told++;
+		told_type += gc_type_of((struct support_node *)((char *)info->subject - offsetof(struct support_node, next))) == &support_node_type;
+	} else
+		told_other++;
+}
+
+/* F28: ordered: the objects of a cycle are not finalized; one is reported, once, and its type can be asked for; when the cycle is broken, all
+ * are. */
+START_TEST(test_F28_cycle_is_reported)
+{
+	struct chain *chain = NULL;
+	void *last = NULL;
+
+	told = told_type = told_other = 0;
+	ck_assert_int_eq(gc_set_delivery((enum weakref_delivery)_i), 0);
+	ck_assert_int_eq(gc_set_unraisable_handler(tell_cycle, NULL), 0);
+	for (int round = 0; round < 5 && told == 0; round++) {
+		chain = GC_MALLOC(sizeof(*chain));
+		chain->closed = true;
+		ck_assert_int_eq(support_on_thread(make_chain, chain), 0);
+		deliver();
+	}
+	deliver();
+	deliver();
+	ck_assert_uint_ge(told, 1);
+	ck_assert_uint_le(told, 5);
+	ck_assert_uint_eq(told_type, told);
+	ck_assert_uint_eq(told_other, 0);
+	ck_assert_uint_eq(links_ran, 0);
+	for (size_t i = 0; i < CHAIN; i++)
+		ck_assert(weakref_finalize_alive(chain->all[i]));
+	ck_assert_int_eq(weakref_finalize_peek(chain->all[CHAIN - 1], &last, NULL, NULL), 1);
+	*(void **)last = NULL;
+	SUPPORT_CLEAR(last);
+	for (int i = 0; i < 5 && links_ran < CHAIN; i++) {
+		support_scrub();
+		weakref_finalize_run_ordered();
+	}
+	ck_assert_uint_eq(links_ran, CHAIN);
+	ck_assert_uint_eq(links_wrong, 0);
+	ck_assert_int_eq(gc_set_unraisable_handler(NULL, NULL), 0);
+}
+END_TEST
+
+struct ordered_job {
+	bool with_self;
+	weakref_ref **refs;
+	weakref_finalize **all;
+};
+
+static int make_hosted_ordered(void *arg)
+{
+	struct ordered_job *job = arg;
+
+	for (size_t i = 0; i < N; i++) {
+		void **block = GC_MALLOC(48);
+
+		if (job->with_self)
+			block[1] = block;
+		GC_register_finalizer(block, host_finalizer, NULL, NULL, NULL);
+		job->refs[i] = weakref_ref_new(block, NULL, NULL);
+		/* Two on one block, and one that is detached. */
+		SUPPORT_REQUIRE(weakref_finalize_new_ordered(block, note, &cells[i]) != NULL);
+		SUPPORT_REQUIRE((job->all[i] = weakref_finalize_new_ordered(block, note, &cells[2 * N + i])) != NULL);
+		SUPPORT_REQUIRE(weakref_finalize_detach(job->all[i], NULL, NULL, NULL) == 1);
+		SUPPORT_REQUIRE((job->all[i] = weakref_finalize_new_ordered(block, note, &cells[N + i])) != NULL);
+	}
+	return 0;
+}
+
+/* Ordered: a finalizer of the host's that was there is called as well; several on one block all run; an object that leads to itself is
+ * no cycle. */
+START_TEST(test_ordered_chains_hosts_finalizer)
+{
+	struct ordered_job job = {.with_self = _i != 0, .refs = GC_MALLOC(N * sizeof(*job.refs)), .all = GC_MALLOC(N * sizeof(*job.all))};
+
+	host_ran = 0;
+	forget();
+	ck_assert_int_eq(support_on_thread(make_hosted_ordered, &job), 0);
+	deliver();
+	deliver();
+	ck_assert_uint_ge(host_ran, LEAST);
+	ck_assert_uint_le(host_ran, N);
+	ck_assert_uint_ge(cells_that_ran(2 * N, 1), 2 * LEAST);
+	ck_assert_uint_eq(cells_that_ran(2 * N, 1) + cells_that_ran(2 * N, 0), 2 * N);
+	ck_assert_uint_eq(cells_that_ran(3 * N, 1), cells_that_ran(2 * N, 1));
+	ck_assert_uint_ge(support_dead(job.refs, N), LEAST);
+	for (size_t i = 0; i < N; i++)
+		ck_assert(cells[N + i].ran == 0 ? weakref_finalize_alive(job.all[i]) : says_nothing(job.all[i]));
+}
+END_TEST
+
+static int make_usurped(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < N; i++) {
+		void *block = GC_MALLOC(48);
+
+		SUPPORT_REQUIRE(weakref_finalize_new_ordered(block, note, &cells[i]) != NULL);
+		GC_register_finalizer(block, NULL, NULL, NULL, NULL);
+	}
+	return 0;
+}
+
+/* Ordered: where somebody takes libgc's finalizer away, the function runs all the same, once the block is gone. */
+START_TEST(test_ordered_usurped)
+{
+	forget();
+	ck_assert_int_eq(gc_set_delivery((enum weakref_delivery)_i), 0);
+	ck_assert_int_eq(support_on_thread(make_usurped, NULL), 0);
+	deliver();
+	ck_assert_uint_ge(cells_that_ran(N, 1), LEAST);
+	ck_assert_uint_eq(cells_that_ran(N, 1) + cells_that_ran(N, 0), N);
+}
+END_TEST
+
+/* Ordered: arguments as for the plain ones; not for objects with destructors; call and detach as ever; all or nothing. */
+START_TEST(test_ordered_arguments)
+{
+	struct support_node *obj = support_node_new(1);
+	char *phoenix = gc_new(&phoenix_type);
+	bool reached = weakref_checks_enabled();
+	int result = 0;
+
+	forget();
+	errno = 0;
+	ck_assert_ptr_null(weakref_finalize_new_ordered(NULL, note, NULL));
+	ck_assert_int_eq(errno, EINVAL);
+	errno = 0;
+	ck_assert_ptr_null(weakref_finalize_new_ordered(obj, NULL, NULL));
+	ck_assert_int_eq(errno, EINVAL);
+	for (int i = 0; i < 2; i++) {
+		errno = 0;
+		ck_assert_ptr_null(weakref_finalize_new_ordered(phoenix + i, note, NULL));
+		ck_assert_int_eq(errno, ENOTSUP);
+	}
+	for (unsigned long k = 1; reached; k++) {
+		weakref_checks_fail_allocation(k);
+		weakref_finalize *f = weakref_finalize_new_ordered(obj, note, &cells[0]);
+		int error = errno;
+		reached = weakref_checks_fail_allocation(0) == 0;
+		if (f == NULL)
+			ck_assert(reached && error == ENOMEM);
+		else
+			ck_assert_int_eq(weakref_finalize_detach(f, NULL, NULL, NULL), 1);
+		ck_assert_uint_lt(k, 100);
+	}
+	weakref_finalize *f = weakref_finalize_new_ordered(obj, note, &cells[0]);
+	ck_assert(weakref_finalize_alive(f) && weakref_finalize_get_atexit(f));
+	ck_assert_int_eq(weakref_finalize_call(f, &result), 1);
+	ck_assert_int_eq(result, 7);
+	ck_assert(says_nothing(f));
+	ck_assert_uint_eq(cells[0].ran, 1);
+	SUPPORT_KEEP(obj);
+	SUPPORT_KEEP(phoenix);
+}
+END_TEST
+
 /* ---- failures ------------------------------------------------------------------------------------------------------------ */
 
 static _Atomic unsigned reported, reported_wrong;
@@ -1230,6 +1565,10 @@ END_TEST
 static Suite *suite(void)
 {
 	Suite *s = suite_create("finalize");
+
+	/* Of cycles, which it would print in each collection. */
+	GC_set_warn_proc(GC_ignore_warn_proc);
+
 	TCase *t = support_tcase("one finalizer");
 
 	tcase_add_test(t, test_F01_new_peek_call);
@@ -1250,6 +1589,17 @@ static Suite *suite(void)
 	tcase_add_test(t, test_many_of_one_object);
 	tcase_add_test(t, test_resurrected_objects);
 	tcase_add_test(t, test_hosts_finalizer_stays);
+	suite_add_tcase(s, t);
+
+	t = support_tcase("ordered");
+	tcase_add_loop_test(t, test_F26_F27_one_level_in_a_collection, 0, 2 * RULES);
+	tcase_add_test(t, test_F26_undelivered_holds_the_next);
+	tcase_add_loop_test(t, test_F27_fixpoint, 0, RULES);
+	tcase_add_loop_test(t, test_F28_cycle_is_reported, 0, RULES);
+	tcase_add_loop_test(t, test_F29_unordered_chain, 0, 2);
+	tcase_add_loop_test(t, test_ordered_chains_hosts_finalizer, 0, 2);
+	tcase_add_loop_test(t, test_ordered_usurped, 0, RULES);
+	tcase_add_test(t, test_ordered_arguments);
 	suite_add_tcase(s, t);
 
 	t = support_tcase("delivery");

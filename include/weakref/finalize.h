@@ -51,6 +51,39 @@ typedef int (*weakref_finalize_fn)(void *args);
 WEAKREF_API weakref_finalize *weakref_finalize_new(void *obj, weakref_finalize_fn fn, void *args);
 
 /**
+ * @brief An ordered finalizer: it waits while another object with an ordered finalizer, itself dead, leads to this one.
+ *
+ * Where A leads to B, and both have ordered finalizers, B's becomes due in a collection after A's function has returned: a chain is
+ * finalized one level in a collection; weakref_finalize_run_ordered does all of them. Objects that lead to each other are never
+ * finalized, but at exit: of each such cycle an object is reported, once, to the unraisable handler, as "finalizer in a cycle" with
+ * ENOTSUP; its type is gc_type_of(subject). An object that leads to itself directly is no cycle. References are cleared, and
+ * weakref_finalize_new's finalizers run, with the first collection that finds the object unreachable; the ordered one stays alive until
+ * its turn. It takes libgc's finalizer slot of the block, and calls what was in it at its turn.
+ * @param obj as for weakref_finalize_new; not an object whose type has a destructor.
+ * @param fn as for weakref_finalize_new.
+ * @param args as for weakref_finalize_new.
+ * @return the finalizer, which may be dropped; NULL with errno set.
+ * Errors: as weakref_finalize_new; ENOTSUP for an object with a destructor.
+ * Cost: some 300 ns, and libgc's marking from each such object that is dead and waits.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: GC_register_finalizer_ignore_self.
+ */
+WEAKREF_API weakref_finalize *weakref_finalize_new_ordered(void *obj, weakref_finalize_fn fn, void *args);
+
+/**
+ * @brief Collects and delivers until no more ordered finalizer becomes due.
+ *
+ * It pumps under every rule of delivery. From within a callback it collects, and leaves the rest to the run in progress.
+ * @return how many ordered finalizers have run meanwhile, or a negative error.
+ * Errors: as gc_collect.
+ * Cost: a collection for each level, and three more.
+ * Thread: any thread known to the collector.
+ * GC: collects; runs callbacks.
+ */
+WEAKREF_API long weakref_finalize_run_ordered(void);
+
+/**
  * @brief Calls the function now, if the finalizer is alive, which then is dead.
  * @param finalize a finalizer.
  * @param result receives what the function returned, where it was called; may be NULL.
