@@ -5,6 +5,7 @@ weakrefincludedir = $(includedir)/weakref
 dist_weakrefinclude_HEADERS = \
 	include/weakref/checks.h \
 	include/weakref/error.h \
+	include/weakref/finalize.h \
 	include/weakref/gc.h \
 	include/weakref/object.h \
 	include/weakref/proxy.h \

@@ -8,12 +8,13 @@
  *           Long registry: unmarked references are parked likewise.
  *   settle  parked references that a finalizer revived go back into their block's list; the others are forgotten, untouched. Long
  *           references whose block is gone by now read NULL, and are queued like the short ones.
- * Callbacks are queued in the reverse order of the references' making: the newest first.
+ * Callbacks are queued in the reverse order of the references' making: the newest first. Finalizers stand in the short registry among the
+ * references, so that theirs is one order.
  *
  * Invariants
  *  1. A registry holds every LIVE reference of its kind once, besides DEAD ones that the next scan drops; PARKED ones between scan and
  *     settle. All of them were there at the last settle.
- *  2. A block's list holds exactly its LIVE references; all of them are there whenever libgc's lock is free.
+ *  2. A block's list holds exactly its LIVE references, finalizers excepted, which are in no list; all of them are there whenever libgc's lock is free.
  *  3. Each registered reference has its word in cycle_words.
  *
  * Locks: libgc's, for all of it.
@@ -176,35 +177,40 @@ static bool registry_room(struct registry *registry)
 	return true;
 }
 
-struct attach {
-	weakref_ref *ref;
-	uintptr_t referent;
-};
-
-static void *attach_locked(void *arg)
+weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent)
 {
-	weakref_ref *ref = ((struct attach *)arg)->ref;
-	uintptr_t referent = ((struct attach *)arg)->referent;
 	struct registry *registry = registry_of(ref);
-	weakref_ref *shared = is_shared(ref) ? find_shared_locked(ref, referent) : NULL;
+	weakref_ref *shared = is_shared(ref) ? find_shared_locked(ref, (uintptr_t)referent) : NULL;
 
 	if (shared != NULL)
 		return shared;
 	if (!registry_room(registry) || !cycle_words_add_locked(1))
 		return NULL;
-	if (!list_insert(ref)) {
+	if ((ref->flags & REF_FINALIZE) == 0 && !list_insert(ref)) {
 		cycle_words_remove_locked(1);
 		return NULL;
 	}
 	registry->at[registry->count++] = ref;
-	atomic_store_explicit(&ref->referent, referent, memory_order_relaxed);
+	atomic_store_explicit(&ref->referent, (uintptr_t)referent, memory_order_relaxed);
 	atomic_store_explicit(&ref->state, REF_LIVE, memory_order_release);
 	return ref;
 }
 
+struct attach {
+	weakref_ref *ref;
+	const void *referent;
+};
+
+static void *attach_locked(void *arg)
+{
+	struct attach *attach = arg;
+
+	return anchor_attach_locked(attach->ref, attach->referent);
+}
+
 weakref_ref *anchor_attach(weakref_ref *ref, const void *referent)
 {
-	return heap_with_lock(attach_locked, &(struct attach){ref, (uintptr_t)referent});
+	return heap_with_lock(attach_locked, &(struct attach){ref, referent});
 }
 
 static void make_dead(weakref_ref *ref)
@@ -309,8 +315,31 @@ static enum verdict scan_live_stw(weakref_ref *ref)
 	return ref->state == REF_PARKED ? PARK : KEEP;
 }
 
+/* A finalizer notes which process owes it: after a fork both have it. */
+static void make_due(weakref_ref *ref)
+{
+	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
+	atomic_store_explicit(&ref->state, REF_DUE, memory_order_relaxed);
+	ref->process = deliver_process;
+}
+
+/* A finalizer stands in no list, and is marked: finalize.c holds it strongly. */
+static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
+{
+	if (ref->state != REF_LIVE)
+		return FORGET;
+	if (block_alive_stw(ref))
+		return KEEP;
+	cycle_dead_stw(ref->block);
+	make_due(ref);
+	chain_add(chain, ref);
+	return FORGET;
+}
+
 static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
 {
+	if ((ref->flags & REF_FINALIZE) != 0)
+		return scan_finalizer_stw(ref, chain);
 	if (ref->state == REF_LIVE && !block_alive_stw(ref)) {
 		cycle_dead_stw(ref->block);
 		list_filter(ref, is_long, make_dying);
@@ -324,9 +353,25 @@ static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
 	return ref->state == REF_DEAD ? FORGET : scan_live_stw(ref);
 }
 
+/* An ordered finalizer: libgc says when it is due, maybe only some collections after the death. */
+static enum verdict scan_ordered_stw(weakref_ref *ref)
+{
+	if (ref->state != REF_LIVE)
+		return FORGET;
+	if (!block_alive_stw(ref)) {
+		deliver_expect_stw(1);
+		if ((ref->flags & REF_MOURNED) == 0)
+			cycle_dead_stw(ref->block);
+		ref->flags |= REF_MOURNED;
+	}
+	return KEEP;
+}
+
 static enum verdict scan_long_stw(weakref_ref *ref, struct chain *chain)
 {
 	(void)chain;
+	if ((ref->flags & REF_FINALIZE) != 0)
+		return scan_ordered_stw(ref);
 	if (ref->state == REF_DEAD)
 		return FORGET;
 	if (!block_alive_stw(ref))
@@ -387,6 +432,12 @@ static bool settle_long(weakref_ref *ref, bool parked, struct chain *chain)
 			revive(ref);
 		return true;
 	}
+	if ((ref->flags & REF_FINALIZE) != 0) {
+		/* Somebody took libgc's finalizer away: it is due without. */
+		make_due(ref);
+		chain_add(chain, ref);
+		return false;
+	}
 	if ((ref->flags & REF_FOREIGN) != 0)
 		foreign_set(ref->block, 0);
 	make_dead(ref);
@@ -428,7 +479,12 @@ static size_t registry_check(const struct registry *registry)
 	ASSERT(registry->parked == 0);
 	for (size_t i = 0; i < registry->count; i++) {
 		weakref_ref *ref = registry->at[i];
-		ASSERT(ref->signature == REF_SIGNATURE && registry_of(ref) == registry);
+		ASSERT(registry_of(ref) == registry);
+		if ((ref->flags & REF_FINALIZE) != 0) {
+			ASSERT((ref->state == REF_LIVE) == (ref->referent != 0));
+			continue;
+		}
+		ASSERT(ref->signature == REF_SIGNATURE);
 		ASSERT(ref->state == REF_LIVE || ref->state == REF_DEAD);
 		ASSERT((ref->state == REF_LIVE) == (ref->referent != 0));
 		if (ref->state != REF_LIVE)

@@ -22,6 +22,9 @@ weakref_ref *anchor_find_first(const void *p, const void *block, unsigned flags)
  * is plain and an equal one exists already, that one is returned instead and ref stays NEW. NULL: no memory. */
 weakref_ref *anchor_attach(weakref_ref *ref, const void *referent);
 
+/* The same, with libgc's lock held. */
+weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent);
+
 /* LIVE to DEAD, out of the list. False where it was DEAD already. */
 bool anchor_detach(weakref_ref *ref);
 

@@ -55,6 +55,8 @@ static _Atomic int fd = -1;
 static gc_unraisable_fn handler;
 static _Atomic bool beacon_lit;
 
+uint16_t deliver_process;
+
 static sem_t wake;
 static _Atomic bool thread_running;
 static pthread_t thread;
@@ -477,6 +479,7 @@ void deliver_fork_child(void)
 {
 	int inherited = atomic_exchange(&fd, -1);
 
+	deliver_process++;
 	if (inherited >= 0)
 		close(inherited);
 	sem_init(&wake, 0, 0);

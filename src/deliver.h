@@ -35,6 +35,9 @@ void deliver_expect_stw(size_t n);
 /* Tells the unraisable handler. No lock held. */
 void deliver_failed(int error, const char *where, void *subject);
 
+/* Which process this is: how many forks, modulo 2^16, lie between the first one and it. Written when there is one thread. */
+extern uint16_t deliver_process;
+
 /* ---- for gc.h ---- */
 
 int deliver_set_policy(enum weakref_delivery policy);

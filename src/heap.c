@@ -348,6 +348,33 @@ int heap_finalizer_set(void *base, void (*fn)(void *base, void *data), void *dat
 	return old == fn ? -WEAKREF_ENOMEM : 0;
 }
 
+int heap_finalizer_set_ordered(void *base, void (*fn)(void *base, void *data), void *data, void (**old)(void *base, void *data),
+			       void **old_data)
+{
+	*old_data = data; /* as above; nobody else has this data in a slot */
+	if (checks_allocation_fails())
+		return -WEAKREF_ENOMEM;
+	GC_register_finalizer_ignore_self(base, fn, data, old, old_data);
+	return *old_data == data ? -WEAKREF_ENOMEM : 0;
+}
+
+static GC_warn_proc warn_before;
+static void (*cycle_seen)(const void *base);
+
+static void GC_CALLBACK warn(char *message, GC_word argument)
+{
+	if (strstr(message, "Finalization cycle") != NULL)
+		cycle_seen((const void *)argument);
+	warn_before(message, argument);
+}
+
+void heap_watch_cycles(void (*seen)(const void *base))
+{
+	cycle_seen = seen;
+	warn_before = GC_get_warn_proc();
+	GC_set_warn_proc(warn);
+}
+
 /* ---- the collector's settings ---- */
 
 void heap_collect(void)

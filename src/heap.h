@@ -74,6 +74,13 @@ void *heap_alloc_leaf(size_t size);
  * data is kept alive. Errors: -WEAKREF_ENOMEM. */
 int heap_finalizer_set(void *base, void (*fn)(void *base, void *data), void *data);
 
+/* The same in libgc's order, in which a block is left alone as long as another such one leads to it; of any block. What was in the slot
+ * before is given back, for the caller to call: *old is NULL where there was nothing. */
+int heap_finalizer_set_ordered(void *base, void (*fn)(void *base, void *data), void *data, void (**old)(void *base, void *data),
+			       void **old_data);
+/* Has seen(base) called, with libgc's lock held, for a block of each cycle that this order cannot break, in every collection. Once. */
+void heap_watch_cycles(void (*seen)(const void *base));
+
 /* Set, with its function, when somebody wants to run something at the next allocation: the delivery of callbacks. */
 extern _Atomic bool heap_attention;
 extern void (*heap_attention_fn)(void);

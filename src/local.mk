@@ -22,6 +22,7 @@ libweakref_core_la_SOURCES = \
 	src/epoch.c \
 	src/epoch.h \
 	src/error.c \
+	src/finalize.c \
 	src/foreign.c \
 	src/foreign.h \
 	src/gc.c \

@@ -22,8 +22,7 @@ static void callback_run(struct deliver_node *node)
 		deliver_failed(result, "reference callback", ref);
 }
 
-/* Not on the heap, or a block that is only in stock: NULL. */
-static void *block_of(const void *p, bool *foreign)
+void *ref_block_of(const void *p, bool *foreign)
 {
 	struct heap_header *block = p == NULL ? NULL : heap_base(p);
 
@@ -72,7 +71,7 @@ weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *opti
 		error = heap_weak_supported();
 	if (error != 0)
 		return base_null((enum weakref_error) - error);
-	void *block = block_of(obj, &foreign);
+	void *block = ref_block_of(obj, &foreign);
 	if (block == NULL || (options->callback == NULL && options->data != NULL))
 		return base_null(WEAKREF_EINVAL);
 	if (options->callback != NULL || options->payload != NULL)
@@ -173,7 +172,7 @@ int weakref_ref_repr(const weakref_ref *ref, char *buf, size_t size)
 size_t weakref_getweakrefs(const void *obj, weakref_ref **out, size_t n)
 {
 	bool foreign;
-	void *block = heap_thread_check() != 0 ? NULL : block_of(obj, &foreign);
+	void *block = heap_thread_check() != 0 ? NULL : ref_block_of(obj, &foreign);
 
 	return block == NULL ? 0 : anchor_list(block, out, out == NULL ? 0 : n);
 }

@@ -7,6 +7,9 @@
  *            unmarked itself  ▼ │ revived by a finalizer
  *                            PARKED, from the end of marking to the end of reclaim
  *
+ * A finalizer (finalize.c) is a reference too, though no weakref_ref of the program's: it has the states NEW, LIVE, then DUE where a
+ * collection found its referent dead, and DEAD once somebody took it to run it, or detached it.
+ *
  * A plain reference is 31 bytes of unscanned memory: the first three words and signature, flags, state. One with callback or payload has
  * the rest as well; words 4 (node.next), 6 (data) and 7 (payload) of it are scanned, the others are not: the referent least of all.
  */
@@ -23,9 +26,13 @@ enum ref_flags {
 	REF_DISTINCT = 4, /* never handed out as the shared one */
 	REF_FULL = 8,     /* has the words behind `state` */
 	REF_FOREIGN = 16, /* the block is not an object of ours: its list is in the side table */
+	REF_FINALIZE = 32, /* a finalizer: in the registry, and in no block's list */
+	REF_ATEXIT = 64,   /* a finalizer that runs at exit */
+	REF_MOURNED = 128, /* an ordered finalizer: its object's death was counted */
+	REF_REPORTED = REF_DISTINCT, /* an ordered finalizer: the cycle that it is in was reported */
 };
 
-enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD };
+enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD, REF_DUE };
 
 #define REF_SIGNATURE UINT32_C(0x57524546)
 
@@ -39,12 +46,17 @@ struct weakref_ref {
 	uint32_t signature;
 	uint8_t flags;
 	_Atomic uint8_t state; /* libgc's lock */
+	/* Of a finalizer: the deliver_process that owes it. In plain references these bytes do not exist. */
+	uint16_t process;
 
 	/* With REF_FULL only. Constant but for the node. */
 	struct deliver_node node;
 	void *data;
 	void *payload;
-	weakref_callback callback;
+	union {
+		weakref_callback callback;
+		int (*finalize)(void *args);
+	};
 };
 
 #define REF_PLAIN_SIZE (offsetof(struct weakref_ref, node) - 1)
@@ -53,6 +65,9 @@ _Static_assert(offsetof(struct weakref_ref, node) == 32, "a plain reference take
 _Static_assert(offsetof(struct weakref_ref, node.next) == 32 && offsetof(struct weakref_ref, data) == 48 &&
 		       offsetof(struct weakref_ref, payload) == 56,
 	       "the scanned words are those of heap.c's bitmap");
+
+/* The block of a referent, and whether it is none of our objects; NULL for what is not on the heap, or a block that is only in stock. */
+void *ref_block_of(const void *p, bool *foreign);
 
 /* A reference with these flags beside those that the options ask for; the shared one where it is plain. Errors as weakref_ref_new. */
 weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *options);

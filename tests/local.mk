@@ -9,7 +9,9 @@
 contract_tests = \
 	tests/check_delivery \
 	tests/check_error \
+	tests/check_exit \
 	tests/check_failures \
+	tests/check_finalize \
 	tests/check_fork \
 	tests/check_gc \
 	tests/check_object \

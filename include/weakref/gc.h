@@ -209,9 +209,9 @@ WEAKREF_API int gc_callbacks_fd(void);
 typedef struct gc_unraisable {
 	/** The negative result that it returned. */
 	int error;
-	/** What it was: "reference callback", "destructor", … */
+	/** What it was: "reference callback", "finalizer", "destructor", … */
 	const char *where;
-	/** The reference or the object that it was called for. */
+	/** The reference, the finalizer or the object that it was called for. */
 	void *subject;
 } gc_unraisable;
 

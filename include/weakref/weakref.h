@@ -7,6 +7,7 @@
 #define WEAKREF_WEAKREF_H
 
 #include "weakref/error.h"
+#include "weakref/finalize.h"
 #include "weakref/gc.h"
 #include "weakref/object.h"
 #include "weakref/proxy.h"
