@@ -4,6 +4,7 @@
  */
 #include "weakref/gc.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <time.h>
 
@@ -112,6 +113,7 @@ long gc_collect(void)
 	if (error != 0)
 		return error;
 	gc_cycle_stats before, after;
+	int saved = errno; /* libgc's waits for threads that it stops leave theirs */
 	cycle_stats(&before);
 	deliver_hold(__builtin_frame_address(0));
 	error = collect(before.collections);
@@ -121,6 +123,7 @@ long gc_collect(void)
 	if (error != 0)
 		return error;
 	deliver_drain();
+	errno = saved;
 	return (long)(after.dead - before.dead);
 }
 
