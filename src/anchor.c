@@ -14,7 +14,8 @@
  * Invariants
  *  1. A registry holds every LIVE reference of its kind once, besides DEAD ones that the next scan drops; PARKED ones between scan and
  *     settle. All of them were there at the last settle.
- *  2. A block's list holds exactly its LIVE references, finalizers excepted, which are in no list; all of them are there whenever libgc's lock is free.
+ *  2. A block's list holds exactly its LIVE references, but for finalizers, which are in no list; all of them are there whenever
+ *     libgc's lock is free.
  *  3. Each registered reference has its word in cycle_words.
  *
  * Locks: libgc's, for all of it.
@@ -315,14 +316,6 @@ static enum verdict scan_live_stw(weakref_ref *ref)
 	return ref->state == REF_PARKED ? PARK : KEEP;
 }
 
-/* A finalizer notes which process owes it: after a fork both have it. */
-static void make_due(weakref_ref *ref)
-{
-	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
-	atomic_store_explicit(&ref->state, REF_DUE, memory_order_relaxed);
-	ref->process = deliver_process;
-}
-
 /* A finalizer stands in no list, and is marked: finalize.c holds it strongly. */
 static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
 {
@@ -331,7 +324,7 @@ static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
 	if (block_alive_stw(ref))
 		return KEEP;
 	cycle_dead_stw(ref->block);
-	make_due(ref);
+	ref_make_due(ref);
 	chain_add(chain, ref);
 	return FORGET;
 }
@@ -434,7 +427,7 @@ static bool settle_long(weakref_ref *ref, bool parked, struct chain *chain)
 	}
 	if ((ref->flags & REF_FINALIZE) != 0) {
 		/* Somebody took libgc's finalizer away: it is due without. */
-		make_due(ref);
+		ref_make_due(ref);
 		chain_add(chain, ref);
 		return false;
 	}

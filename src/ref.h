@@ -66,6 +66,14 @@ _Static_assert(offsetof(struct weakref_ref, node.next) == 32 && offsetof(struct 
 		       offsetof(struct weakref_ref, payload) == 56,
 	       "the scanned words are those of heap.c's bitmap");
 
+/* LIVE to DUE, of a finalizer, which notes what process owes it: after a fork both have it. Libgc's lock held, or the world stopped. */
+static inline void ref_make_due(weakref_ref *ref)
+{
+	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
+	atomic_store_explicit(&ref->state, REF_DUE, memory_order_relaxed);
+	ref->process = deliver_process;
+}
+
 /* The block of a referent, and whether it is none of our objects; NULL for what is not on the heap, or a block that is only in stock. */
 void *ref_block_of(const void *p, bool *foreign);
 
