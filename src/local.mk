@@ -31,6 +31,7 @@ libweakref_core_la_SOURCES = \
 	src/lock.h \
 	src/object.c \
 	src/object.h \
+	src/operation.c \
 	src/proxy.c \
 	src/proxy.h \
 	src/ref.c \
