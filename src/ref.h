@@ -9,6 +9,10 @@
  *
  * A plain reference is 31 bytes of unscanned memory: the first three words and signature, flags, state. One with callback or payload has
  * the rest as well; words 4 (node.next), 6 (data) and 7 (payload) of it are scanned, the others are not: the referent least of all.
+ *
+ * A hash that was asked for has to outlive the referent, and there is no word for it. While the reference lives its block can be told from
+ * the referent where that is an object with a hash of its own (HEAP_HEADER before it), so that the block's word is free; all other hashes
+ * are those of the referent's address, and are computed at its death.
  */
 #ifndef REF_H
 #define REF_H
@@ -21,8 +25,14 @@ enum ref_flags {
 	REF_PROXY = 1,
 	REF_LONG = 2,
 	REF_DISTINCT = 4, /* never handed out as the shared one */
-	REF_FULL = 8,     /* has the words behind `state` */
-	REF_FOREIGN = 16, /* the block is not an object of ours: its list is in the side table */
+	REF_FULL = 8,     /* has the words behind `where` */
+};
+
+/* About the referent; libgc's lock. */
+enum ref_where {
+	REF_FOREIGN = 1,      /* the block is not an object of ours: its list is in the side table */
+	REF_HASHED = 2,       /* the hash stands in the block's word */
+	REF_HASH_ADDRESS = 4, /* the hash is that of the referent's address, while it lives */
 };
 
 enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD };
@@ -34,11 +44,16 @@ struct weakref_ref {
 	_Atomic(uintptr_t) referent;
 	/* The next reference of the same block: hidden, weak. libgc's lock. */
 	uintptr_t next;
-	/* Where the referent's block starts: plain, weak. Constant. */
-	void *block;
+	union {
+		/* Where the referent's block starts: plain, weak. */
+		void *block;
+		/* With REF_HASHED. */
+		uint64_t hash;
+	};
 	uint32_t signature;
 	uint8_t flags;
 	_Atomic uint8_t state; /* libgc's lock */
+	_Atomic uint8_t where; /* of ref_where */
 
 	/* With REF_FULL only. Constant but for the node. */
 	struct deliver_node node;
@@ -49,10 +64,14 @@ struct weakref_ref {
 
 #define REF_PLAIN_SIZE (offsetof(struct weakref_ref, node) - 1)
 
-_Static_assert(offsetof(struct weakref_ref, node) == 32, "a plain reference takes two granules");
+_Static_assert(offsetof(struct weakref_ref, node) == 32 && offsetof(struct weakref_ref, where) < REF_PLAIN_SIZE,
+	       "a plain reference takes two granules");
 _Static_assert(offsetof(struct weakref_ref, node.next) == 32 && offsetof(struct weakref_ref, data) == 48 &&
 		       offsetof(struct weakref_ref, payload) == 56,
 	       "the scanned words are those of heap.c's bitmap");
+
+/* The reference or proxy that starts at p, which may be any address; NULL where there is none. No lock. */
+const weakref_ref *ref_at(const void *p);
 
 /* A reference with these flags beside those that the options ask for; the shared one where it is plain. Errors as weakref_ref_new. */
 weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *options);

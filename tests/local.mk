@@ -15,6 +15,7 @@ contract_tests = \
 	tests/check_object \
 	tests/check_proxy \
 	tests/check_ref \
+	tests/check_refcmp \
 	tests/check_threads \
 	tests/check_valuedict \
 	tests/stress
