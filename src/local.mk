@@ -29,6 +29,7 @@ libweakref_core_la_SOURCES = \
 	src/heap.h \
 	src/lock.c \
 	src/lock.h \
+	src/method.c \
 	src/object.c \
 	src/object.h \
 	src/operation.c \

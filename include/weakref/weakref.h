@@ -8,6 +8,7 @@
 
 #include "weakref/error.h"
 #include "weakref/gc.h"
+#include "weakref/method.h"
 #include "weakref/object.h"
 #include "weakref/proxy.h"
 #include "weakref/ref.h"
