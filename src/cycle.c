@@ -32,6 +32,7 @@ static const void **log_entries;
 static size_t log_count, log_capacity, words;
 
 static gc_cycle_stats stats;
+void (*cycle_dead_seen_stw)(const void *base);
 static uint64_t stop_began, stops_ns;
 static bool count_all;
 static bool base_known; /* live_before and allocated_before were taken by a collection with count_all on */
@@ -129,6 +130,8 @@ static uint64_t log_drain_stw(void)
 		if (!GC_is_marked(log_entries[i])) {
 			GC_set_mark_bit(log_entries[i]);
 			different++;
+			if (cycle_dead_seen_stw != NULL)
+				cycle_dead_seen_stw(log_entries[i]);
 		}
 	for (size_t i = 0; i < log_count; i++)
 		GC_clear_mark_bit(log_entries[i]);
@@ -138,7 +141,7 @@ static uint64_t log_drain_stw(void)
 
 static uint64_t dead_of_all_stw(void)
 {
-	uint64_t had = live_before + (heap_objects_allocated_stw() - allocated_before);
+	uint64_t had = live_before + (heap_objects_allocated_locked() - allocated_before);
 	uint64_t have = heap_objects_marked_stw();
 
 	return had > have ? had - have : 0;
@@ -161,7 +164,7 @@ static void mark_end_stw(void)
 	stats.dead += count_all && base_known ? dead_of_all_stw() : watched;
 	stats.collections++;
 	if (count_all)
-		allocated_before = heap_objects_allocated_stw();
+		allocated_before = heap_objects_allocated_locked();
 	stats.scan_last_ns = base_now() - began;
 	stats.scan_total_ns += stats.scan_last_ns;
 	if (stats.scan_last_ns > stats.scan_max_ns)
@@ -323,6 +326,11 @@ uint64_t cycle_dead_total(void)
 
 	cycle_stats(&now);
 	return now.dead;
+}
+
+uint64_t cycle_dead_total_locked(void)
+{
+	return stats.dead;
 }
 
 static void *count_all_locked(void *on)

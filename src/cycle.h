@@ -61,6 +61,9 @@ void *cycle_roots_new(size_t size);
 void cycle_stats(gc_cycle_stats *out);
 /* Dead objects counted since the start, by the rule in force. */
 uint64_t cycle_dead_total(void);
+uint64_t cycle_dead_total_locked(void);
+/* World stopped: called for each block found dead, once each, while all memory is there. NULL: nobody wants it. libgc's lock. */
+extern void (*cycle_dead_seen_stw)(const void *base);
 void cycle_set_count_all(bool on);
 /* All validators; how many things were checked. */
 size_t cycle_check(void);

@@ -234,6 +234,28 @@ __attribute__((no_sanitize("address", "undefined"))) static NOINLINE bool run_in
 	return there;
 }
 
+bool deliver_running(void)
+{
+	return run_in_progress();
+}
+
+NOINLINE void deliver_call(void (*fn)(void *arg), void *arg)
+{
+	struct run run __attribute__((cleanup(run_end)));
+	int saved = errno;
+
+	lock_check_none("a callback");
+	run_begin(&run);
+	fn(arg);
+	errno = saved;
+}
+
+void deliver_announce(void)
+{
+	if (deliver_pending())
+		announce();
+}
+
 /* Nothing is left: the descriptor is made unreadable, and readable again if something came meanwhile. */
 static void fd_settle(void)
 {
@@ -400,9 +422,12 @@ static void thread_wait(void)
 	}
 }
 
-void deliver_hold(const void *frame)
+const void *deliver_hold(const void *frame)
 {
+	uintptr_t before = held_by;
+
 	held_by = (uintptr_t)frame;
+	return (const void *)before;
 }
 
 void deliver_drain(void)

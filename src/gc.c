@@ -8,6 +8,7 @@
 
 #include "anchor.h"
 #include "checks.h"
+#include "collector.h"
 #include "cycle.h"
 #include "deliver.h"
 #include "heap.h"
@@ -63,7 +64,7 @@ static int scanners_add(void)
 
 int gc_init(void)
 {
-	static int (*const steps[])(void) = {heap_init, cycle_init, scanners_add, deliver_init, fork_handle};
+	static int (*const steps[])(void) = {heap_init, cycle_init, scanners_add, collector_init, deliver_init, fork_handle};
 	static size_t done;
 	static bool begun;
 	const size_t n = sizeof steps / sizeof *steps;
@@ -83,25 +84,7 @@ int gc_init(void)
 	return error;
 }
 
-/* ---- collections ---- */
-
-long gc_collect(void)
-{
-	int error = heap_thread_check();
-
-	if (error != 0)
-		return error;
-	if (heap_is_disabled())
-		return -WEAKREF_EBUSY;
-	uint64_t before = cycle_dead_total();
-	deliver_hold(__builtin_frame_address(0));
-	heap_collect();
-	uint64_t after = cycle_dead_total();
-	weakarray_purge_all();
-	deliver_hold(NULL);
-	deliver_drain();
-	return (long)(after - before);
-}
+/* ---- automatic collection ---- */
 
 void gc_enable(void)
 {
@@ -206,8 +189,11 @@ int gc_set_debug(unsigned flags)
 
 	if (error != 0)
 		return error;
-	if ((flags & ~(unsigned)WEAKREF_DEBUG_COUNT_ALL) != 0)
+	if ((flags & ~(unsigned)(WEAKREF_DEBUG_COUNT_ALL | WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_COLLECTABLE)) != 0)
 		return -WEAKREF_EINVAL;
+	error = collector_set_debug(flags);
+	if (error != 0)
+		return error;
 	unsigned before = atomic_exchange(&debug_flags, flags);
 	cycle_set_count_all((flags & WEAKREF_DEBUG_COUNT_ALL) != 0);
 	if ((flags & ~before & WEAKREF_DEBUG_COUNT_ALL) != 0)

@@ -38,8 +38,8 @@
 struct heap_thread {
 	struct heap_thread *next; /* in the list of all records */
 	bool in_use;
-	bool registered_here; /* by gc_thread_register */
-	uint64_t objects;     /* typed objects (kinds up to HEAP_LEAF) allocated by this record's threads */
+	bool registered_here;     /* by gc_thread_register */
+	_Atomic uint64_t objects; /* typed objects (kinds up to HEAP_LEAF) allocated by this record's threads */
 	void *stock[HEAP_KINDS][STOCK_CLASSES];
 };
 
@@ -48,6 +48,8 @@ static _Thread_local bool thread_gone; /* its destructor ran: libgc no longer st
 
 _Atomic bool heap_attention;
 void (*heap_attention_fn)(void);
+_Atomic bool heap_pacing;
+void (*heap_pacing_fn)(void);
 
 static _Atomic bool ready;
 static struct heap_thread *threads;
@@ -295,10 +297,18 @@ static inline void *stock_take(void **chain)
 	return p;
 }
 
-/* The chain is stored into the thread's record by libgc before a collection can pass. */
+static void fresh_needed(enum heap_kind kind)
+{
+	if (unlikely(atomic_load_explicit(&heap_pacing, memory_order_relaxed)) && kind <= HEAP_LEAF)
+		heap_pacing_fn();
+}
+
+/* The chain is stored into the thread's record by libgc before a collection can pass. A host's finalizer may have filled it meanwhile. */
 static NOINLINE void *stock_refill(void **chain, enum heap_kind kind, size_t granules)
 {
-	GC_generic_malloc_many(granules * GRANULE, kind_number[kind], chain);
+	fresh_needed(kind);
+	if (*chain == NULL)
+		GC_generic_malloc_many(granules * GRANULE, kind_number[kind], chain);
 	return stock_take(chain);
 }
 
@@ -316,11 +326,14 @@ void *heap_alloc_kind(enum heap_kind kind, size_t size)
 		if (unlikely(p == NULL))
 			p = stock_refill(&t->stock[kind][granules], kind, granules);
 	} else {
+		fresh_needed(kind);
 		p = GC_generic_malloc(size, kind_number[kind]);
 	}
 	if (unlikely(p == NULL))
 		return base_null(WEAKREF_ENOMEM);
-	t->objects += kind <= HEAP_LEAF;
+	/* Written by this thread alone, read by whoever sums up. */
+	uint64_t objects = atomic_load_explicit(&t->objects, memory_order_relaxed);
+	atomic_store_explicit(&t->objects, objects + (kind <= HEAP_LEAF), memory_order_relaxed);
 	return p;
 }
 
@@ -434,12 +447,12 @@ void heap_mark_stock_stw(void)
 					GC_set_mark_bit(p);
 }
 
-uint64_t heap_objects_allocated_stw(void)
+uint64_t heap_objects_allocated_locked(void)
 {
 	uint64_t sum = 0;
 
 	for (struct heap_thread *t = threads; t != NULL; t = t->next)
-		sum += t->objects;
+		sum += atomic_load_explicit(&t->objects, memory_order_relaxed);
 	return sum;
 }
 

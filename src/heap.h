@@ -77,6 +77,9 @@ int heap_finalizer_set(void *base, void (*fn)(void *base, void *data), void *dat
 /* Set, with its function, when somebody wants to run something at the next allocation: the delivery of callbacks. */
 extern _Atomic bool heap_attention;
 extern void (*heap_attention_fn)(void);
+/* The same for each object that needs fresh memory from libgc: it may collect, and runs no callbacks. */
+extern _Atomic bool heap_pacing;
+extern void (*heap_pacing_fn)(void);
 
 /* ---- the collector's settings ---- */
 
@@ -109,8 +112,8 @@ void heap_registry_free(void *old, size_t bytes);
 /* World stopped, at the end of marking: marks the fresh blocks that threads keep in stock. */
 void heap_mark_stock_stw(void);
 
-/* Typed objects: how many were allocated since the start, and how many are marked now. World stopped; the second walks the heap. */
-uint64_t heap_objects_allocated_stw(void);
+/* Typed objects: how many were allocated since the start (libgc's lock held), and how many are marked now (world stopped; walks the heap). */
+uint64_t heap_objects_allocated_locked(void);
 uint64_t heap_objects_marked_stw(void);
 
 #endif

@@ -15,6 +15,8 @@ libweakref_core_la_SOURCES = \
 	src/base.h \
 	src/checks.c \
 	src/checks.h \
+	src/collector.c \
+	src/collector.h \
 	src/cycle.c \
 	src/cycle.h \
 	src/deliver.c \
