@@ -2,9 +2,9 @@
 /*
  * collector: see collector.h and weakref/gc.h.
  *
- * Each completed collection is on one account. One that this library began is named: the thread that began it points `named` at a record
- * in its own frame, and since libgc collects in the thread that asked, the end of the collection finds it there. All others are on the
- * account of generation 0.
+ * Each completed collection is on one account. One that this library began is named: the thread that began it says so in `named`, and
+ * since libgc collects in the thread that asked, the end of the collection finds it there. All others are on the account of generation 0.
+ * (A host's finalizer that leaves libgc by longjmp leaves the thread named until it collects again: figures are late then.)
  *
  * Telling: around gc_collect the callbacks run in the caller. All other collections leave a record in a ring, and a node in the delivery
  * queue announces what is in it. Callbacks run as every other delivered callback does, one run at a time in a thread, and what they
@@ -50,13 +50,14 @@ struct roots {
 	struct list *list; /* NULL: none */
 };
 
-/* The collection that this thread is making. */
+/* Whether this thread is making a collection, and what was found dead by it. */
 struct named {
+	bool active;
 	uint64_t collected;
 };
 
 static struct roots *roots;
-static _Thread_local struct named *named __attribute__((tls_model("initial-exec")));
+static _Thread_local struct named named __attribute__((tls_model("initial-exec")));
 static _Thread_local uintptr_t announcing; /* the frame that is calling the callbacks, or 0 */
 
 static gc_generation_stats stats[WEAKREF_GENERATIONS];
@@ -116,8 +117,8 @@ static void settle_locked(void)
 
 	dead_before = dead;
 	allocated_before = heap_objects_allocated_locked();
-	if (named != NULL) {
-		named->collected += collected;
+	if (named.active) {
+		named.collected += collected;
 		return;
 	}
 	account_locked(0, collected);
@@ -268,13 +269,14 @@ static void *account_call(void *arg)
 /* A collection on the account of a generation; what was found dead by it. */
 static uint64_t collect_named(int generation, bool announce)
 {
-	struct named here = {0}, *outer = named;
+	struct named outer = named;
 
-	named = &here;
+	named = (struct named){.active = true};
 	heap_collect();
+	struct account account = {generation, named.collected, announce};
 	named = outer;
-	heap_with_lock(account_call, &(struct account){generation, here.collected, announce});
-	return here.collected;
+	heap_with_lock(account_call, &account);
+	return account.collected;
 }
 
 long gc_collect_generation(int generation)

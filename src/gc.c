@@ -14,6 +14,7 @@
 #include "heap.h"
 #include "lock.h"
 #include "object.h"
+#include "tracking.h"
 #include "weakarray.h"
 #include "weakref/checks.h"
 
@@ -64,7 +65,7 @@ static int scanners_add(void)
 
 int gc_init(void)
 {
-	static int (*const steps[])(void) = {heap_init, cycle_init, scanners_add, collector_init, deliver_init, fork_handle};
+	static int (*const steps[])(void) = {heap_init, cycle_init, scanners_add, collector_init, tracking_init, deliver_init, fork_handle};
 	static size_t done;
 	static bool begun;
 	const size_t n = sizeof steps / sizeof *steps;

@@ -219,6 +219,9 @@ int heap_init(void)
 		return -WEAKREF_ENOMEM;
 	GC_allow_register_threads();
 	GC_register_displacement(HEAP_HEADER);
+	/* A type word with its bit set (heap_set_finalized) must keep a type that is a block, or an object, of the heap. */
+	GC_register_displacement(1);
+	GC_register_displacement(HEAP_HEADER + 1);
 	extra_bytes = GC_get_all_interior_pointers() ? 1 : 0;
 	int error = kinds_make();
 	if (error == 0)
@@ -456,18 +459,37 @@ uint64_t heap_objects_allocated_locked(void)
 	return sum;
 }
 
-static void count_object(void *base, size_t size, void *sum)
+struct walk {
+	void (*fn)(void *obj, bool leaf, void *arg);
+	void *arg;
+};
+
+static void walk_block(void *base, size_t size, void *arg)
 {
-	(void)size;
+	const struct walk *walk = arg;
 	enum heap_kind kind = heap_kind_of(base);
+
+	(void)size;
 	if ((kind == HEAP_OBJECT || kind == HEAP_LEAF) && ((struct heap_header *)base)->type != NULL)
-		++*(uint64_t *)sum;
+		walk->fn((struct heap_header *)base + 1, kind == HEAP_LEAF, walk->arg);
+}
+
+void heap_objects_walk_locked(void (*fn)(void *obj, bool leaf, void *arg), void *arg)
+{
+	GC_enumerate_reachable_objects_inner(walk_block, &(struct walk){fn, arg});
+}
+
+static void count_object(void *obj, bool leaf, void *sum)
+{
+	(void)obj;
+	(void)leaf;
+	++*(uint64_t *)sum;
 }
 
 uint64_t heap_objects_marked_stw(void)
 {
 	uint64_t sum = 0;
 
-	GC_enumerate_reachable_objects_inner(count_object, &sum);
+	heap_objects_walk_locked(count_object, &sum);
 	return sum;
 }

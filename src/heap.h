@@ -23,9 +23,24 @@ enum heap_kind { HEAP_OBJECT, HEAP_LEAF, HEAP_REF, HEAP_REFCALL, HEAP_KINDS };
 struct heap_header {
 	/* Weak list of the object's references, hidden: see anchor.h. */
 	uintptr_t anchor;
-	/* const struct gc_type *; written when the object is whole. */
+	/* const struct gc_type *; written when the object is whole. Read it by heap_type: bit 0 tells that the destructor was called. */
 	const void *type;
 };
+
+static inline const void *heap_type(const struct heap_header *header)
+{
+	return (const void *)((uintptr_t)__atomic_load_n(&header->type, __ATOMIC_RELAXED) & ~(uintptr_t)1);
+}
+
+static inline bool heap_is_finalized(const struct heap_header *header)
+{
+	return ((uintptr_t)__atomic_load_n(&header->type, __ATOMIC_RELAXED) & 1) != 0;
+}
+
+static inline void heap_set_finalized(struct heap_header *header)
+{
+	__atomic_store_n(&header->type, (const char *)heap_type(header) + 1, __ATOMIC_RELAXED);
+}
 
 #define HEAP_HEADER sizeof(struct heap_header)
 
@@ -115,5 +130,7 @@ void heap_mark_stock_stw(void);
 /* Typed objects: how many were allocated since the start (libgc's lock held), and how many are marked now (world stopped; walks the heap). */
 uint64_t heap_objects_allocated_locked(void);
 uint64_t heap_objects_marked_stw(void);
+/* libgc's lock held, when a collection has just ended: calls fn for each typed object that lives. fn takes no lock and allocates nothing. */
+void heap_objects_walk_locked(void (*fn)(void *obj, bool leaf, void *arg), void *arg);
 
 #endif

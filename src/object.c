@@ -91,7 +91,7 @@ void object_init(void)
 
 static const gc_type *type_of_header(const struct heap_header *header)
 {
-	return header->type;
+	return heap_type(header);
 }
 
 static void destructor_run(struct deliver_node *node)
@@ -101,6 +101,7 @@ static void destructor_run(struct deliver_node *node)
 	const gc_type *type = type_of_header((struct heap_header *)obj - 1);
 
 	ending->obj = NULL;
+	heap_set_finalized((struct heap_header *)obj - 1);
 	int result = type->destroy(obj);
 	if (result < 0)
 		deliver_failed(result, "destructor", obj);
@@ -176,5 +177,5 @@ const gc_type *gc_type_of(const void *obj)
 {
 	const struct heap_header *header = obj == NULL ? NULL : heap_object(obj);
 
-	return header == NULL ? NULL : header->type;
+	return header == NULL ? NULL : heap_type(header);
 }

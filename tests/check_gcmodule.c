@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * check_gcmodule: what Python's gc module has beyond collecting (check_gc): generations, thresholds and figures, callbacks around
- * collections, debugging output.
+ * collections, debugging output; which objects there are, and freezing them.
  */
 #define GC_THREADS
 #include "support.h"
@@ -454,12 +454,198 @@ START_TEST(test_G19_collectable)
 }
 END_TEST
 
+/* ---- which objects there are --------------------------------------------------------------------------------------------- */
+
+static bool lists(void *const *objects, size_t n, const void *obj)
+{
+	for (size_t i = 0; i < n; i++)
+		if (objects[i] == obj)
+			return true;
+	return false;
+}
+
+/* How many nodes with an id from here on are listed. */
+static int count_listed(void *arg)
+{
+	size_t n = 0, found = 0;
+	void **objects = gc_get_objects(WEAKREF_ALL_GENERATIONS, &n);
+
+	SUPPORT_REQUIRE(objects != NULL);
+	for (size_t i = 0; i < n; i++)
+		if (gc_type_of(objects[i]) == &support_node_type)
+			found += ((struct support_node *)objects[i])->id >= 1000000;
+	*(size_t *)arg = found;
+	return 0;
+}
+
+static int make_marked(void *arg)
+{
+	struct support_node **list = arg;
+
+	for (size_t i = 0; i < 1000; i++) {
+		struct support_node *node = support_node_new(1000000 + i);
+		SUPPORT_REQUIRE(node != NULL);
+		node->next = *list;
+		*list = node;
+	}
+	return 0;
+}
+
+/* G11: a fresh object is listed; dropped and collected it is no longer. */
+START_TEST(test_G11_objects_come_and_go)
+{
+	struct support_node **list = gc_alloc(sizeof *list);
+	size_t found = 0;
+
+	ck_assert_int_eq(support_on_thread(make_marked, list), 0);
+	ck_assert_int_eq(support_on_thread(count_listed, &found), 0);
+	ck_assert_uint_eq(found, 1000);
+	*list = NULL;
+	support_collect();
+	ck_assert_int_eq(support_on_thread(count_listed, &found), 0);
+	/* A stale word may hold a part of the chain. */
+	ck_assert_uint_lt(found, 1000);
+	SUPPORT_KEEP(list);
+}
+END_TEST
+
+/* G12: generations outside the range are refused; "all" is the sum of the three. */
+START_TEST(test_G12_generations_of_objects)
+{
+	struct support_node *node = support_node_new(1);
+	size_t n[WEAKREF_GENERATIONS], all = 0;
+	void **objects = gc_get_objects(WEAKREF_ALL_GENERATIONS, &all);
+
+	ck_assert_ptr_nonnull(objects);
+	ck_assert(lists(objects, all, node));
+	for (int i = 0; i < WEAKREF_GENERATIONS; i++)
+		ck_assert_ptr_nonnull(gc_get_objects(i, &n[i]));
+	ck_assert_uint_le(n[0] + n[1] + n[2], all);
+	ck_assert_uint_ge(n[0] + n[1] + n[2] + 64, all);
+	errno = 0;
+	ck_assert_ptr_null(gc_get_objects(-2, &all));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_ptr_null(gc_get_objects(3, &all));
+	ck_assert_ptr_null(gc_get_objects(0, NULL));
+	SUPPORT_KEEP(node);
+}
+END_TEST
+
+/* G16: scanned objects are tracked; leaf objects, foreign blocks, interior pointers and addresses from elsewhere are not. */
+START_TEST(test_G16_is_tracked)
+{
+	static const gc_type leaf_type = {.name = "leaf", .size = 8, .flags = WEAKREF_TYPE_LEAF};
+	struct support_node *node = support_node_new(1);
+
+	ck_assert(gc_is_tracked(node));
+	ck_assert(!gc_is_tracked(&node->id));
+	ck_assert(!gc_is_tracked(gc_new(&leaf_type)));
+	ck_assert(!gc_is_tracked(gc_alloc(8)));
+	ck_assert(!gc_is_tracked(gc_alloc_leaf(8)));
+	ck_assert(!gc_is_tracked(&leaf_type));
+	ck_assert(!gc_is_tracked(NULL));
+}
+END_TEST
+
+static void *volatile risen;
+
+static int rise(void *obj)
+{
+	risen = gc_is_finalized(obj) ? obj : NULL;
+	return 0;
+}
+
+/* Its types are blocks of the heap, which nothing but the objects holds. */
+static int make_rising(void *unused)
+{
+	(void)unused;
+	for (size_t i = 0; i < 8; i++) {
+		gc_type *type = gc_alloc(sizeof *type);
+		SUPPORT_REQUIRE(type != NULL);
+		*type = (gc_type){.name = "rising", .size = 8, .destroy = rise};
+		void *obj = gc_new(type);
+		SUPPORT_REQUIRE(obj != NULL && !gc_is_finalized(obj));
+	}
+	return 0;
+}
+
+/* G17: an object is finalized once its destructor was called, and stays so when it was resurrected; its type is what it was. */
+START_TEST(test_G17_is_finalized)
+{
+	char repr[64];
+
+	risen = NULL;
+	ck_assert_int_eq(support_on_thread(make_rising, NULL), 0);
+	support_collect();
+	ck_assert_ptr_nonnull(risen);
+	support_collect();
+	for (int i = 0; i < 1000; i++)
+		ck_assert_ptr_nonnull(gc_alloc(sizeof(gc_type)));
+	ck_assert(gc_is_finalized(risen));
+	ck_assert_ptr_nonnull(gc_type_of(risen));
+	ck_assert_str_eq(gc_type_of(risen)->name, "rising");
+	ck_assert_int_gt(gc_repr(risen, repr, sizeof repr), 0);
+	ck_assert(!gc_is_finalized(gc_alloc(8)));
+	ck_assert(!gc_is_finalized(support_node_new(1)));
+	ck_assert(!gc_is_finalized(NULL));
+	risen = NULL;
+}
+END_TEST
+
+/* Frozen objects are roots: nothing of them dies until they are unfrozen. What is made later is not frozen. */
+START_TEST(test_freeze)
+{
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "what is dropped would be collected before it can be frozen");
+	gc_disable();
+	gc_collect();
+	weakref_ref **frozen = gc_alloc(SUPPORT_N * sizeof *frozen), **later;
+	struct support_node **kept = gc_alloc(SUPPORT_N * sizeof *kept);
+
+	ck_assert_uint_eq(gc_get_freeze_count(), 0);
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		kept[i] = support_node_new(i);
+		frozen[i] = weakref_ref_new(kept[i], NULL, NULL);
+	}
+	ck_assert_int_eq(gc_freeze(), 0);
+	ck_assert_uint_ge(gc_get_freeze_count(), SUPPORT_N);
+	memset(kept, 0, SUPPORT_N * sizeof *kept);
+	later = drop();
+	support_collect();
+	ck_assert_uint_eq(support_dead(frozen, SUPPORT_N), 0);
+	ck_assert_uint_ge(support_dead(later, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_int_eq(gc_unfreeze(), 0);
+	ck_assert_uint_eq(gc_get_freeze_count(), 0);
+	support_collect();
+	ck_assert_uint_ge(support_dead(frozen, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+	SUPPORT_KEEP(kept);
+}
+END_TEST
+
+/* Without memory for the list nothing changes. */
+START_TEST(test_objects_without_memory)
+{
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	size_t n = 7;
+
+	weakref_checks_fail_allocation(1);
+	errno = 0;
+	ck_assert_ptr_null(gc_get_objects(WEAKREF_ALL_GENERATIONS, &n));
+	ck_assert_int_eq(errno, ENOMEM);
+	ck_assert_uint_eq(n, 7);
+	weakref_checks_fail_allocation(1);
+	ck_assert_int_eq(gc_freeze(), -WEAKREF_ENOMEM);
+	weakref_checks_fail_allocation(0);
+	ck_assert_uint_eq(gc_get_freeze_count(), 0);
+}
+END_TEST
+
 /* ---- the suite ----------------------------------------------------------------------------------------------------------- */
 
 static Suite *suite(void)
 {
 	Suite *suite = suite_create("gcmodule");
-	TCase *figures = support_tcase("generations"), *callbacks = support_tcase("callbacks"), *debug = support_tcase("debug");
+	TCase *figures = support_tcase("generations"), *callbacks = support_tcase("callbacks"), *debug = support_tcase("debug"),
+	      *objects = support_tcase("objects");
 
 	tcase_add_test(figures, test_G06_range_of_generations);
 	tcase_add_loop_test(figures, test_G06_every_generation_is_full, 0, WEAKREF_GENERATIONS);
@@ -481,6 +667,14 @@ static Suite *suite(void)
 	tcase_add_test(debug, test_G19_stats);
 	tcase_add_test(debug, test_G19_collectable);
 	suite_add_tcase(suite, debug);
+
+	tcase_add_test(objects, test_G11_objects_come_and_go);
+	tcase_add_test(objects, test_G12_generations_of_objects);
+	tcase_add_test(objects, test_G16_is_tracked);
+	tcase_add_test(objects, test_G17_is_finalized);
+	tcase_add_test(objects, test_freeze);
+	tcase_add_test(objects, test_objects_without_memory);
+	suite_add_tcase(suite, objects);
 	return suite;
 }
 

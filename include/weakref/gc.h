@@ -418,6 +418,81 @@ typedef struct gc_cycle_stats {
  */
 WEAKREF_API int gc_get_cycle_stats(gc_cycle_stats *out);
 
+/* ---- which objects there are --------------------------------------------------------------------------------------------- */
+
+/** For gc_get_objects: all generations. */
+#define WEAKREF_ALL_GENERATIONS (-1)
+
+/**
+ * @brief All tracked objects (gc_is_tracked) that a collection leaves alive; it is made to know them.
+ * @param generation WEAKREF_ALL_GENERATIONS, or 2, where all of them are; 0 and 1 hold none.
+ * @param n receives how many.
+ * @return an array of the collected heap that holds them; NULL with errno set. An object whose destructor has just become due is among them.
+ * Errors: EINVAL (another generation, NULL), EBUSY (the host disabled libgc), ENOMEM, EPERM.
+ * Cost: two full collections, more where other threads make objects meanwhile.
+ * Thread: any thread known to the collector.
+ * GC: collects, and may run callbacks.
+ * Source: gc.get_objects(generation).
+ */
+WEAKREF_API void **gc_get_objects(int generation, size_t *n);
+
+/**
+ * @brief Whether a pointer is an object of the library that the collector looks into.
+ * @param obj any address.
+ * @return true for one; false for a leaf object, a foreign block, an interior pointer, and anything else.
+ * Errors: none.
+ * Cost: two look-ups in the collector's block headers, some 10 ns.
+ * Thread: any.
+ * GC: never collects.
+ * Source: gc.is_tracked().
+ */
+WEAKREF_API bool gc_is_tracked(const void *obj);
+
+/**
+ * @brief Whether an object's destructor has been called.
+ * @param obj any address.
+ * @return true from the call on, which for a resurrected object means always; false for what has no destructor, and for anything else.
+ * Errors: none.
+ * Cost: two look-ups in the collector's block headers, some 10 ns.
+ * Thread: any.
+ * GC: never collects.
+ * Source: gc.is_finalized().
+ */
+WEAKREF_API bool gc_is_finalized(const void *obj);
+
+/**
+ * @brief Makes all objects of the library that are alive now roots: none of them dies, nor what they lead to, until gc_unfreeze.
+ * @return 0, or a negative error: then what was frozen before still is.
+ * Errors: EBUSY (the host disabled libgc), ENOMEM, EPERM, EINVAL (gc_init was never called).
+ * Cost: that of gc_get_objects; afterwards a word to scan for each frozen object.
+ * Thread: any thread known to the collector.
+ * GC: collects, and may run callbacks.
+ * Source: gc.freeze().
+ */
+WEAKREF_API int gc_freeze(void);
+
+/**
+ * @brief Takes back all that gc_freeze did.
+ * @return 0, or a negative error.
+ * Errors: EPERM, EINVAL (gc_init was never called).
+ * Cost: libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: gc.unfreeze().
+ */
+WEAKREF_API int gc_unfreeze(void);
+
+/**
+ * @brief How many objects are frozen.
+ * @return the number.
+ * Errors: none; 0 before gc_init.
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ * Source: gc.get_freeze_count().
+ */
+WEAKREF_API size_t gc_get_freeze_count(void);
+
 #ifdef __cplusplus
 }
 #endif
