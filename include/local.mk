@@ -10,6 +10,7 @@ dist_weakrefinclude_HEADERS = \
 	include/weakref/object.h \
 	include/weakref/proxy.h \
 	include/weakref/ref.h \
+	include/weakref/tls.h \
 	include/weakref/valuedict.h \
 	include/weakref/weakref.h
 nodist_weakrefinclude_HEADERS = include/weakref/version.h

@@ -41,6 +41,7 @@ struct heap_thread {
 	bool registered_here;     /* by gc_thread_register */
 	_Atomic uint64_t objects; /* typed objects (kinds up to HEAP_LEAF) allocated by this record's threads */
 	void *stock[HEAP_KINDS][STOCK_CLASSES];
+	void **slots; /* a block that is a root; NULL: none yet */
 };
 
 _Thread_local struct heap_thread *heap_thread __attribute__((tls_model("initial-exec")));
@@ -80,6 +81,8 @@ static void *record_take(void *fresh)
 static void record_give_up(struct heap_thread *t)
 {
 	memset(t->stock, 0, sizeof t->stock);
+	if (t->slots != NULL)
+		memset(t->slots, 0, HEAP_THREAD_SLOTS * sizeof *t->slots);
 	t->registered_here = false;
 	atomic_signal_fence(memory_order_seq_cst);
 	t->in_use = false;
@@ -166,6 +169,28 @@ int heap_thread_unregister(void)
 	heap_with_lock(record_give_up_locked, t);
 	GC_unregister_my_thread();
 	return 0;
+}
+
+void **heap_thread_slots(bool make)
+{
+	struct heap_thread *t = heap_thread;
+
+	if (t->slots == NULL && make && !checks_allocation_fails())
+		t->slots = GC_MALLOC_UNCOLLECTABLE(HEAP_THREAD_SLOTS * sizeof *t->slots);
+	return t->slots;
+}
+
+static void *slots_clear_locked(void *slot)
+{
+	for (struct heap_thread *t = threads; t != NULL; t = t->next)
+		if (t->slots != NULL)
+			__atomic_store_n(&t->slots[*(unsigned *)slot], NULL, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+void heap_thread_slots_clear(unsigned slot)
+{
+	heap_with_lock(slots_clear_locked, &slot);
 }
 
 /* The child is alone: no lock is needed. */

@@ -73,6 +73,12 @@ void heap_fork_prepare(void);
 void heap_fork_parent(void);
 void heap_fork_child(void);
 
+/* The calling thread's slots, which are roots; made where `make` says so. NULL: there are none, or no memory. */
+#define HEAP_THREAD_SLOTS 64
+void **heap_thread_slots(bool make);
+/* Empties this slot in all threads. */
+void heap_thread_slots_clear(unsigned slot);
+
 /* ---- allocation ---- */
 
 /*

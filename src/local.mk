@@ -46,6 +46,7 @@ libweakref_core_la_SOURCES = \
 	src/table_impl.h \
 	src/table_iter.c \
 	src/table_resize.c \
+	src/tls.c \
 	src/tracking.c \
 	src/tracking.h \
 	src/valuedict.c \

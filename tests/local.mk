@@ -19,6 +19,7 @@ contract_tests = \
 	tests/check_ref \
 	tests/check_refcmp \
 	tests/check_threads \
+	tests/check_tls \
 	tests/check_valuedict \
 	tests/stress
 

@@ -12,6 +12,7 @@
 #include "weakref/object.h"
 #include "weakref/proxy.h"
 #include "weakref/ref.h"
+#include "weakref/tls.h"
 #include "weakref/valuedict.h"
 #include "weakref/version.h"
 
