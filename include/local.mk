@@ -5,6 +5,7 @@ weakrefincludedir = $(includedir)/weakref
 dist_weakrefinclude_HEADERS = \
 	include/weakref/checks.h \
 	include/weakref/error.h \
+	include/weakref/executor.h \
 	include/weakref/gc.h \
 	include/weakref/method.h \
 	include/weakref/object.h \

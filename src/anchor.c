@@ -21,6 +21,7 @@
 #include "anchor.h"
 
 #include "cycle.h"
+#include "executor.h"
 #include "foreign.h"
 #include "heap.h"
 
@@ -35,6 +36,7 @@ static struct registry shorts, longs;
 /* References to queue, in the making. */
 struct chain {
 	struct deliver_node *first, *last;
+	bool executors; /* some are for executors */
 };
 
 /* ---- links and anchors ---- */
@@ -401,6 +403,36 @@ static void chain_add(struct chain *chain, weakref_ref *ref)
 	chain->first = &ref->node;
 	if (chain->last == NULL)
 		chain->last = &ref->node;
+	chain->executors |= (ref->flags & REF_EXECUTOR) != 0;
+}
+
+/* Hands those that are for executors to these, in their order, and keeps the others. */
+static void chain_split(struct chain *chain)
+{
+	struct deliver_node *next, *node = chain->first;
+
+	*chain = (struct chain){0};
+	for (; node != NULL; node = next) {
+		weakref_ref *ref = (weakref_ref *)((char *)node - offsetof(weakref_ref, node));
+		next = node->next;
+		if ((ref->flags & REF_EXECUTOR) != 0) {
+			executor_queue_stw(((struct ref_job *)ref->data)->executor, node);
+			continue;
+		}
+		if (chain->first == NULL)
+			chain->first = node;
+		else
+			chain->last->next = node;
+		chain->last = node;
+	}
+}
+
+static void chain_queue(struct chain *chain)
+{
+	if (chain->executors)
+		chain_split(chain);
+	if (chain->first != NULL)
+		deliver_queue_stw(chain->first, chain->last);
 }
 
 static bool is_long(const weakref_ref *ref)
@@ -478,8 +510,7 @@ static void registry_scan_stw(struct registry *registry, enum verdict (*scan)(we
 	}
 	cycle_words_remove_locked(registry->count - kept);
 	registry->count = kept;
-	if (chain.first != NULL)
-		deliver_queue_stw(chain.first, chain.last);
+	chain_queue(&chain);
 }
 
 static void scan_stw(void)
@@ -537,8 +568,7 @@ static void registry_settle(struct registry *registry, bool (*settle)(weakref_re
 	cycle_words_remove_locked(registry->count - kept);
 	registry->count = kept;
 	registry->parked = 0;
-	if (chain.first != NULL)
-		deliver_queue_stw(chain.first, chain.last);
+	chain_queue(&chain);
 }
 
 static void settle_locked(void)

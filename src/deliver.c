@@ -201,13 +201,13 @@ static void run_begin(struct run *run)
 	current = run;
 }
 
-/* Runs the next node; false where there is none. */
-static NOINLINE bool run_one(void)
+/* Runs the node that pop gives; false where there is none. */
+static NOINLINE bool run_one(void *(*pop)(void *arg), void *arg)
 {
 	struct run run __attribute__((cleanup(run_end)));
 
 	run_begin(&run);
-	struct deliver_node *node = heap_with_lock(pop_locked, NULL);
+	struct deliver_node *node = heap_with_lock(pop, arg);
 	if (node == NULL)
 		return false;
 	node->run(node);
@@ -237,6 +237,20 @@ __attribute__((no_sanitize("address", "undefined"))) static NOINLINE bool run_in
 bool deliver_running(void)
 {
 	return run_in_progress();
+}
+
+long deliver_run_from(void *(*pop)(void *arg), void *arg)
+{
+	int saved = errno;
+	long n = 0;
+
+	lock_check_none("delivery");
+	if (run_in_progress())
+		return 0;
+	while (run_one(pop, arg))
+		n++;
+	errno = saved;
+	return n;
 }
 
 NOINLINE void deliver_call(void (*fn)(void *arg), void *arg)
@@ -281,7 +295,7 @@ static NOINLINE long run_all(void)
 	atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
 	do {
 		fetch_from_libgc();
-		n += ran = run_one();
+		n += ran = run_one(pop_locked, NULL);
 	} while (ran);
 	fd_settle();
 	errno = saved;

@@ -32,6 +32,8 @@ void deliver_queue(struct deliver_node *node);
 /* World stopped, once in each scan: so many destructors will come out of libgc's finalizer queue. */
 void deliver_expect_stw(size_t n);
 
+/* Runs the nodes that pop, called with libgc's lock held, gives, until it gives NULL; how many. 0 from within a callback. */
+long deliver_run_from(void *(*pop)(void *arg), void *arg);
 /* Calls fn as callbacks are called: in a run of this thread, of which there is none yet. No lock held. */
 void deliver_call(void (*fn)(void *arg), void *arg);
 /* Whether this thread is in a callback. */

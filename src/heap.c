@@ -244,6 +244,7 @@ int heap_init(void)
 		return -WEAKREF_ENOMEM;
 	GC_allow_register_threads();
 	GC_register_displacement(HEAP_HEADER);
+	GC_register_displacement(HEAP_REFCALL_NODE);
 	/* A type word with its bit set (heap_set_finalized) must keep a type that is a block, or an object, of the heap. */
 	GC_register_displacement(1);
 	GC_register_displacement(HEAP_HEADER + 1);

@@ -43,6 +43,8 @@ static inline void heap_set_finalized(struct heap_header *header)
 }
 
 #define HEAP_HEADER sizeof(struct heap_header)
+/* Where queues refer to in a block of kind REFCALL. */
+#define HEAP_REFCALL_NODE 32
 
 /* Starts libgc if need be, makes the kinds, makes the calling thread known. Errors: -WEAKREF_E…. By gc_init. */
 int heap_init(void);

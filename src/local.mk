@@ -24,6 +24,8 @@ libweakref_core_la_SOURCES = \
 	src/epoch.c \
 	src/epoch.h \
 	src/error.c \
+	src/executor.c \
+	src/executor.h \
 	src/foreign.c \
 	src/foreign.h \
 	src/gc.c \

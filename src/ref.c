@@ -8,15 +8,21 @@
 #include <stdio.h>
 
 #include "anchor.h"
+#include "executor.h"
 #include "heap.h"
 #include "weakref/object.h"
 
 /* ---- making ---- */
 
+static void *data_of(const weakref_ref *ref)
+{
+	return (ref->flags & REF_EXECUTOR) != 0 ? ((struct ref_job *)ref->data)->data : ref->data;
+}
+
 static void callback_run(struct deliver_node *node)
 {
 	weakref_ref *ref = (weakref_ref *)((char *)node - offsetof(weakref_ref, node));
-	int result = ref->callback(ref, ref->data);
+	int result = ref->callback(ref, data_of(ref));
 
 	if (result < 0)
 		deliver_failed(result, "reference callback", ref);
@@ -45,9 +51,26 @@ static weakref_ref *ref_alloc(unsigned flags)
 	return ref;
 }
 
+/* What the reference keeps for its callback; false where there is no memory for it. */
+static bool data_make(const weakref_ref_options *options, void **data)
+{
+	struct ref_job *job = NULL;
+
+	*data = options->data;
+	if (options->executor == NULL)
+		return true;
+	job = heap_alloc(sizeof *job);
+	if (job == NULL)
+		return false;
+	*job = (struct ref_job){options->executor, options->data};
+	*data = job;
+	return true;
+}
+
 static weakref_ref *ref_make_new(void *obj, void *block, bool foreign, unsigned flags, const weakref_ref_options *options)
 {
-	weakref_ref *ref = ref_alloc(flags);
+	void *data;
+	weakref_ref *ref = data_make(options, &data) ? ref_alloc(flags) : NULL;
 
 	if (ref == NULL)
 		return NULL;
@@ -55,7 +78,7 @@ static weakref_ref *ref_make_new(void *obj, void *block, bool foreign, unsigned 
 	atomic_init(&ref->where, foreign ? REF_FOREIGN : 0);
 	if ((flags & REF_FULL) != 0) {
 		ref->node.run = callback_run;
-		ref->data = options->data;
+		ref->data = data;
 		ref->payload = options->payload;
 		ref->callback = options->callback;
 	}
@@ -74,7 +97,8 @@ weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *opti
 	if (error != 0)
 		return base_null((enum weakref_error) - error);
 	void *block = block_of(obj, &foreign);
-	if (block == NULL || (options->callback == NULL && options->data != NULL))
+	if (block == NULL || (options->callback == NULL && (options->data != NULL || options->executor != NULL)) ||
+	    (options->executor != NULL && !executor_is(options->executor)))
 		return base_null(WEAKREF_EINVAL);
 	if (options->callback != NULL || options->payload != NULL)
 		flags |= REF_FULL;
@@ -83,6 +107,7 @@ weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *opti
 		if (shared != NULL)
 			return shared;
 	}
+	flags |= options->executor != NULL ? REF_EXECUTOR : 0;
 	flags |= (options->distinct ? REF_DISTINCT : 0) | (options->is_long ? REF_LONG : 0);
 	return ref_make_new(obj, block, foreign, flags, options);
 }
@@ -144,7 +169,7 @@ weakref_callback weakref_ref_callback(const weakref_ref *ref, void **data)
 	bool has = weakref_ref_get(ref) != NULL && (ref->flags & REF_FULL) != 0;
 
 	if (data != NULL)
-		*data = has ? ref->data : NULL;
+		*data = has ? data_of(ref) : NULL;
 	return has ? ref->callback : NULL;
 }
 

@@ -19,6 +19,7 @@
 
 #include "deliver.h"
 #include "epoch.h"
+#include "heap.h"
 #include "weakref/ref.h"
 
 enum ref_flags {
@@ -26,6 +27,7 @@ enum ref_flags {
 	REF_LONG = 2,
 	REF_DISTINCT = 4, /* never handed out as the shared one */
 	REF_FULL = 8,     /* has the words behind `where` */
+	REF_EXECUTOR = 16, /* data is a struct ref_job */
 };
 
 /* About the referent; libgc's lock. */
@@ -62,10 +64,17 @@ struct weakref_ref {
 	weakref_callback callback;
 };
 
+/* What a callback needs that runs in an executor. */
+struct ref_job {
+	weakref_executor *executor;
+	void *data;
+};
+
 #define REF_PLAIN_SIZE (offsetof(struct weakref_ref, node) - 1)
 
 _Static_assert(offsetof(struct weakref_ref, node) == 32 && offsetof(struct weakref_ref, where) < REF_PLAIN_SIZE,
 	       "a plain reference takes two granules");
+_Static_assert(offsetof(struct weakref_ref, node) == HEAP_REFCALL_NODE, "queues refer to the node");
 _Static_assert(offsetof(struct weakref_ref, node.next) == 32 && offsetof(struct weakref_ref, data) == 48 &&
 		       offsetof(struct weakref_ref, payload) == 56,
 	       "the scanned words are those of heap.c's bitmap");

@@ -9,6 +9,7 @@
 contract_tests = \
 	tests/check_delivery \
 	tests/check_error \
+	tests/check_executor \
 	tests/check_failures \
 	tests/check_fork \
 	tests/check_gc \

@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "weakref/error.h"
+#include "weakref/executor.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -68,6 +69,8 @@ typedef struct weakref_ref_options {
 	bool distinct;
 	/** A long reference: reads a resurrected object, and NULL only once the object is gone. Always distinct. */
 	bool is_long;
+	/** The callback runs in this executor's thread alone (weakref/executor.h); only with a callback. Kept alive by the reference. */
+	weakref_executor *executor;
 } weakref_ref_options;
 
 /**
@@ -75,8 +78,8 @@ typedef struct weakref_ref_options {
  * @param obj as for weakref_ref_new.
  * @param options what to make; NULL stands for all zero: a plain, shared reference.
  * @return the reference; NULL with errno set.
- * Errors: as weakref_ref_new.
- * Cost: as weakref_ref_new.
+ * Errors: as weakref_ref_new; EINVAL also for an executor that is none, or without callback.
+ * Cost: as weakref_ref_new; an executor takes another allocation.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: subclasses of weakref.ref; GC_register_long_link.

@@ -7,6 +7,7 @@
 #define WEAKREF_WEAKREF_H
 
 #include "weakref/error.h"
+#include "weakref/executor.h"
 #include "weakref/gc.h"
 #include "weakref/method.h"
 #include "weakref/object.h"
