@@ -15,6 +15,7 @@ contract_tests = \
 	tests/check_gc \
 	tests/check_gcmodule \
 	tests/check_method \
+	tests/check_module \
 	tests/check_object \
 	tests/check_proxy \
 	tests/check_ref \
@@ -60,6 +61,14 @@ else
 check-local:
 	@echo "make check needs the library check (Debian: apt-get install check), then configure anew" >&2; exit 1
 endif
+# A module that a test loads and unloads; -rpath makes it a shared one though it is not installed.
+if HAVE_CHECK
+check_LTLIBRARIES += tests/typemodule.la
+endif
+tests_typemodule_la_SOURCES = tests/typemodule.c
+tests_typemodule_la_LIBADD = libweakref.la
+tests_typemodule_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+
 tests_libsupport_la_SOURCES = \
 	tests/model_valuedict.c \
 	tests/model_valuedict.h \
