@@ -12,6 +12,7 @@ contract_tests = \
 	tests/check_executor \
 	tests/check_failures \
 	tests/check_fork \
+	tests/check_garbage \
 	tests/check_gc \
 	tests/check_gcmodule \
 	tests/check_method \
