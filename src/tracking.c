@@ -2,8 +2,8 @@
 /*
  * tracking: see tracking.h and weakref/gc.h.
  *
- * libgc can enumerate the marked blocks only, and what is marked is what is alive at one moment: when a collection's reclaim has ended, and libgc's
- * lock is held yet. So whoever wants to know makes an array, and a collection; at its end, in the same thread, the array is filled. When it
+ * libgc can enumerate the marked blocks only, and what is marked is what is alive at one moment: when a collection's reclaim has
+ * ended, and libgc's lock is held yet. So whoever wants to know makes an array, and a collection; at its end, in the same thread, the array is filled. When it
  * turns out too small, all is done again. Pointers that are written there are to marked blocks, from a block that is marked itself: none
  * is lost.
  *

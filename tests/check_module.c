@@ -76,7 +76,9 @@ static int run(void *arg)
 	return result;
 }
 
-/* The first thread loads and unloads, the second collects until the first is through. T25: a module with a type comes and goes while others collect: nothing crashes, and references to what it left are cleared. */
+/* The first thread loads and unloads, the second collects until the first is through.
+ * T25: a module with a type comes and goes while others collect: nothing crashes, and references to what it
+ * left are cleared. */
 START_TEST(test_T25_unloaded_types)
 {
 	struct round *rounds = gc_alloc(2 * sizeof *rounds);

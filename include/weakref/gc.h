@@ -57,7 +57,8 @@ WEAKREF_API long gc_collect(void);
 #define WEAKREF_GENERATIONS 3
 
 /**
- * @brief gc_collect, on the account of a generation: the figures of gc_get_stats and gc_get_count, and what gc_callbacks_add's callbacks are told.
+ * @brief gc_collect, on the account of a generation: the figures of gc_get_stats and gc_get_count, and what the callbacks of
+ * gc_callbacks_add are told.
  * @param generation 0, 1 or 2; gc_collect names 2.
  * @return as gc_collect.
  * Errors: as gc_collect; EINVAL also for another generation.
@@ -182,8 +183,8 @@ typedef int (*gc_collection_fn)(enum weakref_phase phase, const gc_collection_in
 /**
  * @brief Adds a callback to the end of the list that is called around collections, in order.
  *
- * Around gc_collect they run in the caller: start before, stop when everything is over, delivery included. Of collections that began in another way
- * (libgc's own, a host's, pacing, one made within a callback) both phases come afterwards, when callbacks are next delivered.
+ * Around gc_collect they run in the caller: start before, stop when everything is over, delivery included. Of collections that began
+ * in another way (libgc's own, a host's, pacing, one made within a callback) both phases come afterwards, when callbacks are next delivered.
  * @param fn the callback.
  * @param user passed to it, and kept alive by the list.
  * @return 0, or a negative error.
@@ -196,7 +197,8 @@ typedef int (*gc_collection_fn)(enum weakref_phase phase, const gc_collection_in
 WEAKREF_API int gc_callbacks_add(gc_collection_fn fn, void *user);
 
 /**
- * @brief Takes a callback off the list: the first that was added with these two. A collection that is being announced goes on with the old list.
+ * @brief Takes a callback off the list: the first that was added with these two. A collection that is being announced goes on with
+ * the old list.
  * @param fn the callback.
  * @param user as it was added.
  * @return 0, or a negative error.

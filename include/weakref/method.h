@@ -44,7 +44,8 @@ typedef int (*weakref_method_callback)(weakref_method *method, void *data);
  * GC: may collect, and may run callbacks.
  * Source: weakref.WeakMethod(method[, callback]).
  */
-WEAKREF_API weakref_method *weakref_method_new(void *obj, weakref_method_fn fn, void *closure, weakref_method_callback callback, void *data);
+WEAKREF_API weakref_method *weakref_method_new(void *obj, weakref_method_fn fn, void *closure, weakref_method_callback callback,
+					       void *data);
 
 /**
  * @brief The parts of a method.
@@ -77,7 +78,8 @@ WEAKREF_API int weakref_method_get(const weakref_method *method, void **obj, wea
 WEAKREF_API int weakref_method_call(const weakref_method *method, size_t argc, void **argv, void **result);
 
 /**
- * @brief Whether two methods are equal: live ones with the same function and closure whose objects are equal (gc_equal); others when they are the same.
+ * @brief Whether two methods are equal: live ones with the same function and closure whose objects are equal (gc_equal); others when
+ * they are the same.
  * @param a a method.
  * @param b a method.
  * @return 1 or 0, or a negative error.

@@ -3,8 +3,8 @@
  * @file weakref/tls.h
  * @brief Slots local to a thread that the collector sees.
  *
- * libgc does not look into what pthread_setspecific stores, nor into the thread-local variables of libraries in every case. A pointer in one of these slots
- * keeps its block alive, until it is replaced, the key is deleted, or the thread ends.
+ * libgc does not look into what pthread_setspecific stores, nor into the thread-local variables of libraries in every case.
+ * A pointer in one of these slots keeps its block alive, until it is replaced, the key is deleted, or the thread ends.
  */
 #ifndef WEAKREF_TLS_H
 #define WEAKREF_TLS_H
