@@ -42,6 +42,7 @@ libweakref_core_la_SOURCES = \
 	src/table_impl.h \
 	src/table_iter.c \
 	src/table_resize.c \
+	src/table_self.c \
 	src/valuedict.c \
 	src/weakarray.c \
 	src/weakarray.h
