@@ -221,14 +221,19 @@ static void GC_CALLBACK on_event(GC_EventType event)
 /* ---- the slow read ---- */
 
 struct slow_read {
-	const _Atomic(uintptr_t) *word;
-	uintptr_t raw;
+	const _Atomic(uintptr_t) *word, *other; /* other: NULL where it is not asked for */
+	uintptr_t raw, second;
 	void *p;
 };
 
 static void *load_into(struct slow_read *read)
 {
-	read->raw = atomic_load_explicit(read->word, memory_order_acquire);
+	do {
+		read->raw = atomic_load_explicit(read->word, memory_order_acquire);
+		if (read->other == NULL)
+			break;
+		read->second = atomic_load_explicit(read->other, memory_order_acquire);
+	} while (atomic_load_explicit(read->word, memory_order_relaxed) != read->raw);
 	read->p = (void *)(read->raw & ~EPOCH_TAG);
 	return read->p;
 }
@@ -253,23 +258,41 @@ static void *load_locked(void *arg)
 	return load_into(arg);
 }
 
-static NOINLINE void *load_slow(const _Atomic(uintptr_t) *word, uintptr_t *raw)
+static void *read_slowly(struct slow_read *read)
 {
-	struct slow_read read = {.word = word};
-	void *p;
+	void *p, *q;
 
 	/* A marking in progress: as long as it is not finished nothing is cleared. Without incremental mode nobody runs during a marking. */
 	if (GC_is_incremental_mode() && marking_unfinished()) {
-		p = load_into(&read);
+		p = load_into(read);
+		q = (void *)read->second;
 		BASE_PIN(p);
-		if (marking_unfinished()) {
-			*raw = read.raw;
+		BASE_PIN(q);
+		if (marking_unfinished())
 			return p;
-		}
 	}
-	GC_call_with_alloc_lock(load_locked, &read);
+	GC_call_with_alloc_lock(load_locked, read);
+	return read->p;
+}
+
+static NOINLINE void *load_slow(const _Atomic(uintptr_t) *word, uintptr_t *raw)
+{
+	struct slow_read read = {.word = word};
+	void *p = read_slowly(&read);
+
 	*raw = read.raw;
-	return read.p;
+	return p;
+}
+
+static NOINLINE void *load_slow_two(const _Atomic(uintptr_t) *word, const _Atomic(uintptr_t) *other, uintptr_t *raw,
+				    uintptr_t *second)
+{
+	struct slow_read read = {.word = word, .other = other};
+	void *p = read_slowly(&read);
+
+	*raw = read.raw;
+	*second = read.second;
+	return p;
 }
 
 /* ---- start and figures ---- */
@@ -292,6 +315,7 @@ int cycle_init(void)
 	GC_set_on_collection_event(on_event);
 	GC_call_with_alloc_lock(hook_take, NULL);
 	epoch_slow = load_slow;
+	epoch_slow_two = load_slow_two;
 	return 0;
 }
 

@@ -54,6 +54,12 @@ static void *register_locked(void *arg)
 
 struct slots *weakarray_new(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner))
 {
+	return weakarray_new_weak(n, stride, value, 0, SLOTS_WEAK_VALUE, purge);
+}
+
+struct slots *weakarray_new_weak(uint32_t n, unsigned stride, unsigned value, unsigned payload, enum slots_weakness weakness,
+				 void (*purge)(struct slots *slots, void *owner))
+{
 	size_t size = slots_size(n, stride);
 	struct slots *slots = heap_alloc_leaf(size);
 
@@ -63,6 +69,8 @@ struct slots *weakarray_new(uint32_t n, unsigned stride, unsigned value, void (*
 	slots->n = n;
 	slots->stride = (uint16_t)stride;
 	slots->value = (uint16_t)value;
+	slots->payload = (uint16_t)payload;
+	slots->weakness = (uint16_t)weakness;
 	slots->purge = purge;
 	slots->signature = SLOTS_SIGNATURE;
 	if (heap_with_lock(register_locked, slots) == NULL)
@@ -85,6 +93,19 @@ uintptr_t weakarray_encode(const void *p)
 	if ((const void *)(base + 1) == p && heap_kind_of(base) <= HEAP_LEAF)
 		return (uintptr_t)p;
 	return (uintptr_t)p | SLOTS_INNER;
+}
+
+uintptr_t weakarray_encode_payload(const void *p, enum slots_payload *kind)
+{
+	struct heap_header *base = p == NULL ? NULL : heap_base(p);
+
+	if (base == NULL)
+		*kind = SLOTS_PAYLOAD_NUMBER;
+	else if ((const void *)(base + 1) == p && heap_kind_of(base) <= HEAP_LEAF)
+		*kind = SLOTS_PAYLOAD_OURS;
+	else
+		*kind = SLOTS_PAYLOAD_INNER;
+	return (uintptr_t)p;
 }
 
 /* ---- the scan ---- */
