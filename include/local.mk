@@ -6,9 +6,11 @@ dist_weakrefinclude_HEADERS = \
 	include/weakref/checks.h \
 	include/weakref/error.h \
 	include/weakref/gc.h \
+	include/weakref/key.h \
 	include/weakref/object.h \
 	include/weakref/proxy.h \
 	include/weakref/ref.h \
+	include/weakref/set.h \
 	include/weakref/valuedict.h \
 	include/weakref/weakref.h
 nodist_weakrefinclude_HEADERS = include/weakref/version.h

@@ -19,6 +19,8 @@ libweakref_core_la_SOURCES = \
 	src/cycle.h \
 	src/deliver.c \
 	src/deliver.h \
+	src/element.c \
+	src/element.h \
 	src/epoch.c \
 	src/epoch.h \
 	src/error.c \
@@ -35,6 +37,7 @@ libweakref_core_la_SOURCES = \
 	src/proxy.h \
 	src/ref.c \
 	src/ref.h \
+	src/set.c \
 	src/slots.c \
 	src/slots.h \
 	src/table.c \

@@ -206,19 +206,18 @@ void table_erase_locked(struct table_segment *seg, uint32_t i)
 bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
 {
 	uintptr_t raw;
-	void *weak = epoch_load(table_value_at(seg, i), &raw);
-	void *payload = NULL;
+	uintptr_t payload = 0;
+	void *weak;
 
 	*value = NULL;
-	/* The value is in a register from here on, so the scan leaves the slot alone; and of a pair's payload the same holds, or the
-	 * slot is vacant by now. */
-	if (seg->stride == TABLE_STRIDE_PAIR) {
-		payload = (void *)atomic_load_explicit(table_payload_at(seg, i), memory_order_acquire);
-		BASE_PIN(payload);
-	}
+	if (seg->stride == TABLE_STRIDE_PAIR)
+		slots_load(seg->slots, i, &weak, &payload);
+	else
+		weak = epoch_load(table_value_at(seg, i), &raw);
+	/* The value, or both of a pair, are in registers from here on, so the scan leaves the slot alone. */
 	bool taken = slots_is_value(slots_take(seg->slots, i));
 	if (taken)
-		*value = seg->stride == TABLE_STRIDE_PAIR ? payload : weak;
+		*value = seg->stride == TABLE_STRIDE_PAIR ? (void *)payload : weak;
 	else if (!table_is_self(seg->table))
 		atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
 	BASE_KEEP(weak);

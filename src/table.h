@@ -10,8 +10,8 @@
  *     HASHED   key word = 64 bits of hash; the key is the pointer keys[i], compared by the container's function
  *     SELF     the value is the key: the weak word is what is looked for, by identity or by the container's function. Key word =
  *              62 bits of hash; there is nothing else
- *     PAIR     the same with a payload as third word: what the collector does with it is its array's affair. The low two bits of the
- *              key word (TABLE_TAGS) tell the collector what the payload is; with 0 there it is left alone
+ *     PAIR     the same with a payload as third word (slots.h): what the collector does with it is its array's affair. The low two
+ *              bits of the key word (TABLE_TAGS) are enum slots_payload
  *
  * States of a slot; its value word alone tells them apart:
  *
@@ -53,12 +53,9 @@
  * compared, never
  * followed.
  *
- * A PAIR's payload is read after its key was loaded through epoch_load and while that is held, and the key's word is looked at once
- * more, beside the count of take-overs. Was it the same, then the entry was there when the payload was loaded, and its key or both
- * being alive, so was the payload, which from then on is in a register. A writer that replaces a payload holds the old one
- * meanwhile, and takes the tag to 0 before and to the new one after: no stop between finds a tag that does not belong to the payload.
- * A replaced segment's payloads are let go (`forgotten`, their tags set to 0), so that an iterator which has it yet keeps none; a
- * reader that sees this after it loaded one looks anew.
+ * A PAIR is read by slots_load, of one moment but for take-overs, which are counted as above. A replaced segment lets go of its
+ * payloads (`forgotten`, tags and payload words 0), so that an iterator which has it yet keeps none alive; a reader that sees this
+ * after it loaded one looks anew, in the segment that has been put in its place before.
  *
  * Writers hold one stripe lock. Neither user code runs nor anything is allocated with it: a custom key is looked for without the lock,
  * which is then taken and the segment's count of key changes compared; what a write lacks is allocated without the lock, and
@@ -84,7 +81,7 @@
 
 enum table_layout { TABLE_BYTES, TABLE_WORD, TABLE_HASHED, TABLE_SELF, TABLE_PAIR };
 
-#define TABLE_TAGS UINT64_C(3)
+#define TABLE_TAGS SLOTS_PAYLOAD_MASK
 
 /* The longest key in bytes; an arena's offsets have 32 bits. */
 #define TABLE_KEY_MAX ((size_t)1 << 30)

@@ -34,24 +34,17 @@ static int match(const struct table *table, const struct table_segment *seg, uin
 	return same;
 }
 
-static void *load_payload(const struct table_segment *seg, uint32_t i)
-{
-	void *payload = (void *)atomic_load_explicit(table_payload_at(seg, i), memory_order_acquire);
-
-	BASE_PIN(payload);
-	return payload;
-}
-
 /* The payload that belongs to the key which slot i had, and which is held; false where it has it no more. */
 static bool payload_of_key(const struct table_segment *seg, uint32_t i, uintptr_t raw, void **payload)
 {
+	uintptr_t loaded;
+	void *key;
+
 	for (;;) {
 		uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
-		if (table_peek(seg, i) != raw)
+		if (slots_load(seg->slots, i, &key, &loaded) != raw || atomic_load_explicit(&seg->forgotten, memory_order_acquire))
 			return false;
-		*payload = load_payload(seg, i);
-		if (table_peek(seg, i) != raw || atomic_load_explicit(&seg->forgotten, memory_order_acquire))
-			return false;
+		*payload = (void *)loaded;
 		if (likely(atomic_load_explicit(&seg->takeovers, memory_order_relaxed) == takeovers))
 			return true;
 	}
@@ -95,21 +88,23 @@ enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bo
 	const struct table *table = seg->table;
 	bool pair = table->layout == TABLE_PAIR;
 	uint64_t takeovers, word;
-	uintptr_t raw;
-	void *key, *payload;
+	uintptr_t raw, payload = 0;
+	void *key;
 
 	do {
 		takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
 		if (!slots_is_value(table_peek(seg, i)))
 			return TABLE_NOTHING;
-		key = epoch_load(table_value_at(seg, i), &raw);
+		if (pair && want_payload)
+			raw = slots_load(seg->slots, i, &key, &payload);
+		else
+			key = epoch_load(table_value_at(seg, i), &raw);
 		if (!slots_is_value(raw))
 			return TABLE_NOTHING;
 		word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire) & ~TABLE_TAGS;
-		payload = pair && want_payload ? load_payload(seg, i) : NULL;
 	} while (table_peek(seg, i) != raw || atomic_load_explicit(&seg->takeovers, memory_order_relaxed) != takeovers);
 	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = table_word_hash(table, word), .self = raw},
-				      .value = pair ? payload : key,
+				      .value = pair ? (void *)payload : key,
 				      .raw = raw};
 	BASE_KEEP(key);
 	BASE_KEEP(payload);
@@ -148,25 +143,23 @@ int table_self_probe(const struct table *table, const struct table_key *key, str
 
 bool table_self_payload_locked(const struct table_segment *seg, uint32_t i, void **payload)
 {
-	void *loaded = load_payload(seg, i);
+	uintptr_t loaded;
+	void *key;
 
-	/* Where both are weak, this one may have died just now, and the entry with it. */
-	*payload = loaded;
-	return slots_is_value(table_peek(seg, i));
+	/* Where both are weak, the payload may have died just now, and the entry with it. */
+	bool there = slots_is_value(slots_load(seg->slots, i, &key, &loaded));
+	*payload = there ? (void *)loaded : NULL;
+	return there;
 }
 
 bool table_self_replace_locked(const struct table_spot *at, const struct table_key *key, uintptr_t payload)
 {
-	_Atomic(uintptr_t) *tagged = table_key_at(at->seg, at->i);
 	void *old;
 
 	if (!table_self_payload_locked(at->seg, at->i, &old))
 		return false;
-	atomic_store_explicit(tagged, key->word & ~TABLE_TAGS, memory_order_release);
-	atomic_store_explicit(table_payload_at(at->seg, at->i), payload, memory_order_release);
-	atomic_store_explicit(tagged, key->word, memory_order_release);
-	/* Readers may have loaded it before, and had no time to look whether it is still there; and while the tag is 0 the old payload
-	 * would be nobody's. */
+	/* With both sides held the entry stays while it is written to. */
+	slots_payload_set(at->seg->slots, at->i, payload, (enum slots_payload)(key->word & TABLE_TAGS));
 	BASE_KEEP(old);
 	return true;
 }
@@ -176,7 +169,9 @@ void table_self_forget_locked(struct table_segment *seg)
 	if (seg->stride != TABLE_STRIDE_PAIR || seg->forgotten)
 		return;
 	atomic_store_explicit(&seg->forgotten, true, memory_order_release);
-	/* The tags after the word of it: whoever loads a payload that died since, sees the word. */
-	for (uint32_t i = 0; i < seg->n; i++)
-		atomic_fetch_and_explicit(table_key_at(seg, i), ~TABLE_TAGS, memory_order_release);
+	/* After the word of it: who loads a payload that is nobody's by now, sees the word. */
+	for (uint32_t i = 0; i < seg->n; i++) {
+		atomic_fetch_and_explicit(table_key_at(seg, i), ~SLOTS_PAYLOAD_MASK, memory_order_release);
+		atomic_store_explicit(table_payload_at(seg, i), 0, memory_order_release);
+	}
 }

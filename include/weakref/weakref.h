@@ -8,9 +8,11 @@
 
 #include "weakref/error.h"
 #include "weakref/gc.h"
+#include "weakref/key.h"
 #include "weakref/object.h"
 #include "weakref/proxy.h"
 #include "weakref/ref.h"
+#include "weakref/set.h"
 #include "weakref/valuedict.h"
 #include "weakref/version.h"
 
