@@ -6,6 +6,7 @@ dist_weakrefinclude_HEADERS = \
 	include/weakref/checks.h \
 	include/weakref/error.h \
 	include/weakref/gc.h \
+	include/weakref/interner.h \
 	include/weakref/key.h \
 	include/weakref/object.h \
 	include/weakref/proxy.h \

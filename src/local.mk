@@ -29,6 +29,7 @@ libweakref_core_la_SOURCES = \
 	src/gc.c \
 	src/heap.c \
 	src/heap.h \
+	src/interner.c \
 	src/lock.c \
 	src/lock.h \
 	src/object.c \
@@ -38,6 +39,7 @@ libweakref_core_la_SOURCES = \
 	src/ref.c \
 	src/ref.h \
 	src/set.c \
+	src/set.h \
 	src/slots.c \
 	src/slots.h \
 	src/table.c \

@@ -12,7 +12,7 @@
  *
  * Deliberately not here: operations that are one step for other threads (look at two sets at once), and a hash of a set.
  */
-#include "weakref/set.h"
+#include "set.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -198,19 +198,25 @@ static weakref_set *set_of(const weakref_set *like, void *const *items, size_t n
 
 /* ---- elements ---- */
 
-int weakref_set_add(weakref_set *set, void *item)
+int set_intern(weakref_set *set, void *item, void **now)
 {
 	struct table_key key;
-	void *now;
 	int error = check(set);
 
 	if (likely(error == 0))
 		error = element_key(rule_of(set), item, &key);
 	if (unlikely(error < 0))
 		return error;
-	error = table_put(&set->table, &key, 0, TABLE_KEEP, &now);
+	error = table_put(&set->table, &key, 0, TABLE_KEEP, now);
 	BASE_KEEP(item);
 	return error < 0 ? error : error != TABLE_KEPT;
+}
+
+int weakref_set_add(weakref_set *set, void *item)
+{
+	void *now;
+
+	return set_intern(set, item, &now);
 }
 
 int weakref_set_remove(weakref_set *set, const void *item)
@@ -253,8 +259,7 @@ int weakref_set_pop(weakref_set *set, void **item)
 	return error;
 }
 
-/* 0 or an error; the element that is in the set. */
-static int find(const weakref_set *set, const void *item, void **found)
+int set_find(const weakref_set *set, const void *item, void **found)
 {
 	struct table_key key;
 	int error = check(set);
@@ -274,7 +279,7 @@ static int find(const weakref_set *set, const void *item, void **found)
 int weakref_set_contains(const weakref_set *set, const void *item)
 {
 	void *found;
-	int error = find(set, item, &found);
+	int error = set_find(set, item, &found);
 
 	return error == -WEAKREF_ENOENT ? 0 : error < 0 ? error : 1;
 }
@@ -283,7 +288,7 @@ void *weakref_set_find(const weakref_set *set, const void *item)
 {
 	void *found;
 
-	return find(set, item, &found) == 0 ? found : NULL;
+	return set_find(set, item, &found) == 0 ? found : NULL;
 }
 
 size_t weakref_set_len(const weakref_set *set)

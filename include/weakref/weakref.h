@@ -8,6 +8,7 @@
 
 #include "weakref/error.h"
 #include "weakref/gc.h"
+#include "weakref/interner.h"
 #include "weakref/key.h"
 #include "weakref/object.h"
 #include "weakref/proxy.h"
