@@ -8,6 +8,7 @@ dist_weakrefinclude_HEADERS = \
 	include/weakref/gc.h \
 	include/weakref/interner.h \
 	include/weakref/key.h \
+	include/weakref/keydict.h \
 	include/weakref/object.h \
 	include/weakref/proxy.h \
 	include/weakref/ref.h \

@@ -30,6 +30,7 @@ libweakref_core_la_SOURCES = \
 	src/heap.c \
 	src/heap.h \
 	src/interner.c \
+	src/keydict.c \
 	src/lock.c \
 	src/lock.h \
 	src/object.c \

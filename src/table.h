@@ -81,6 +81,9 @@
 
 enum table_layout { TABLE_BYTES, TABLE_WORD, TABLE_HASHED, TABLE_SELF, TABLE_PAIR };
 
+/* The payload's word in a slot of PAIR. */
+#define TABLE_PAYLOAD 2
+
 #define TABLE_TAGS SLOTS_PAYLOAD_MASK
 
 /* The longest key in bytes; an arena's offsets have 32 bits. */

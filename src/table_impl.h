@@ -18,7 +18,6 @@
 #define TABLE_STRIDE 2
 #define TABLE_STRIDE_PAIR 3
 #define TABLE_VALUE 1
-#define TABLE_PAYLOAD 2
 
 /* Keys of the BYTES layout, from `bytes` on: a length (a byte, or 255 and four), the bytes, a NUL. Offsets count from the block's
  * start, so none

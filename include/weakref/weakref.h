@@ -10,6 +10,7 @@
 #include "weakref/gc.h"
 #include "weakref/interner.h"
 #include "weakref/key.h"
+#include "weakref/keydict.h"
 #include "weakref/object.h"
 #include "weakref/proxy.h"
 #include "weakref/ref.h"
