@@ -29,6 +29,8 @@ libweakref_core_la_SOURCES = \
 	src/heap.h \
 	src/lock.c \
 	src/lock.h \
+	src/marking.c \
+	src/marking.h \
 	src/object.c \
 	src/object.h \
 	src/proxy.c \
@@ -44,7 +46,9 @@ libweakref_core_la_SOURCES = \
 	src/table_resize.c \
 	src/valuedict.c \
 	src/weakarray.c \
-	src/weakarray.h
+	src/weakarray.h \
+	src/weakarray_impl.h \
+	src/weakarray_pairs.c
 EXTRA_DIST += src/LAYERS
 
 lib_LTLIBRARIES += libweakref.la
