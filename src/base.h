@@ -35,6 +35,9 @@
 /* Writes "libweakref: " and the message to stderr without allocating or locking, and aborts. */
 _Noreturn void base_fatal(const char *format, ...) WEAKREF_PRINTF(1, 2);
 
+/* The same, without the abort. */
+void base_warn(const char *format, ...) WEAKREF_PRINTF(1, 2);
+
 /* An invariant of ours: checked in the --enable-checks build, and still compiled in every other. */
 #define ASSERT(cond)                                                                                       \
 	do {                                                                                               \

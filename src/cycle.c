@@ -182,6 +182,13 @@ static void reclaim_end_locked(void)
 	atomic_fetch_add_explicit(&epoch_now, 1, memory_order_release);
 }
 
+static void prepare_locked(void)
+{
+	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
+		if (s->prepare_locked != NULL)
+			s->prepare_locked();
+}
+
 static void stop_end(void)
 {
 	uint64_t stopped = base_now() - stop_began;
@@ -200,6 +207,7 @@ static void GC_CALLBACK on_event(GC_EventType event)
 {
 	switch (event) {
 	case GC_EVENT_PRE_STOP_WORLD:
+		prepare_locked();
 		stop_began = base_now();
 		break;
 	case GC_EVENT_MARK_END:

@@ -24,6 +24,8 @@
 #include "weakref/gc.h"
 
 struct cycle_scanner {
+	/* A stop is coming, libgc's lock is held, the world runs: reserve what scan_stw needs. Often for nothing. */
+	void (*prepare_locked)(void);
 	/* World stopped, marking done, nothing swept: clear what refers to unmarked blocks. May be NULL, like the others. */
 	void (*scan_stw)(void);
 	/* Sweeping has begun, finalizers have revived what they revive, the world runs, libgc's lock is held. */

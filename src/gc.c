@@ -12,9 +12,16 @@
 #include "deliver.h"
 #include "heap.h"
 #include "lock.h"
+#include "marking.h"
 #include "object.h"
 #include "weakarray.h"
 #include "weakref/checks.h"
+
+/* Before anything is cleared: what ephemerons keep alive. */
+static struct cycle_scanner ephemerons = {
+	.prepare_locked = weakarray_prepare_locked,
+	.scan_stw = weakarray_close_stw,
+};
 
 static struct cycle_scanner weakarrays = {
 	.scan_stw = weakarray_scan_stw,
@@ -55,6 +62,11 @@ static int fork_handle(void)
 /* Scanners run in this order. Delivery settles last: it announces what the others queued. */
 static int scanners_add(void)
 {
+	int error = marking_init();
+
+	if (error != 0)
+		return error;
+	cycle_add(&ephemerons);
 	cycle_add(&weakarrays);
 	anchor_init();
 	object_init();
@@ -133,6 +145,15 @@ int gc_thread_unregister(void)
 bool gc_thread_is_registered(void)
 {
 	return heap_thread_check() == 0;
+}
+
+/* ---- kinds of hosts ---- */
+
+int gc_set_kind_tracer(int kind, gc_tracer_fn fn)
+{
+	int error = heap_thread_check();
+
+	return error != 0 ? error : marking_set_tracer(kind, fn);
 }
 
 /* ---- heap limit ---- */

@@ -189,6 +189,20 @@ static int kind_make(enum heap_kind kind, GC_word descriptor, int add_size)
 	return 0;
 }
 
+_Static_assert(HEAP_KINDS == 4, "heap_scanned_words and kinds_make know each kind");
+
+uint64_t heap_scanned_words(enum heap_kind kind)
+{
+	static const uint64_t words[HEAP_KINDS] = {
+		[HEAP_OBJECT] = UINT64_MAX,
+		[HEAP_LEAF] = 1 << 0 | 1 << 1,
+		[HEAP_REF] = 0,
+		[HEAP_REFCALL] = 1 << 4 | 1 << 6 | 1 << 7,
+	};
+
+	return words[kind];
+}
+
 /* libgc has room for 16 kinds; GC_new_kind aborts when a host used them up, which nobody can undo. */
 static int kinds_make(void)
 {
@@ -389,6 +403,16 @@ enum heap_kind heap_kind_of(const void *base)
 	return known != 0 ? (enum heap_kind)(known - 1) : HEAP_KINDS;
 }
 
+int heap_kind_number(enum heap_kind kind)
+{
+	return kind_number[kind];
+}
+
+bool heap_kind_is_ours(int number)
+{
+	return kind_by_number[number] != 0;
+}
+
 struct heap_header *heap_object(const void *p)
 {
 	struct heap_header *header = GC_base((void *)p);
@@ -406,17 +430,31 @@ void *heap_with_lock(void *(*fn)(void *arg), void *arg)
 	return GC_call_with_alloc_lock(fn, arg);
 }
 
-void *heap_registry_grow(void *old, size_t old_bytes, size_t new_bytes)
+static void *map_grow(void *old, size_t old_bytes, size_t new_bytes, int flags)
 {
 	void *p;
 
-	if (checks_allocation_fails())
-		return NULL;
 	if (old == NULL)
-		p = mmap(NULL, new_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		p = mmap(NULL, new_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 	else
 		p = mremap(old, old_bytes, new_bytes, MREMAP_MAYMOVE);
 	return p == MAP_FAILED ? NULL : p;
+}
+
+void *heap_registry_grow(void *old, size_t old_bytes, size_t new_bytes)
+{
+	return checks_allocation_fails() ? NULL : map_grow(old, old_bytes, new_bytes, 0);
+}
+
+/* Not asked of the adversary: who reserves ahead of a stop does so at moments that no test can count. */
+void *heap_reserve_grow(void *old, size_t old_bytes, size_t new_bytes)
+{
+	return map_grow(old, old_bytes, new_bytes, MAP_NORESERVE);
+}
+
+void heap_reserve_forget(void *p, size_t bytes)
+{
+	madvise(p, bytes, MADV_DONTNEED);
 }
 
 void heap_registry_free(void *old, size_t bytes)

@@ -96,6 +96,12 @@ enum heap_kind heap_kind_of(const void *base);
 /* The header of the object of ours whose payload starts at p; NULL for everything else. */
 struct heap_header *heap_object(const void *p);
 
+/* libgc's number of a kind of ours, and whether a number is that of one. */
+int heap_kind_number(enum heap_kind kind);
+bool heap_kind_is_ours(int number);
+/* Which words of a block of this kind the collector scans: bit i for word i, UINT64_MAX for all of them. */
+uint64_t heap_scanned_words(enum heap_kind kind);
+
 /* ---- for the collection cycle ---- */
 
 /* Runs fn with libgc's allocation lock held: no collection begins or ends meanwhile. fn allocates nothing and takes no lock. */
@@ -105,6 +111,10 @@ void *heap_with_lock(void *(*fn)(void *arg), void *arg);
  * none. Moves its content; call it with libgc's lock held or from one thread. */
 void *heap_registry_grow(void *old, size_t old_bytes, size_t new_bytes);
 void heap_registry_free(void *old, size_t bytes);
+/* The same for memory that is reserved only: it costs nothing until it is written to. Forgetting makes the first bytes zero again and gives
+ * back what was behind them. */
+void *heap_reserve_grow(void *old, size_t old_bytes, size_t new_bytes);
+void heap_reserve_forget(void *p, size_t bytes);
 
 /* World stopped, at the end of marking: marks the fresh blocks that threads keep in stock. */
 void heap_mark_stock_stw(void);

@@ -33,6 +33,8 @@ libweakref_core_la_SOURCES = \
 	src/keydict.c \
 	src/lock.c \
 	src/lock.h \
+	src/marking.c \
+	src/marking.h \
 	src/object.c \
 	src/object.h \
 	src/proxy.c \
@@ -51,7 +53,9 @@ libweakref_core_la_SOURCES = \
 	src/table_self.c \
 	src/valuedict.c \
 	src/weakarray.c \
-	src/weakarray.h
+	src/weakarray.h \
+	src/weakarray_impl.h \
+	src/weakarray_pairs.c
 EXTRA_DIST += src/LAYERS
 
 lib_LTLIBRARIES += libweakref.la

@@ -53,10 +53,9 @@ enum slots_weakness { SLOTS_WEAK_VALUE, SLOTS_WEAK_EPHEMERON, SLOTS_WEAK_BOTH, S
 
 /* What a payload is: the low two bits of the slot's word 0. */
 enum slots_payload {
-	SLOTS_PAYLOAD_NUMBER = 0, /* no heap pointer */
-	SLOTS_PAYLOAD_OURS = 1,   /* the payload pointer of an object of ours, whose block starts 16 bytes before */
-	SLOTS_PAYLOAD_INNER = 2,  /* another heap pointer: its start must be looked up */
-	SLOTS_PAYLOAD_CHANGING = 3, /* just being replaced: a pointer or a number. Kept alive as if it were a pointer */
+	SLOTS_PAYLOAD_NUMBER, /* no heap pointer */
+	SLOTS_PAYLOAD_OURS,   /* the payload pointer of an object of ours, whose block starts 16 bytes before */
+	SLOTS_PAYLOAD_INNER,  /* another heap pointer: its start must be looked up */
 };
 
 #define SLOTS_PAYLOAD_MASK ((uintptr_t)3)
@@ -107,7 +106,7 @@ static inline uintptr_t slots_load(struct slots *slots, uint32_t i, void **p, ui
 	return raw;
 }
 
-/* What the payload of a slot is. Exact for who holds the table's lock; to others the truth of another moment, perhaps CHANGING. */
+/* What the payload of a slot is. Exact for who holds the table's lock; to others the truth of another moment. */
 static inline enum slots_payload slots_payload_kind(struct slots *slots, uint32_t i)
 {
 	return atomic_load_explicit(slots_word(slots, i, 0), memory_order_acquire) & SLOTS_PAYLOAD_MASK;

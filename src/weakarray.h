@@ -37,9 +37,14 @@ uintptr_t weakarray_encode_payload(const void *p, enum slots_payload *kind);
 /* Calls purge for all registered arrays that lost values and have an owner. No lock held. Returns how many values that were. */
 size_t weakarray_purge_all(void);
 
-/* ---- implemented for cycle.c: the two moments of a collection ---- */
+/* ---- implemented for cycle.c: the moments of a collection ---- */
 
-/* World stopped, marking done: clears dead values in every array, parks those arrays that are not marked themselves. */
+/* Reserves memory for the closure: libgc's lock held, before a stop. */
+void weakarray_prepare_locked(void);
+/* World stopped, marking done: keeps alive what pairs keep alive (weakarray_pairs.c). Until weakarray_scan_stw, whoever marks more by
+ * marking.h has that followed through pairs as well. */
+void weakarray_close_stw(void);
+/* World stopped, all marking done: clears dead values in every array, parks those arrays that are not marked themselves. */
 void weakarray_scan_stw(void);
 /* Reclaim done, libgc's lock held: drops the parked arrays that died, takes back those that a finalizer revived. */
 void weakarray_settle_locked(void);

@@ -116,6 +116,30 @@ WEAKREF_API int gc_thread_unregister(void);
  */
 WEAKREF_API bool gc_thread_is_registered(void);
 
+/* ---- kinds of a host's --------------------------------------------------------------------------------------------------- */
+
+/** Tells the library of one pointer that a block holds. NULL and what is not on the heap may be told as well. */
+typedef void (*gc_trace_visit_fn)(const void *p);
+
+/** Visits every pointer that a block of the host's holds. Called with the world stopped: it allocates nothing, takes no lock, calls nothing
+ * of this library or of libgc. It may meet blocks that are on a free list, zero behind their first word, as a mark procedure does. */
+typedef void (*gc_tracer_fn)(void *block, size_t size, gc_trace_visit_fn visit);
+
+/**
+ * @brief Tells how to find what blocks of a libgc kind hold, for a host whose kinds have their own mark procedures.
+ *
+ * Ephemerons keep values alive, and what those lead to. Blocks of kinds without a tracer are searched word by word, so only hosts need this that
+ * hide pointers from that search and reveal them in a mark procedure.
+ * @param kind what GC_new_kind gave.
+ * @param fn the tracer; NULL takes it away.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (a kind of libgc's own or of the library's, no kind at all, or gc_init was never called), EPERM.
+ * Cost: libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ */
+WEAKREF_API int gc_set_kind_tracer(int kind, gc_tracer_fn fn);
+
 /* ---- heap limit ---------------------------------------------------------------------------------------------------------- */
 
 /**
