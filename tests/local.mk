@@ -14,6 +14,7 @@ contract_tests = \
 	tests/check_gc \
 	tests/check_object \
 	tests/check_ref \
+	tests/check_set \
 	tests/check_threads \
 	tests/check_valuedict \
 	tests/stress
@@ -55,6 +56,7 @@ check-local:
 	@echo "make check needs the library check (Debian: apt-get install check), then configure anew" >&2; exit 1
 endif
 tests_libsupport_la_SOURCES = \
+	tests/elements.h \
 	tests/model_valuedict.c \
 	tests/model_valuedict.h \
 	tests/rawthread.c \
