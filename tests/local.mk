@@ -12,7 +12,10 @@ contract_tests = \
 	tests/check_failures \
 	tests/check_fork \
 	tests/check_gc \
+	tests/check_interner \
+	tests/check_keydict \
 	tests/check_object \
+	tests/check_pairdict \
 	tests/check_ref \
 	tests/check_set \
 	tests/check_threads \
