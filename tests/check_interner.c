@@ -179,7 +179,7 @@ START_TEST(test_R44_allocation_fails)
 	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
 	for (size_t n = 0; n < 40; n++)
 		for (unsigned long nth = 1, left = 0; left == 0; nth++) {
-			struct element *held[41];
+			struct element **held = gc_alloc(41 * sizeof(*held));
 			weakref_interner *in = weakref_interner_new(WEAKREF_BY_EQUALITY);
 
 			for (uint64_t i = 0; i < n; i++)
@@ -191,7 +191,7 @@ START_TEST(test_R44_allocation_fails)
 			left = (unsigned long)weakref_checks_fail_allocation(0);
 			ck_assert(got == held[n] || (got == NULL && errno == WEAKREF_ENOMEM));
 			ck_assert_uint_eq(weakref_interner_len(in), n + (got != NULL));
-			SUPPORT_KEEP(held[n]);
+			SUPPORT_KEEP(held);
 		}
 }
 END_TEST

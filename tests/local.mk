@@ -20,6 +20,7 @@ contract_tests = \
 	tests/check_set \
 	tests/check_threads \
 	tests/check_valuedict \
+	tests/model_containers \
 	tests/stress
 
 unit_tests = \
