@@ -43,6 +43,7 @@ tests_host_guile_CPPFLAGS = $(AM_CPPFLAGS) $(GUILE_CFLAGS)
 tests_host_guile_LDADD = $(LDADD) $(GUILE_LIBS)
 
 script_tests = \
+	tests/check_examples.sh \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \
