@@ -564,7 +564,7 @@ int table_init(struct table *table, const struct table_ops *ops, enum table_layo
 	table->lock = lock_stripe(base_mix((uintptr_t)table));
 	table->layout = (uint8_t)layout;
 	table->strong_keys = strong_keys || layout == TABLE_HASHED;
-	table->equal = equal;
+	table->equal = layout >= TABLE_HASHED ? equal : NULL;
 	table->user = user;
 	struct table_directory *dir = directory_of_nothing(table);
 	if (dir == NULL)
