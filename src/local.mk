@@ -19,6 +19,7 @@ libweakref_core_la_SOURCES = \
 	src/cycle.h \
 	src/deliver.c \
 	src/deliver.h \
+	src/ephemeron.c \
 	src/epoch.c \
 	src/epoch.h \
 	src/error.c \
