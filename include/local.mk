@@ -4,6 +4,7 @@
 weakrefincludedir = $(includedir)/weakref
 dist_weakrefinclude_HEADERS = \
 	include/weakref/checks.h \
+	include/weakref/ephemeron.h \
 	include/weakref/error.h \
 	include/weakref/gc.h \
 	include/weakref/interner.h \

@@ -21,6 +21,7 @@ libweakref_core_la_SOURCES = \
 	src/deliver.h \
 	src/element.c \
 	src/element.h \
+	src/ephemeron.c \
 	src/epoch.c \
 	src/epoch.h \
 	src/error.c \

@@ -8,6 +8,7 @@
 
 contract_tests = \
 	tests/check_delivery \
+	tests/check_ephemeron \
 	tests/check_error \
 	tests/check_failures \
 	tests/check_fork \
@@ -25,10 +26,13 @@ contract_tests = \
 
 unit_tests = \
 	tests/check_cycle \
+	tests/check_marking \
 	tests/check_table \
 	tests/check_weakarray
 tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
+tests_check_marking_CPPFLAGS = $(core_cppflags)
+tests_check_marking_LDADD = $(unit_ldadd)
 tests_check_table_CPPFLAGS = $(core_cppflags)
 tests_check_table_LDADD = $(unit_ldadd)
 tests_check_weakarray_CPPFLAGS = $(core_cppflags)
@@ -37,10 +41,12 @@ tests_check_weakarray_LDADD = $(unit_ldadd)
 # In programs that run libgc their own way. Each is built where its host is found.
 host_tests =
 if HAVE_GUILE
-host_tests += tests/host_guile
+host_tests += tests/host_guile tests/host_guile_ephemeron
 endif
 tests_host_guile_CPPFLAGS = $(AM_CPPFLAGS) $(GUILE_CFLAGS)
 tests_host_guile_LDADD = $(LDADD) $(GUILE_LIBS)
+tests_host_guile_ephemeron_CPPFLAGS = $(AM_CPPFLAGS) $(GUILE_CFLAGS)
+tests_host_guile_ephemeron_LDADD = $(LDADD) $(GUILE_LIBS)
 
 script_tests = \
 	tests/check_examples.sh \
