@@ -42,6 +42,12 @@ int element_probe(struct element_rule rule, const void *p, struct table_key *out
 /* Whether p could be an element at all: what a look-up that found nothing says about the reason. */
 bool element_possible(const void *p);
 
+/* Whether p is in no container with this rule, whatever is asked about it. The caller's own functions may know what p is. */
+static inline bool element_excluded(struct element_rule rule, const void *p)
+{
+	return p == NULL || ((rule.hash == NULL || element_by_type(rule)) && !element_possible(p));
+}
+
 /* The result of a look-up of p that gave `result`: EINVAL instead of ENOENT where p could not be an element. */
 static inline int element_missing(struct element_rule rule, const void *p, int result)
 {

@@ -362,7 +362,7 @@ int weakref_keydict_contains(const weakref_keydict *dict, const void *key)
 	if (error < 0)
 		return error;
 	error = element_probe(rule_of(dict), key, &ready);
-	if (error == -WEAKREF_EINVAL && !element_possible(key))
+	if (error == -WEAKREF_EINVAL && element_excluded(rule_of(dict), key))
 		return 0;
 	if (error == 0)
 		error = table_has(&dict->table, &ready);

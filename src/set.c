@@ -268,7 +268,7 @@ int set_find(const weakref_set *set, const void *item, void **found)
 	if (error < 0)
 		return error;
 	error = element_probe(rule_of(set), item, &key);
-	if (error == -WEAKREF_EINVAL && !element_possible(item))
+	if (error == -WEAKREF_EINVAL && element_excluded(rule_of(set), item))
 		return -WEAKREF_ENOENT;
 	if (error == 0)
 		error = table_get(&set->table, &key, found);
