@@ -2,13 +2,13 @@
 /*
  * annotate: data attached to objects of a library that one cannot change.
  *
- * libxml2 is told to take its memory from the collector (xmlGcMemSetup), and parses a document. Its nodes know nothing of us, and who uses
- * them next need not either; still each element gets a note: its depth, and how much text is below it. The notes stand in a weak-key dictionary whose
- * keys are libxml2's own nodes.
+ * libxml2 is told to take its memory from the collector (xmlGcMemSetup), and parses a document. Its nodes know nothing of us,
+ * and who uses them next need not either; still each element gets a note: its depth, and how much text is below it. The notes
+ * stand in a weak-key dictionary whose keys are libxml2's own nodes.
  *
- * A note refers to its node and to the note of the node's parent, so each value leads to its own key: an ordinary dictionary would keep the document
- * for ever, and so would one whose keys alone are weak, for its values are held and hold the keys. Here the notes go with the document: nobody calls
- * xmlFreeDoc, nobody clears the dictionary.
+ * A note refers to its node and to the note of the node's parent, so each value leads to its own key: an ordinary dictionary
+ * would keep the document for ever, and so would one whose keys alone are weak, for its values are held and hold the keys.
+ * Here the notes go with the document: nobody calls xmlFreeDoc, nobody clears the dictionary.
  *
  *     annotate [FILE]          FILE: an XML document; without one, one of its own. Exit status 0 where the notes came and went
  */

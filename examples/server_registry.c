@@ -2,9 +2,9 @@
 /*
  * server_registry: a registry that knows which servers there are without keeping them there.
  *
- * After the example of the same name in "ultimate-python": a function sets twelve servers up (four applications of three components each),
- * holds them in a structure of its own, and registers them. While it runs the registry counts twelve. It does not tear them down: it
- * returns, nobody holds the servers any more, and after the next collection the registry is empty.
+ * After the example of the same name in "ultimate-python": a function sets twelve servers up (four applications of three
+ * components each), holds them in a structure of its own, and registers them. While it runs the registry counts twelve. It
+ * does not tear them down: it returns, nobody holds the servers any more, and after the next collection the registry is empty.
  *
  *     server_registry          exit status 0 where the counts are 12 and 0
  */

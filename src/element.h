@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * element: what weakly held elements and keys have in common, whatever container they are in: how they are compared, what may be one,
- * and the heap that their tables live on. No state, no locks.
+ * element: what weakly held elements and keys have in common, whatever container they are in: how they are compared, what may
+ * be one, and the heap that their tables live on. No state, no locks.
  */
 #ifndef ELEMENT_H
 #define ELEMENT_H
@@ -9,7 +9,7 @@
 #include "table.h"
 #include "weakref/key.h"
 
-/* How a container compares; equal and user are the table's. hash: NULL means by identity, and then the table has no equal either. */
+/* How a container compares; equal and user are the table's. hash NULL: by identity, and then there is no equal either. */
 struct element_rule {
 	weakref_hash_fn hash;
 	weakref_equal_fn equal;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * interner: a weak set that tells which element it kept. All of states, locks and liveness is the set's; what is here is the question
- * "mine or the one before", answered in one step of the table.
+ * interner: a weak set that tells which element it kept. All of states, locks and liveness is the set's; what is here is the
+ * question "mine or the one before", answered in one step of the table.
  *
  * Invariant: the signature is written last, so whoever passes it sees a whole interner.
  */

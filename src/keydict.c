@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * keydict: the dictionary whose keys are weak: a table (table.h) of layout PAIR, whose slots hold key and value (the payload) for the
- * collector to decide about (slots.h), behind the public interface. The weakness is the arrays'; nothing else here depends on it.
+ * keydict: the dictionary whose keys are weak: a table (table.h) of layout PAIR, whose slots hold key and value (the payload)
+ * for the collector to decide about (slots.h), behind the public interface. The weakness is the arrays'; nothing else here
+ * depends on it.
  *
  * The object is a typed one; the table stands at its start, since segments point to it there.
  *

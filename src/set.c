@@ -2,9 +2,9 @@
 /*
  * set: the weak set: a table (table.h) of layout SELF, whose elements are the weak words themselves, behind the public interface.
  *
- * Operations on two sets go through one and ask the other, an element after the other; an array as an operand is made a set first, which
- * checks all of it and drops what is there twice. The object is a typed one; the table stands at its start, since segments point to
- * it there.
+ * Operations on two sets go through one and ask the other, an element after the other; an array as an operand is made a set
+ * first, which checks all of it and drops what is there twice. The object is a typed one; the table stands at its start, since
+ * segments point to it there.
  *
  * Invariant: the signature is written last, so whoever passes it sees a whole set.
  *
@@ -399,7 +399,8 @@ weakref_set *weakref_set_copy(const weakref_set *set)
 }
 
 /* A new set from two by some function. */
-static weakref_set *combine(const weakref_set *a, const weakref_set *b, int (*fill)(weakref_set *, const weakref_set *, const weakref_set *))
+static weakref_set *combine(const weakref_set *a, const weakref_set *b,
+			    int (*fill)(weakref_set *, const weakref_set *, const weakref_set *))
 {
 	int error = check_two(a, b);
 

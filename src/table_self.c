@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * table_self: the layouts in which the key is the weak word (SELF), with a payload beside it (PAIR). What belongs to these alone: how a
- * key is matched, and how a payload is read and replaced. The rest is shared; table.h tells states, invariants and locks.
+ * table_self: the layouts in which the key is the weak word (SELF), with a payload beside it (PAIR). What belongs to these
+ * alone: how a key is matched, and how a payload is read and replaced. The rest is shared; table.h tells states, invariants
+ * and locks.
  *
- * Matching by identity compares words: who looks for a key holds it, so a slot with its address has it. Matching by the container's
- * function loads the key through epoch_load first: what the function gets is alive, and stays so while it is in `have`.
+ * Matching by identity compares words: who looks for a key holds it, so a slot with its address has it. Matching by the
+ * container's function loads the key through epoch_load first: what the function gets is alive, and stays so while it is in
+ * `have`.
  *
  * Deliberately not here: what a tag means, and what becomes of a payload in a collection.
  */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_keydict: the contract of weakref/keydict.h with weak keys, by public headers alone. Names of tests carry the behaviour's id in
- * the conformance list.
+ * check_keydict: the contract of weakref/keydict.h with weak keys, by public headers alone. Names of tests carry the
+ * behaviour's id in the conformance list.
  *
- * Keys and values are made on a thread whose stack goes away; keys that are to live stand in an array of the heap that the test holds, values
- * nowhere but in the dictionary. Most tests run for both comparisons (_i is the enumerator).
+ * Keys and values are made on a thread whose stack goes away; keys that are to live stand in an array of the heap that the
+ * test holds, values nowhere but in the dictionary. Most tests run for both comparisons (_i is the enumerator).
  *
  * Absent: the other weaknesses (check_pairdict.c), threads that write (stress.c), long random sequences (model_containers.c), the
  * collector's part under pressure (check_ephemeron.c).

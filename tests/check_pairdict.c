@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_pairdict: the weaknesses of weakref/keydict.h other than that of keys: both sides weak, and either side weak. What does not
- * depend on the weakness is check_keydict.c's.
+ * check_pairdict: the weaknesses of weakref/keydict.h other than that of keys: both sides weak, and either side weak. What
+ * does not depend on the weakness is check_keydict.c's.
  *
- * Keys and values are held by two arrays of the heap: of N entries a quarter each has both held, the key alone, the value alone, none.
+ * Keys and values are held by two arrays of the heap: of N entries a quarter each has both held, the key alone, the value
+ * alone, none.
  */
 #define GC_THREADS
 #include "elements.h"

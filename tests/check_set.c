@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_set: the contract of weakref/set.h, by public headers alone. Names of tests carry the behaviour's id in the conformance list.
+ * check_set: the contract of weakref/set.h, by public headers alone. Names of tests carry the behaviour's id in the
+ * conformance list.
  *
- * Elements are made on a thread whose stack goes away; what is to live stands in an array of the heap that the test holds. Most tests run
- * for both comparisons (_i is the enumerator).
+ * Elements are made on a thread whose stack goes away; what is to live stands in an array of the heap that the test holds.
+ * Most tests run for both comparisons (_i is the enumerator).
  *
  * Absent: threads at work on one set (stress.c), long random sequences (model_containers.c).
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * elements: what the programs that test sets, weak keys and interners put into them: objects with an id that are equal where their ids are,
- * and hash so that four ids share a hash. Of WEAKREF_BY_IDENTITY the same objects are all different.
+ * elements: what the programs that test sets, weak keys and interners put into them: objects with an id that are equal where
+ * their ids are, and hash so that four ids share a hash. Of WEAKREF_BY_IDENTITY the same objects are all different.
  */
 #ifndef TESTS_ELEMENTS_H
 #define TESTS_ELEMENTS_H

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * model_containers: random sequences of operations on sets and on dictionaries of each weakness, compared with a naive model that knows
- * who lives. (Weak values have a model of their own: model_valuedict.c.)
+ * model_containers: random sequences of operations on sets and on dictionaries of each weakness, compared with a naive model
+ * that knows who lives. (Weak values have a model of their own: model_valuedict.c.)
  *
- * Nodes have a serial number, a class (nodes of one class are equal) and may refer to one other node. Two containers of one kind are at
- * work at a time. The roots are an array of slots; from them the model computes who is alive, as the containers' weakness says:
+ * Nodes have a serial number, a class (nodes of one class are equal) and may refer to one other node. Two containers of one
+ * kind are at work at a time. The roots are an array of slots; from them the model computes who is alive, as the containers'
+ * weakness says:
  *
  *     set      keeps nothing                        the entry stays while the element is alive
  *     key      an alive key's value is alive        … while the key is
  *     both     keeps nothing                        … while both are
  *     either   one that is alive keeps the other    … while one is
  *
- * A container's walk must show every entry that stays by the model, once; of the others it may show those whose nodes were never seen
- * dead. A node is seen dead when a container has lost it: from then on no container may show it. After three full collections no
- * container shows entries that do not stay, but for TOLERATED of them, which stray words on the conservative heap may keep (a word
- * that keeps one node keeps what that leads to).
+ * A container's walk must show every entry that stays by the model, once; of the others it may show those whose nodes were
+ * never seen dead. A node is seen dead when a container has lost it: from then on no container may show it. After three full
+ * collections no container shows entries that do not stay, but for TOLERATED of them, which stray words on the conservative
+ * heap may keep (a word that keeps one node keeps what that leads to).
  *
  *     model_containers [--ops N] [--seed N]        the seed is printed; built with MODEL_FUZZER it takes a fuzzer's bytes
  */

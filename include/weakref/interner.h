@@ -3,9 +3,9 @@
  * @file weakref/interner.h
  * @brief Weak interner: one canonical instance for each group of equal objects, as long as somebody uses it.
  *
- * Interning an object gives the live one that is equal to it and was interned before, or makes the object itself canonical. The interner
- * keeps none alive: when all users of an instance have dropped it, the next to intern an equal object makes a new one canonical. An
- * object must not change its hash, nor what it is equal to, while it is interned.
+ * Interning an object gives the live one that is equal to it and was interned before, or makes the object itself canonical.
+ * The interner keeps none alive: when all users of an instance have dropped it, the next to intern an equal object makes a new
+ * one canonical. An object must not change its hash, nor what it is equal to, while it is interned.
  */
 #ifndef WEAKREF_INTERNER_H
 #define WEAKREF_INTERNER_H
@@ -50,7 +50,8 @@ WEAKREF_API weakref_interner *weakref_interner_new_custom(weakref_hash_fn hash, 
  * @param interner the interner.
  * @param obj the object; not kept alive.
  * @return the canonical instance; NULL with errno set.
- * Errors: EINVAL (NULL, or an object that is not on the collected heap or of odd address), ENOMEM, EPERM, and what hash or equal returned.
+ * Errors: EINVAL (NULL, or an object that is not on the collected heap or of odd address), ENOMEM, EPERM, and what hash or
+ * equal returned.
  * Cost: amortised constant.
  * Thread: any thread known to the collector; of several at once that intern equal objects, all get the same one.
  * GC: may collect, and may run callbacks.
@@ -64,13 +65,15 @@ typedef void *(*weakref_make_fn)(const void *key, void *user);
 /**
  * @brief The canonical instance that is equal to a key, made only where there is none.
  * @param interner the interner.
- * @param key what to look for. With functions of the caller's any pointer that these take, as hash and equal's second argument; otherwise an object.
+ * @param key what to look for. With functions of the caller's any pointer that these take, as hash and equal's second
+ * argument; otherwise an object.
  * @param make makes the object.
  * @param user passed to it.
  * @return the canonical instance; NULL with errno set.
  * Errors: as weakref_interner_intern, and what make set.
  * Cost: constant; on a miss that of make and an insertion.
- * Thread: any thread known to the collector; of several at once with equal keys all get the same object, though each may have made one.
+ * Thread: any thread known to the collector; of several at once with equal keys all get the same object, though each may have
+ * made one.
  * GC: may collect, and may run callbacks.
  */
 WEAKREF_API void *weakref_interner_intern_with(weakref_interner *interner, const void *key, weakref_make_fn make, void *user);

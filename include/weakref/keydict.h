@@ -3,20 +3,22 @@
  * @file weakref/keydict.h
  * @brief Weak-key dictionary: an entry lives as long as its key does, and so does the value.
  *
- * Attaches values to objects without keeping the objects alive. When a collection finds a key dead, its entry is gone from that moment, and
- * the value is released with it. Each entry is an ephemeron: a value may refer to its own key, to the dictionary, or to keys of other
- * entries, without keeping any of them alive by that. Two more kinds of weakness are offered: weakref_keydict_new_with.
+ * Attaches values to objects without keeping the objects alive. When a collection finds a key dead, its entry is gone from
+ * that moment, and the value is released with it. Each entry is an ephemeron: a value may refer to its own key, to the
+ * dictionary, or to keys of other entries, without keeping any of them alive by that. Two more kinds of weakness are offered:
+ * weakref_keydict_new_with.
  *
- * Keys are pointers to or into blocks of the collected heap, of even address, as for references; they are compared by identity, by their types'
- * gc_hash and gc_equal, or by the caller's functions. A key must not change its hash, nor what it is equal to, while it is in a
- * dictionary.
+ * Keys are pointers to or into blocks of the collected heap, of even address, as for references; they are compared by
+ * identity, by their types' gc_hash and gc_equal, or by the caller's functions. A key must not change its hash, nor what it is
+ * equal to, while it is in a dictionary.
  *
- * Values are any words. What points to or into a block of the collected heap at the moment when it is stored is a pointer to it, whatever the
- * program means by it, and the entry treats it as its weakness says; every other word (NULL, statics, malloc's, integers) is given back as it
- * is, and for the entry's life only the key counts.
+ * Values are any words. What points to or into a block of the collected heap at the moment when it is stored is a pointer to
+ * it, whatever the program means by it, and the entry treats it as its weakness says; every other word (NULL, statics,
+ * malloc's, integers) is given back as it is, and for the entry's life only the key counts.
  *
- * Readers take no lock and never wait for writers; writers of one dictionary wait for each other. User functions (hash, equal) are
- * called with no lock held. Semantics are those of Python's WeakKeyDictionary, with the differences that doc/semantics.md lists.
+ * Readers take no lock and never wait for writers; writers of one dictionary wait for each other. User functions (hash, equal)
+ * are called with no lock held. Semantics are those of Python's WeakKeyDictionary, with the differences that doc/semantics.md
+ * lists.
  */
 #ifndef WEAKREF_KEYDICT_H
 #define WEAKREF_KEYDICT_H
@@ -114,7 +116,8 @@ WEAKREF_API weakref_keydict *weakref_keydict_from_pairs(enum weakref_compare com
  * @param key not kept alive.
  * @param value any word; kept alive as the weakness says, where it points to or into a block of the collected heap.
  * @return 0, or a negative error.
- * Errors: EINVAL (NULL, or a key that is not on the collected heap or of odd address), ENOMEM, EPERM, and what hash or equal returned.
+ * Errors: EINVAL (NULL, or a key that is not on the collected heap or of odd address), ENOMEM, EPERM, and what hash or equal
+ * returned.
  * Cost: amortised constant; the worst one moves a segment of at most 64 KiB.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -248,7 +251,8 @@ WEAKREF_API int weakref_keydict_popitem(weakref_keydict *dict, void **key, void 
  * @param dict the dictionary.
  * @param key not kept alive.
  * @param value stored where there is no live entry.
- * @return the value now under the key: the old one, or `value`; NULL with errno set. Where NULL may be a value, set errno to 0 before.
+ * @return the value now under the key: the old one, or `value`; NULL with errno set. Where NULL may be a value, set errno to 0
+ * before.
  * Errors: as weakref_keydict_set.
  * Cost: as weakref_keydict_set.
  * Thread: any thread known to the collector; of several at once, all get the same value.
@@ -336,8 +340,8 @@ WEAKREF_API weakref_keydict *weakref_keydict_deepcopy(const weakref_keydict *dic
 WEAKREF_API int weakref_keydict_clear(weakref_keydict *dict);
 
 /**
- * @brief Opens an iterator. It visits each entry at most once; every entry that lives, and stays in the dictionary, from now to the end is
- * visited; of those that come meanwhile any may be.
+ * @brief Opens an iterator. It visits each entry at most once; every entry that lives, and stays in the dictionary, from now
+ * to the end is visited; of those that come meanwhile any may be.
  * @param dict the dictionary; kept alive by the iterator.
  * @return the iterator, a block of the collected heap, needing no close; NULL with errno set.
  * Errors: EINVAL, ENOMEM, EPERM.

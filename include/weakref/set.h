@@ -3,17 +3,17 @@
  * @file weakref/set.h
  * @brief Weak set: an element is in it as long as it lives.
  *
- * Holds objects without keeping them alive. When a collection finds an element dead, it is gone from the set from that moment. Elements are
- * pointers to or into blocks of the collected heap, of even address, as for references; they are compared by identity, by their types'
- * gc_hash and gc_equal, or by the caller's functions. Of equal elements the set holds the one that was added first. An element must not
- * change its hash, nor what it is equal to, while it is in a set.
+ * Holds objects without keeping them alive. When a collection finds an element dead, it is gone from the set from that moment.
+ * Elements are pointers to or into blocks of the collected heap, of even address, as for references; they are compared by
+ * identity, by their types' gc_hash and gc_equal, or by the caller's functions. Of equal elements the set holds the one that
+ * was added first. An element must not change its hash, nor what it is equal to, while it is in a set.
  *
- * Operands are other weak sets, of the same comparison (EINVAL otherwise), or arrays of elements: an array is borrowed for the call, and all
- * of it is checked before anything is changed.
+ * Operands are other weak sets, of the same comparison (EINVAL otherwise), or arrays of elements: an array is borrowed for the
+ * call, and all of it is checked before anything is changed.
  *
- * Readers take no lock and never wait for writers; writers of one set wait for each other. hash and equal are called with no lock held.
- * An operation on two sets looks at their elements one after the other: what others change meanwhile may count or not. Semantics are those of
- * Python's WeakSet, with the differences that doc/semantics.md lists.
+ * Readers take no lock and never wait for writers; writers of one set wait for each other. hash and equal are called with no
+ * lock held. An operation on two sets looks at their elements one after the other: what others change meanwhile may count or
+ * not. Semantics are those of Python's WeakSet, with the differences that doc/semantics.md lists.
  */
 #ifndef WEAKREF_SET_H
 #define WEAKREF_SET_H
@@ -75,7 +75,8 @@ WEAKREF_API weakref_set *weakref_set_from_items(enum weakref_compare compare, vo
  * @param set the set.
  * @param item not kept alive.
  * @return 1 where it was added, 0 where there was one; or a negative error.
- * Errors: EINVAL (NULL, or an element that is not on the collected heap or of odd address), ENOMEM, EPERM, and what hash or equal returned.
+ * Errors: EINVAL (NULL, or an element that is not on the collected heap or of odd address), ENOMEM, EPERM, and what hash or
+ * equal returned.
  * Cost: amortised constant; the worst one moves a segment of at most 64 KiB.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -296,7 +297,8 @@ WEAKREF_API weakref_set *weakref_set_symmetric_difference_items(const weakref_se
  * @param set the set.
  * @param other the other set; may be the set itself.
  * @return 0, or a negative error.
- * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part may have been done.
+ * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part
+ * may have been done.
  * Cost: linear.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -310,7 +312,8 @@ WEAKREF_API int weakref_set_update(weakref_set *set, const weakref_set *other);
  * @param items n elements, borrowed for the call.
  * @param n how many.
  * @return 0, or a negative error.
- * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part may have been done.
+ * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part
+ * may have been done.
  * Cost: linear.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -323,7 +326,8 @@ WEAKREF_API int weakref_set_update_items(weakref_set *set, void *const *items, s
  * @param set the set.
  * @param other the other set; may be the set itself.
  * @return 0, or a negative error.
- * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part may have been done.
+ * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part
+ * may have been done.
  * Cost: linear.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -337,7 +341,8 @@ WEAKREF_API int weakref_set_intersection_update(weakref_set *set, const weakref_
  * @param items n elements, borrowed for the call.
  * @param n how many.
  * @return 0, or a negative error.
- * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part may have been done.
+ * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part
+ * may have been done.
  * Cost: linear.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -350,7 +355,8 @@ WEAKREF_API int weakref_set_intersection_update_items(weakref_set *set, void *co
  * @param set the set.
  * @param other the other set; may be the set itself.
  * @return 0, or a negative error.
- * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part may have been done.
+ * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part
+ * may have been done.
  * Cost: linear.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -364,7 +370,8 @@ WEAKREF_API int weakref_set_difference_update(weakref_set *set, const weakref_se
  * @param items n elements, borrowed for the call.
  * @param n how many.
  * @return 0, or a negative error.
- * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part may have been done.
+ * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part
+ * may have been done.
  * Cost: linear.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -377,7 +384,8 @@ WEAKREF_API int weakref_set_difference_update_items(weakref_set *set, void *cons
  * @param set the set.
  * @param other the other set; may be the set itself.
  * @return 0, or a negative error.
- * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part may have been done.
+ * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part
+ * may have been done.
  * Cost: linear.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -391,7 +399,8 @@ WEAKREF_API int weakref_set_symmetric_difference_update(weakref_set *set, const 
  * @param items n elements, borrowed for the call.
  * @param n how many.
  * @return 0, or a negative error.
- * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part may have been done.
+ * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part
+ * may have been done.
  * Cost: linear.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -520,8 +529,8 @@ WEAKREF_API int weakref_set_is_proper_superset(const weakref_set *a, const weakr
 WEAKREF_API int weakref_set_equal(const weakref_set *a, const weakref_set *b);
 
 /**
- * @brief Opens an iterator. It visits each element at most once; every one that lives, and stays in the set, from now to the end is
- * visited; of those that come meanwhile any may be.
+ * @brief Opens an iterator. It visits each element at most once; every one that lives, and stays in the set, from now to the
+ * end is visited; of those that come meanwhile any may be.
  * @param set the set; kept alive by the iterator.
  * @return the iterator, a block of the collected heap, needing no close; NULL with errno set.
  * Errors: EINVAL, ENOMEM, EPERM.
