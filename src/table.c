@@ -267,6 +267,19 @@ again:
 	return -WEAKREF_ENOENT;
 }
 
+/* Not inlined: its entry would cost the others room on the stack. */
+static NOINLINE int find_self(const struct table *table, const struct table_key *key, bool load, void **value, uintptr_t *raw)
+{
+	struct table_entry entry;
+	int error = table_self_find(table, key, load, &entry);
+
+	if (error == 0) {
+		*value = entry.value;
+		*raw = entry.raw;
+	}
+	return error;
+}
+
 int table_get(const struct table *table, const struct table_key *key, void **value)
 {
 	uintptr_t raw;
@@ -276,9 +289,6 @@ int table_get(const struct table *table, const struct table_key *key, void **val
 
 int table_find(const struct table *table, const struct table_key *key, void **value, uintptr_t *raw)
 {
-	struct table_entry entry;
-	int error;
-
 	*value = NULL;
 	switch ((enum table_layout)table->layout) {
 	case TABLE_BYTES:
@@ -288,18 +298,12 @@ int table_find(const struct table *table, const struct table_key *key, void **va
 	case TABLE_HASHED:
 		return find(table, key, TABLE_HASHED, true, value, raw);
 	default:
-		error = table_self_find(table, key, true, &entry);
-		if (error == 0) {
-			*value = entry.value;
-			*raw = entry.raw;
-		}
-		return error;
+		return find_self(table, key, true, value, raw);
 	}
 }
 
 int table_has(const struct table *table, const struct table_key *key)
 {
-	struct table_entry entry;
 	uintptr_t raw;
 	void *none;
 
@@ -311,7 +315,7 @@ int table_has(const struct table *table, const struct table_key *key)
 	case TABLE_HASHED:
 		return find(table, key, TABLE_HASHED, false, &none, &raw);
 	default:
-		return table_self_find(table, key, false, &entry);
+		return find_self(table, key, false, &none, &raw);
 	}
 }
 
