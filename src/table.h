@@ -28,7 +28,8 @@
  *
  * A slot never becomes EMPTY again and no entry moves within a segment: segments that are full of vacant slots, too small or too
  * sparse are
- * replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again but by the scan;
+ * replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again but by the scan,
+ * and where a pair's payloads are let go (below);
  * readers and
  * iterators that still have it go on with it, and the collector frees it after them.
  *
@@ -37,7 +38,8 @@
  *  2. No segment in the directory is retired. Its base has no bit below its depth, and every key in it has the base's top bits.
  *  3. used == slots that are not EMPTY, and used <= limit < n: every probe ends.
  *  4. A key is in one slot of its segment at most, DEAD ones counted, and no EMPTY slot is on its way from the key's home to it.
- *  5. slots.live >= VALUE slots, slots.dead == DEAD slots; the scan keeps both so, with the world stopped.
+ *  5. slots.live >= VALUE slots, slots.dead == DEAD slots; the scan keeps both so, with the world stopped. With SELF and PAIR there are
+ *     no DEAD slots: dead is then how many deaths no write or purge has taken note of.
  *  6. Arena offsets lie within fill <= capacity; the keys in use and `garbage` together are fill.
  *
  * Readers take no lock. They look at: directory, segment, value word (EMPTY ends), key word, arena or keys[i], the value through
