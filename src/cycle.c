@@ -14,6 +14,7 @@
 
 #include <gc/gc.h>
 #include <gc/gc_mark.h>
+#include <string.h>
 
 #include "epoch.h"
 #include "heap.h"
@@ -146,6 +147,15 @@ static uint64_t dead_of_all_stw(void)
 
 /* ---- the hook ---- */
 
+/* What the scanners looked at would else stay behind on this thread's stack, where the next marking takes it for roots. */
+static NOINLINE void scrub_stack(void)
+{
+	char left[2048];
+
+	memset(left, 0, sizeof left);
+	__asm__ volatile("" : : "r"(left) : "memory");
+}
+
 static void mark_end_stw(void)
 {
 	uint64_t began = base_now();
@@ -158,6 +168,7 @@ static void mark_end_stw(void)
 		if (s->scan_stw != NULL)
 			s->scan_stw();
 	uint64_t watched = log_drain_stw();
+	scrub_stack();
 	stats.dead += count_all && base_known ? dead_of_all_stw() : watched;
 	stats.collections++;
 	if (count_all)

@@ -253,6 +253,8 @@ void weakarray_close_stw(void)
 			continue;
 		if (cycle_alive_stw(entry->slots)) {
 			entry->clean = walk(entry->slots);
+			/* While the payloads' mark bits are in the cache. Nothing is looked up in the index yet: linking will. */
+			marking_run_stw();
 			continue;
 		}
 		note(entry->slots, entry->slots, NO_SLOT);
