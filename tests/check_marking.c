@@ -677,17 +677,27 @@ START_TEST(test_tracer_arguments)
 }
 END_TEST
 
+static int make_unknown(void *arg)
+{
+	struct follow *follow = arg;
+
+	for (uint32_t i = 0; i < N; i++)
+		put(follow->slots, i, follow->keys[i], GC_generic_malloc(40, host_kind));
+	return 0;
+}
+
 static int meet_unknown_kind(void)
 {
-	struct slots *slots = array_new(1, SLOTS_WEAK_EPHEMERON);
-	node *key = support_node_new(0);
+	struct follow follow = {.slots = array_new(N, SLOTS_WEAK_EPHEMERON), .keys = gc_alloc(N * sizeof(node *))};
 
 	host_kind_make();
-	put(slots, 0, key, GC_generic_malloc(40, host_kind));
-	gc_collect();
-	gc_collect();
-	SUPPORT_KEEP(key);
-	SUPPORT_KEEP(slots);
+	for (uint32_t i = 0; i < N; i++)
+		follow.keys[i] = support_node_new(i);
+	if (support_on_thread(make_unknown, &follow) != 0)
+		return 1;
+	support_collect();
+	SUPPORT_KEEP(follow.keys);
+	SUPPORT_KEEP(follow.slots);
 	return 0;
 }
 
