@@ -29,7 +29,7 @@
 /* What stays in use from one collection to the next. */
 #define KEEP_BYTES ((size_t)256 << 10)
 /* Blocks between the one that is scanned and the last one that is being fetched from memory. */
-#define AHEAD 8
+#define AHEAD 8U
 #define KINDS 256
 /* libgc's first ones: pointer-free, normal, and the two uncollectable ones. */
 #define LIBGC_KINDS 4
@@ -181,22 +181,22 @@ static void scan(const void *base)
 /* A block is fetched from memory while those before it are scanned. */
 static void drain(void)
 {
-	uintptr_t ahead[AHEAD] = {0};
-	unsigned at = 0, waiting = 0;
+	const void *ahead[AHEAD];
+	unsigned first = 0, waiting = 0;
 
-	while (top > 0 || waiting > 0) {
-		uintptr_t next = ahead[at];
+	for (;;) {
 		if (top > highest)
 			highest = top;
-		ahead[at] = top > 0 ? stack[--top] : 0;
-		if (ahead[at] != 0)
-			__builtin_prefetch((const void *)ahead[at]);
-		waiting += ahead[at] != 0;
-		at = (at + 1) % AHEAD;
-		if (next == 0)
-			continue;
+		for (; waiting < AHEAD && top > 0; waiting++) {
+			const void *next = (const void *)stack[--top];
+			__builtin_prefetch(next);
+			ahead[(first + waiting) % AHEAD] = next;
+		}
+		if (waiting == 0)
+			return;
+		scan(ahead[first]);
+		first = (first + 1) % AHEAD;
 		waiting--;
-		scan((const void *)next);
 	}
 }
 
@@ -220,6 +220,11 @@ void marking_run_stw(void)
 		GC_enumerate_reachable_objects_inner(scan_again, NULL);
 	}
 	GC_is_valid_displacement_print_proc = print;
+}
+
+size_t marking_waiting_stw(void)
+{
+	return top;
 }
 
 void marking_watch_stw(void (*fn)(const void *base))

@@ -24,6 +24,8 @@ void marking_prepare_locked(void);
 
 /* Whether the block that starts at base was unmarked: it is marked now, and what it leads to will be by the next run. */
 bool marking_mark_stw(const void *base);
+/* How many blocks wait for the next run. */
+size_t marking_waiting_stw(void);
 /* Marks all that is reached from the blocks marked since the last run. */
 void marking_run_stw(void);
 

@@ -143,9 +143,7 @@ static uint32_t clear_values_stw(struct slots *slots)
 
 static uint32_t clear_stw(const struct weakarray_entry *entry, bool marked)
 {
-	if (entry->weakness == SLOTS_WEAK_VALUE)
-		return clear_values_stw(entry->slots);
-	return entry->clean ? 0 : weakarray_pairs_clear_stw(entry->slots, marked);
+	return entry->weakness == SLOTS_WEAK_VALUE ? clear_values_stw(entry->slots) : weakarray_pairs_clear_stw(entry->slots, marked);
 }
 
 /* What dies in an array that is garbage, or that its table has given up, is no entry that somebody lost. */
@@ -169,6 +167,8 @@ static void scan_registry_stw(struct weakarray_registry *registry)
 {
 	for (size_t i = 0; i < registry->count; i++) {
 		struct weakarray_entry *entry = &registry->at[i];
+		if (entry->clean)
+			continue;
 		bool marked = cycle_alive_stw(entry->slots);
 		scan_array_stw(entry, marked);
 		if (!marked) {

@@ -14,7 +14,7 @@ struct weakarray_entry {
 	uint32_t n;
 	uint16_t weakness;
 	bool parked;
-	bool clean; /* between closure and scan: no slot has anything to lose */
+	bool clean; /* between closure and scan: it is alive and has nothing to lose, neither in a slot nor its owner */
 };
 
 struct weakarray_registry {

@@ -31,6 +31,9 @@
 
 #define NO_SLOT UINT32_MAX
 #define KEEP_NODES ((size_t)4096)
+/* Blocks marked before what they lead to is, and arrays fetched from memory before they are walked. */
+#define BATCH 512
+#define AHEAD 4
 
 struct node {
 	/* The block that is waited for. */
@@ -240,6 +243,23 @@ static void index_open(size_t n)
 	memset(heads, 0, buckets * sizeof *heads);
 }
 
+/* Small arrays are many, and each is somewhere else. */
+static void fetch(size_t k)
+{
+	if (k >= weakarray_pairs.count)
+		return;
+	__builtin_prefetch(weakarray_pairs.at[k].slots);
+	__builtin_prefetch(weakarray_pairs.at[k].slots->words);
+}
+
+/* Whether the array has an owner that may be dead. */
+static bool owner_waits(struct slots *slots)
+{
+	uintptr_t owner = atomic_load_explicit(&slots->owner, memory_order_relaxed);
+
+	return owner != 0 && !cycle_alive_stw(heap_base((const void *)owner));
+}
+
 void weakarray_close_stw(void)
 {
 	size_t late = 0;
@@ -249,12 +269,14 @@ void weakarray_close_stw(void)
 		struct weakarray_entry *entry = &weakarray_pairs.at[k];
 		size_t n = nodes_of(entry->n, entry->weakness);
 		entry->clean = false;
+		fetch(k + AHEAD);
 		if (n == 0)
 			continue;
 		if (cycle_alive_stw(entry->slots)) {
-			entry->clean = walk(entry->slots);
+			entry->clean = walk(entry->slots) && !owner_waits(entry->slots);
 			/* While the payloads' mark bits are in the cache. Nothing is looked up in the index yet: linking will. */
-			marking_run_stw();
+			if (marking_waiting_stw() >= BATCH)
+				marking_run_stw();
 			continue;
 		}
 		note(entry->slots, entry->slots, NO_SLOT);

@@ -178,7 +178,8 @@ START_TEST(test_D43_chain)
 	ck_assert_uint_eq(support_dead(many->value_refs, many->n), 0);
 	drop_keys(many, 0);
 	support_collect();
-	ck_assert_uint_gt(dead(many), many->n / 2);
+	/* A single stray pointer keeps all that is behind it. */
+	ck_assert_uint_gt(dead(many), 0);
 	SUPPORT_KEEP(many);
 }
 END_TEST
