@@ -61,7 +61,7 @@ int marking_init(void)
 	words_of[GC_I_PTRFREE] = 0;
 	for (int kind = 0; kind < HEAP_KINDS; kind++)
 		words_of[heap_kind_number((enum heap_kind)kind)] = heap_scanned_words((enum heap_kind)kind);
-	stack = heap_registry_grow(NULL, 0, FIRST_BYTES);
+	stack = heap_reserve_grow(NULL, 0, FIRST_BYTES);
 	if (stack == NULL)
 		return -WEAKREF_ENOMEM;
 	room_set(FIRST_BYTES);

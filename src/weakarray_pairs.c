@@ -19,8 +19,8 @@
  *  1. nodes_needed is the sum of nodes_of over all registered arrays of pairs, and one each; nodes_capacity, and heads_capacity, a power of
  *     two, are no less.
  *  2. Nodes before `linked` are in the index, or were woken; those behind are in neither.
- *  3. When the closure is done: a marked EPHEMERON array has no slot with a marked key and an unmarked payload, and a marked EITHER array none
- *     with one side marked only (a payload that is a number is no side).
+ *  3. When the closure is done: a marked EPHEMERON array has no slot with a marked key and an unmarked payload, and a marked EITHER array
+ *     none with one side marked only (a payload that is a number is no side).
  *
  * Locks: libgc's. Deliberately not here: anything that waits from one collection to the next.
  */

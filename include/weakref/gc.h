@@ -128,8 +128,8 @@ typedef void (*gc_tracer_fn)(void *block, size_t size, gc_trace_visit_fn visit);
 /**
  * @brief Tells how to find what blocks of a libgc kind hold, for a host whose kinds have their own mark procedures.
  *
- * Ephemerons keep values alive, and what those lead to. Blocks of kinds without a tracer are searched word by word, so only hosts need this that
- * hide pointers from that search and reveal them in a mark procedure.
+ * Ephemerons keep values alive, and what those lead to. Blocks of kinds without a tracer are searched word by word, so only hosts need this
+ * whose kinds hide pointers from that search and reveal them in a mark procedure.
  * @param kind what GC_new_kind gave.
  * @param fn the tracer; NULL takes it away.
  * @return 0, or a negative error.
