@@ -374,6 +374,55 @@ START_TEST(test_D43_chains_go_apart)
 }
 END_TEST
 
+/* Either-weak pairs: each key leads to the payload before it, and only the last payload is the chain's root. */
+static int make_backward_chain(struct chain *chain)
+{
+	node *before = NULL;
+
+	for (uint32_t i = 0; i < chain->n; i++) {
+		node *key = support_node_new(i), *payload = support_node_new(i);
+		SUPPORT_REQUIRE(key != NULL && payload != NULL);
+		key->next = before;
+		put(chain->slots, i, key, payload);
+		before = payload;
+		BASE_KEEP(key);
+	}
+	chain->root = before;
+	return 0;
+}
+
+static int make_backward_chains(void *arg)
+{
+	struct chain *chains = arg;
+
+	for (uint32_t i = 0; i < N; i++)
+		SUPPORT_REQUIRE(make_backward_chain(&chains[i]) == 0);
+	return 0;
+}
+
+/* D47: a payload keeps its key, which keeps another payload, and so on; without the root all of them go. */
+START_TEST(test_D47_chains)
+{
+	struct chain *chains = gc_alloc(N * sizeof *chains);
+	uint32_t left = 0, n = (uint32_t)support_scaled(100, 10);
+
+	for (uint32_t i = 0; i < N; i++)
+		chains[i] = (struct chain){.slots = array_new(n, SLOTS_WEAK_EITHER), .n = n};
+	ck_assert_int_eq(support_on_thread(make_backward_chains, chains), 0);
+	for (uint32_t i = 0; i < N; i += 2)
+		chains[i].root = NULL;
+	support_collect();
+	for (uint32_t i = 0; i < N; i++) {
+		if (i % 2 == 0)
+			left += entries(chains[i].slots) > 0;
+		else
+			check_nodes(chains[i].slots, n);
+	}
+	ck_assert_uint_le(left, SUPPORT_SLACK);
+	SUPPORT_KEEP(chains);
+}
+END_TEST
+
 struct ring {
 	struct slots *slots[3];
 	node *volatile *roots; /* one of each ring's keys */
@@ -1005,6 +1054,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, test_D43_chain, 0, 3);
 	tcase_add_test(t, test_D43_chains_go_apart);
 	tcase_add_test(t, test_D43_rings);
+	tcase_add_test(t, test_D47_chains);
 	tcase_add_test(t, test_arrays_in_payloads);
 	tcase_add_test(t, test_payload_does_not_keep_its_array);
 	tcase_add_loop_test(t, test_array_revived_by_finalizer, SLOTS_WEAK_EPHEMERON, SLOTS_WEAK_EITHER + 1);
