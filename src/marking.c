@@ -100,12 +100,25 @@ static void push(const void *base)
 	stack[top++] = (uintptr_t)base;
 }
 
+static void report(int kind)
+{
+	if (kind < LIBGC_KINDS || heap_kind_is_ours(kind) || tracers[kind] != NULL || reported[kind])
+		return;
+	reported[kind] = true;
+	base_warn("marking meets blocks of kind %d, which is not the library's and has no tracer: if it has a mark procedure, what "
+		  "only that sees is lost (gc_set_kind_tracer)",
+		  kind);
+}
+
 bool marking_mark_stw(const void *base)
 {
 	if (GC_is_marked(base))
 		return false;
 	GC_set_mark_bit(base);
-	if (watcher != NULL || words_of[GC_get_kind_and_size(base, NULL)] != 0)
+	int kind = GC_get_kind_and_size(base, NULL);
+	if (CHECKS)
+		report(kind);
+	if (watcher != NULL || words_of[kind] != 0)
 		push(base);
 	return true;
 }
@@ -150,16 +163,6 @@ static void visit_words(void *const *at, size_t size, uint64_t words)
 		visit(at[__builtin_ctzll(words)]);
 }
 
-static void report(int kind)
-{
-	if (kind < LIBGC_KINDS || heap_kind_is_ours(kind) || reported[kind])
-		return;
-	reported[kind] = true;
-	base_warn("marking meets blocks of kind %d, which is not the library's and has no tracer: if it has a mark procedure, what "
-		  "only that sees is lost (gc_set_kind_tracer)",
-		  kind);
-}
-
 static void scan(const void *base)
 {
 	size_t size;
@@ -171,8 +174,6 @@ static void scan(const void *base)
 		tracers[kind]((void *)base, size, visit);
 		return;
 	}
-	if (CHECKS)
-		report(kind);
 	visit_words(base, size, words_of[kind]);
 }
 
