@@ -31,6 +31,10 @@ libweakref_core_la_SOURCES = \
 	src/lock.h \
 	src/object.c \
 	src/object.h \
+	src/pool.c \
+	src/pool.h \
+	src/pool_lease.c \
+	src/pool_life.c \
 	src/proxy.c \
 	src/proxy.h \
 	src/ref.c \

@@ -6,6 +6,7 @@
 #include "base.h"
 
 struct lock lock_init = LOCK_INIT(LOCK_RANK_INIT);
+struct lock lock_pools = LOCK_INIT(LOCK_RANK_POOLS);
 struct lock lock_handler = LOCK_INIT(LOCK_RANK_HANDLER);
 struct lock lock_deliver = LOCK_INIT(LOCK_RANK_DELIVER);
 struct lock lock_threads = LOCK_INIT(LOCK_RANK_THREADS);
@@ -14,6 +15,12 @@ struct lock lock_threads = LOCK_INIT(LOCK_RANK_THREADS);
 static struct {
 	_Alignas(64) struct lock lock;
 } stripes[LOCK_STRIPES] = {[0 ... LOCK_STRIPES - 1] = {LOCK_INIT(LOCK_RANK_STRIPE)}};
+
+static struct {
+	_Alignas(64) struct lock lock;
+} pools[LOCK_STRIPES] = {[0 ... LOCK_STRIPES - 1] = {LOCK_INIT(LOCK_RANK_POOL)}};
+
+unsigned lock_forks;
 
 /* What this thread holds, for the checking build: a bit a rank. */
 static _Thread_local unsigned held;
@@ -54,6 +61,11 @@ struct lock *lock_stripe(uint64_t hash)
 	return &stripes[hash % LOCK_STRIPES].lock;
 }
 
+struct lock *lock_pool(uint64_t hash)
+{
+	return &pools[hash % LOCK_STRIPES].lock;
+}
+
 void lock_check_held(const struct lock *lock)
 {
 	ASSERT((held >> lock->rank & 1U) != 0);
@@ -68,6 +80,9 @@ void lock_check_none(const char *where)
 void lock_fork_prepare(void)
 {
 	pthread_mutex_lock(&lock_init.mutex);
+	pthread_mutex_lock(&lock_pools.mutex);
+	for (int i = 0; i < LOCK_STRIPES; i++)
+		pthread_mutex_lock(&pools[i].lock.mutex);
 	for (int i = 0; i < LOCK_STRIPES; i++)
 		pthread_mutex_lock(&stripes[i].lock.mutex);
 	pthread_mutex_lock(&lock_handler.mutex);
@@ -82,6 +97,9 @@ static void fork_release(void)
 	pthread_mutex_unlock(&lock_handler.mutex);
 	for (int i = LOCK_STRIPES; i-- > 0;)
 		pthread_mutex_unlock(&stripes[i].lock.mutex);
+	for (int i = LOCK_STRIPES; i-- > 0;)
+		pthread_mutex_unlock(&pools[i].lock.mutex);
+	pthread_mutex_unlock(&lock_pools.mutex);
 	pthread_mutex_unlock(&lock_init.mutex);
 }
 
@@ -92,5 +110,6 @@ void lock_fork_parent(void)
 
 void lock_fork_child(void)
 {
+	lock_forks++;
 	fork_release();
 }

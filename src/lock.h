@@ -17,6 +17,8 @@
 
 enum lock_rank {
 	LOCK_RANK_INIT = 1,  /* gc_init, policy changes: rarely taken, outermost */
+	LOCK_RANK_POOLS,     /* which resource pools there are; adopting a resource that no pool knows */
+	LOCK_RANK_POOL,      /* a resource pool */
 	LOCK_RANK_STRIPE,    /* writers of a table */
 	LOCK_RANK_HANDLER,   /* who is told of failed callbacks */
 	LOCK_RANK_DELIVER,   /* the delivery queue */
@@ -37,6 +39,7 @@ void lock_drop(struct lock *lock);
 
 /* The locks of the library. */
 extern struct lock lock_init;
+extern struct lock lock_pools;
 extern struct lock lock_handler;
 extern struct lock lock_deliver;
 extern struct lock lock_threads;
@@ -44,6 +47,11 @@ extern struct lock lock_threads;
 /* The stripe of a table: any hash of its identity picks one, for the table's whole life. A thread holds one stripe at a time. */
 #define LOCK_STRIPES 64
 struct lock *lock_stripe(uint64_t hash);
+
+/* The same for resource pools, whose waiters also sleep on it. */
+struct lock *lock_pool(uint64_t hash);
+/* How many forks lie between this process and the one that started: what threads that are not here left behind is recognised by it. */
+extern unsigned lock_forks;
 
 /* In the checking build, aborts unless this thread holds a stripe / holds no lock at all. Otherwise nothing. */
 void lock_check_held(const struct lock *lock);

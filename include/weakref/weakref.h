@@ -9,6 +9,7 @@
 #include "weakref/error.h"
 #include "weakref/gc.h"
 #include "weakref/object.h"
+#include "weakref/pool.h"
 #include "weakref/proxy.h"
 #include "weakref/ref.h"
 #include "weakref/valuedict.h"
