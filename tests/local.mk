@@ -13,6 +13,7 @@ contract_tests = \
 	tests/check_fork \
 	tests/check_gc \
 	tests/check_object \
+	tests/check_pool \
 	tests/check_ref \
 	tests/check_threads \
 	tests/check_valuedict \
