@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "lock.h"
 
+#include <errno.h>
+#include <linux/futex.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base.h"
 
@@ -17,8 +21,8 @@ static struct {
 } stripes[LOCK_STRIPES] = {[0 ... LOCK_STRIPES - 1] = {LOCK_INIT(LOCK_RANK_STRIPE)}};
 
 static struct {
-	_Alignas(64) struct lock lock;
-} pools[LOCK_STRIPES] = {[0 ... LOCK_STRIPES - 1] = {LOCK_INIT(LOCK_RANK_POOL)}};
+	_Alignas(64) struct lock_word lock;
+} words[LOCK_STRIPES];
 
 unsigned lock_forks;
 
@@ -61,9 +65,63 @@ struct lock *lock_stripe(uint64_t hash)
 	return &stripes[hash % LOCK_STRIPES].lock;
 }
 
-struct lock *lock_pool(uint64_t hash)
+/* ---- words ---- */
+
+struct lock_word *lock_word(uint64_t hash)
 {
-	return &pools[hash % LOCK_STRIPES].lock;
+	return &words[hash % LOCK_STRIPES].lock;
+}
+
+void lock_word_held(bool taken)
+{
+	static const struct lock ranked = {.rank = LOCK_RANK_POOL};
+
+	if (taken)
+		held_add(&ranked);
+	else
+		held_remove(&ranked);
+}
+
+/* Spins for about as long as a few operations take, then sleeps. errno is kept. */
+NOINLINE void lock_word_take_slow(struct lock_word *lock)
+{
+	int saved = errno;
+
+	for (int i = 0; i < 100; i++) {
+		uint32_t none = 0;
+		if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
+		    atomic_compare_exchange_weak_explicit(&lock->state, &none, 1, memory_order_acquire, memory_order_relaxed))
+			return;
+		base_pause();
+	}
+	while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
+		syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+	errno = saved;
+}
+
+NOINLINE void lock_word_wake(struct lock_word *lock)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	errno = saved;
+}
+
+/* ---- fork ---- */
+
+/* All of one rank are taken: nothing is taken down. */
+static void word_take_raw(struct lock_word *lock)
+{
+	uint32_t none = 0;
+
+	if (!atomic_compare_exchange_strong(&lock->state, &none, 1))
+		lock_word_take_slow(lock);
+}
+
+static void word_drop_raw(struct lock_word *lock)
+{
+	if (atomic_exchange(&lock->state, 0) == 2)
+		lock_word_wake(lock);
 }
 
 void lock_check_held(const struct lock *lock)
@@ -82,7 +140,7 @@ void lock_fork_prepare(void)
 	pthread_mutex_lock(&lock_init.mutex);
 	pthread_mutex_lock(&lock_pools.mutex);
 	for (int i = 0; i < LOCK_STRIPES; i++)
-		pthread_mutex_lock(&pools[i].lock.mutex);
+		word_take_raw(&words[i].lock);
 	for (int i = 0; i < LOCK_STRIPES; i++)
 		pthread_mutex_lock(&stripes[i].lock.mutex);
 	pthread_mutex_lock(&lock_handler.mutex);
@@ -98,7 +156,7 @@ static void fork_release(void)
 	for (int i = LOCK_STRIPES; i-- > 0;)
 		pthread_mutex_unlock(&stripes[i].lock.mutex);
 	for (int i = LOCK_STRIPES; i-- > 0;)
-		pthread_mutex_unlock(&pools[i].lock.mutex);
+		word_drop_raw(&words[i].lock);
 	pthread_mutex_unlock(&lock_pools.mutex);
 	pthread_mutex_unlock(&lock_init.mutex);
 }

@@ -15,6 +15,8 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "base.h"
+
 enum lock_rank {
 	LOCK_RANK_INIT = 1,  /* gc_init, policy changes: rarely taken, outermost */
 	LOCK_RANK_POOLS,     /* which resource pools there are; adopting a resource that no pool knows */
@@ -48,8 +50,36 @@ extern struct lock lock_threads;
 #define LOCK_STRIPES 64
 struct lock *lock_stripe(uint64_t hash);
 
-/* The same for resource pools, whose waiters also sleep on it. */
-struct lock *lock_pool(uint64_t hash);
+/*
+ * The same for resource pools, whose operations are shorter than a call of pthread_mutex_lock and its undoing: a word, taken in line, for
+ * which a thread spins a while before it sleeps. It has no owner and no fairness; of rank LOCK_RANK_POOL.
+ */
+struct lock_word {
+	_Atomic uint32_t state; /* 0 free, 1 held, 2 held and perhaps somebody sleeps */
+};
+struct lock_word *lock_word(uint64_t hash);
+void lock_word_take_slow(struct lock_word *lock);
+void lock_word_wake(struct lock_word *lock);
+/* Of the checking build: the rank is taken down. */
+void lock_word_held(bool held);
+
+static inline void lock_word_take(struct lock_word *lock)
+{
+	uint32_t none = 0;
+
+	if (CHECKS)
+		lock_word_held(true);
+	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->state, &none, 1, memory_order_acquire, memory_order_relaxed)))
+		lock_word_take_slow(lock);
+}
+
+static inline void lock_word_drop(struct lock_word *lock)
+{
+	if (CHECKS)
+		lock_word_held(false);
+	if (unlikely(atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2))
+		lock_word_wake(lock);
+}
 /* How many forks lie between this process and the one that started: what threads that are not here left behind is recognised by it. */
 extern unsigned lock_forks;
 

@@ -7,16 +7,21 @@
  *
  * Deliberately not here: a thread that trims, an order among pools, and any use of a resource but passing it on.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* sem_clockwait */
+#endif
 #include "pool.h"
 
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <time.h>
 
 #include "checks.h"
 #include "deliver.h"
 #include "heap.h"
 
+#define SPINS 100
 #define FOREVER UINT64_MAX
 #define SECOND UINT64_C(1000000000)
 
@@ -31,29 +36,11 @@ int pool_check(const weakref_pool *pool)
 	return likely(pool_is(pool)) ? 0 : -WEAKREF_EINVAL;
 }
 
-/* In a child after fork: the threads that waited or were in a user function are not here. */
-static NOINLINE void after_fork_locked(weakref_pool *pool)
+NOINLINE void pool_after_fork_locked(weakref_pool *pool)
 {
 	pool->forks = lock_forks;
 	pool->first = pool->last = NULL;
 	pool->waiting = pool->moving = 0;
-}
-
-void pool_lock(weakref_pool *pool)
-{
-	lock_take(pool->lock);
-	if (unlikely(pool->forks != lock_forks))
-		after_fork_locked(pool);
-}
-
-void pool_unlock(weakref_pool *pool)
-{
-	lock_drop(pool->lock);
-}
-
-uint64_t pool_time(const weakref_pool *pool)
-{
-	return pool->aged ? base_now() : 0;
 }
 
 /* A thread that forks within a user function finds `moving` reset. */
@@ -73,7 +60,7 @@ static bool room_locked(const weakref_pool *pool)
 
 static struct pool_entry **bucket_locked(const weakref_pool *pool, uintptr_t hidden)
 {
-	return &pool->buckets[base_mix(hidden) & (pool->nbuckets - 1)];
+	return &pool->buckets[hidden * UINT64_C(0x9e3779b97f4a7c15) >> pool->shift];
 }
 
 void pool_insert_locked(weakref_pool *pool, struct pool_entry *entry)
@@ -144,6 +131,7 @@ void pool_grow(weakref_pool *pool)
 		struct pool_entry **old = pool->buckets;
 		pool->buckets = more;
 		pool->nbuckets = 2 * n;
+		pool->shift--;
 		for (size_t i = 0; i < n; i++)
 			for (struct pool_entry *entry = old[i], *next; entry != NULL; entry = next) {
 				next = entry->chain;
@@ -362,7 +350,7 @@ void pool_serve_locked(weakref_pool *pool)
 			return;
 		}
 		dequeue_locked(pool, w);
-		pthread_cond_signal(&w->cond);
+		sem_post(&w->woken);
 	}
 }
 
@@ -395,12 +383,13 @@ static void waited_locked(const struct wait *wait)
 	stats->waits++;
 }
 
-/* The waiting thread was cancelled, and holds the lock again. */
+/* Out of the queue, or off with what was given. */
 static void wait_abandoned(void *data)
 {
 	struct wait *wait = data;
 	struct pool_entry *out = NULL;
 
+	pool_lock(wait->pool);
 	if (wait->waiter.answer == POOL_WAITS)
 		dequeue_locked(wait->pool, &wait->waiter);
 	else if (wait->waiter.answer == POOL_GIVEN)
@@ -410,12 +399,12 @@ static void wait_abandoned(void *data)
 	pool_serve_locked(wait->pool);
 	waited_locked(wait);
 	pool_unlock(wait->pool);
-	pthread_cond_destroy(&wait->waiter.cond);
+	sem_destroy(&wait->waiter.woken);
 	pool_dispose(wait->pool, out);
 }
 
 /* Until the deadline, or for a moment where time is not the system's: then whoever moves the clock on wakes nobody. */
-static void sleep_locked(struct pool_waiter *w, struct lock *lock, uint64_t deadline)
+static void sleep_until(struct pool_waiter *w, uint64_t deadline)
 {
 	const uint64_t moment = 2000000;
 	struct timespec t;
@@ -428,52 +417,58 @@ static void sleep_locked(struct pool_waiter *w, struct lock *lock, uint64_t dead
 			deadline = now + moment;
 	}
 	if (deadline == FOREVER) {
-		pthread_cond_wait(&w->cond, &lock->mutex);
+		sem_wait(&w->woken);
 		return;
 	}
 	t.tv_sec = (time_t)(deadline / SECOND);
 	t.tv_nsec = (long)(deadline % SECOND);
-	pthread_cond_timedwait(&w->cond, &lock->mutex, &t);
+	sem_clockwait(&w->woken, CLOCK_MONOTONIC, &t);
 }
 
-static int cond_init(pthread_cond_t *cond)
+/* A resource is often back before a sleep has begun. */
+static void spin(const struct pool_waiter *w)
 {
-	pthread_condattr_t attr;
-
-	if (checks_allocation_fails() || pthread_condattr_init(&attr) != 0)
-		return -WEAKREF_ENOMEM;
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	int error = pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-	return error == 0 ? 0 : -WEAKREF_ENOMEM;
+	for (int i = 0; i < SPINS && w->answer == POOL_WAITS; i++)
+		base_pause();
 }
 
-/* With the lock held, before and after: until somebody gives us something, or the deadline. */
-static int wait_locked(weakref_pool *pool, uint64_t ticket, uint64_t deadline, struct pool_entry **entry)
+/* What the waiter was given; the lock is held. */
+static int answer_locked(struct wait *wait, struct pool_entry **entry)
 {
-	struct wait wait = {.pool = pool, .waiter = {.ticket = ticket}};
-	struct pool_waiter *w = &wait.waiter;
-	int error = cond_init(&w->cond);
+	struct pool_waiter *w = &wait->waiter;
 
-	if (error != 0)
-		return error;
-	wait.began = base_now();
-	enqueue_locked(pool, w);
-	pthread_cleanup_push(wait_abandoned, &wait);
-	while (w->answer == POOL_WAITS && (deadline == FOREVER || base_now() < deadline))
-		sleep_locked(w, pool->lock, deadline);
-	pthread_cleanup_pop(0);
-	waited_locked(&wait);
-	pthread_cond_destroy(&w->cond);
+	waited_locked(wait);
+	*entry = w->answer == POOL_GIVEN ? w->entry : NULL;
 	switch (w->answer) {
-	case POOL_GIVEN: *entry = w->entry; return 0;
-	case POOL_SLOT: *entry = NULL; return 0;
+	case POOL_GIVEN:
+	case POOL_SLOT: return 0;
 	case POOL_CLOSED: return -WEAKREF_ECANCELED;
 	default: break;
 	}
-	dequeue_locked(pool, w);
-	pool->stats.timeouts++;
+	dequeue_locked(wait->pool, w);
+	wait->pool->stats.timeouts++;
 	return -WEAKREF_ETIMEDOUT;
+}
+
+/* With the lock held, before and after, but not within: until somebody gives us something, or the deadline. */
+static NOINLINE int wait_locked(weakref_pool *pool, uint64_t ticket, uint64_t deadline, struct pool_entry **entry)
+{
+	struct wait wait = {.pool = pool, .waiter = {.ticket = ticket}};
+	struct pool_waiter *w = &wait.waiter;
+
+	sem_init(&w->woken, 0, 0);
+	wait.began = base_now();
+	enqueue_locked(pool, w);
+	pool_unlock(pool);
+	pthread_cleanup_push(wait_abandoned, &wait);
+	spin(w);
+	while (w->answer == POOL_WAITS && (deadline == FOREVER || base_now() < deadline))
+		sleep_until(w, deadline);
+	pthread_cleanup_pop(0);
+	pool_lock(pool);
+	int error = answer_locked(&wait, entry);
+	sem_destroy(&w->woken);
+	return error;
 }
 
 /* ---- pop ---- */
@@ -809,7 +804,8 @@ int weakref_pool_push(weakref_pool *pool, void *resource)
 	result = likely(entry->state == POOL_LEASED) ? put_locked(pool, entry, now, &out) : -WEAKREF_EEXIST;
 	pool->stats.returns += result >= 0;
 	pool_unlock(pool);
-	pool_dispose(pool, out);
+	if (unlikely(out != NULL))
+		pool_dispose(pool, out);
 	BASE_KEEP(resource);
 	BASE_KEEP(pool);
 	return result;

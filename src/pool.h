@@ -19,12 +19,13 @@
  *  5. A resource is in the hash of one pool only, but for those that alloc took from another pool.
  *
  * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is adopted.
- * alloc, dealloc, check and recovered run without. Waiters sleep on conditions of their own, on their stacks.
+ * alloc, dealloc, check and recovered run without. Waiters sleep on semaphores of their own, on their
+ * stacks.
  */
 #ifndef POOL_H
 #define POOL_H
 
-#include <pthread.h>
+#include <semaphore.h>
 
 #include "base.h"
 #include "lock.h"
@@ -51,18 +52,19 @@ enum pool_answer { POOL_WAITS, POOL_GIVEN, POOL_SLOT, POOL_CLOSED };
 
 struct pool_waiter {
 	struct pool_waiter *next, *prev;
-	pthread_cond_t cond;
+	sem_t woken;
 	uint64_t ticket;
-	struct pool_entry *entry; /* GIVEN */
-	enum pool_answer answer;  /* SLOT: it may call alloc; `moving` counts it already */
+	struct pool_entry *entry;        /* GIVEN */
+	_Atomic enum pool_answer answer; /* SLOT: it may call alloc; `moving` counts it already */
 };
 
 struct weakref_pool {
 	uint64_t signature; /* written last */
-	struct lock *lock;
+	struct lock_word *lock;
 	struct pool_entry *newest, *oldest;
 	struct pool_entry **buckets;
 	size_t nbuckets, idle, leased, moving;
+	unsigned shift; /* of a hash, to the bucket's number */
 	bool closed, aged;
 	unsigned forks;
 	uint64_t maxage, ttl; /* nanoseconds; UINT64_MAX for never */
@@ -96,10 +98,26 @@ static inline void *pool_resource(const struct pool_entry *entry)
 /* 0, -WEAKREF_EPERM or -WEAKREF_EINVAL. */
 int pool_check(const weakref_pool *pool);
 
-void pool_lock(weakref_pool *pool);
-void pool_unlock(weakref_pool *pool);
+/* In a child after fork: the threads that waited or were in a user function are not here. */
+void pool_after_fork_locked(weakref_pool *pool);
+
+static inline void pool_lock(weakref_pool *pool)
+{
+	lock_word_take(pool->lock);
+	if (unlikely(pool->forks != lock_forks))
+		pool_after_fork_locked(pool);
+}
+
+static inline void pool_unlock(weakref_pool *pool)
+{
+	lock_word_drop(pool->lock);
+}
+
 /* The time where ages matter, else 0. */
-uint64_t pool_time(const weakref_pool *pool);
+static inline uint64_t pool_time(const weakref_pool *pool)
+{
+	return unlikely(pool->aged) ? base_now() : 0;
+}
 
 /* An entry for a resource, in no pool's hash yet, or one without a resource to be named later. NULL with errno. GC: may collect. */
 struct pool_entry *pool_entry_new(weakref_pool *pool);

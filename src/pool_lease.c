@@ -10,6 +10,7 @@
  * Locks: none of its own.
  */
 #include <errno.h>
+#include <pthread.h>
 
 #include "pool.h"
 #include "weakref/object.h"

@@ -15,6 +15,7 @@
  * Deliberately not here: a strong list of pools. The exit run finds them through the hidden one.
  */
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +24,8 @@
 #include "pool.h"
 #include "weakref/object.h"
 
-#define BUCKETS_FIRST 16
+#define BUCKETS_BITS 4
+#define BUCKETS_FIRST (1 << BUCKETS_BITS)
 #define SIZE_NONE ((size_t)-1)
 
 static uintptr_t pools; /* the newest, hidden; 0 for none */
@@ -198,7 +200,7 @@ static int configure(weakref_pool *pool, const weakref_pool_options *options)
 		return -WEAKREF_EINVAL;
 	pool->aged = pool->maxage != UINT64_MAX || pool->ttl != UINT64_MAX;
 	pool->forks = lock_forks;
-	pool->lock = lock_pool(base_mix((uintptr_t)pool));
+	pool->lock = lock_word(base_mix((uintptr_t)pool));
 	return 0;
 }
 
@@ -315,6 +317,7 @@ weakref_pool *weakref_pool_new(const weakref_pool_options *options)
 		return NULL;
 	int error = configure(pool, options);
 	pool->nbuckets = BUCKETS_FIRST;
+	pool->shift = 64 - BUCKETS_BITS;
 	pool->buckets = error == 0 ? heap_alloc(BUCKETS_FIRST * sizeof *pool->buckets) : NULL;
 	if (error == 0 && pool->buckets == NULL)
 		error = -WEAKREF_ENOMEM;
