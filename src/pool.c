@@ -298,9 +298,23 @@ static void disposal_abandoned(void *data)
 	pool_dispose(d->pool, d->next);
 }
 
+/* What was taken out first is deallocated first. */
+static struct pool_entry *reversed(struct pool_entry *chain)
+{
+	struct pool_entry *head = NULL;
+
+	while (chain != NULL) {
+		struct pool_entry *next = chain->older;
+		chain->older = head;
+		head = chain;
+		chain = next;
+	}
+	return head;
+}
+
 long pool_dispose(weakref_pool *pool, struct pool_entry *chain)
 {
-	struct disposal d = {.pool = pool, .next = chain};
+	struct disposal d = {.pool = pool, .next = reversed(chain)};
 
 	if (likely(chain == NULL))
 		return 0;

@@ -85,8 +85,8 @@ static long shut(weakref_pool *pool)
 
 	pool_lock(pool);
 	pool->closed = true;
-	while (pool->newest != NULL)
-		pool_evict_locked(pool, pool->newest, &out);
+	while (pool->oldest != NULL)
+		pool_evict_locked(pool, pool->oldest, &out);
 	pool_serve_locked(pool);
 	pool_unlock(pool);
 	return pool_dispose(pool, out);

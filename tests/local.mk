@@ -42,6 +42,7 @@ script_tests = \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \
+	tests/check_pool_examples.sh \
 	tests/check_symbols.sh
 
 LDADD = tests/libsupport.la libweakref.la $(CHECK_LIBS) $(BDW_GC_LIBS)

@@ -11,7 +11,7 @@
  * deallocated once. Idle resources are kept alive by the pool. A leased one is the holder's affair:
  *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or keeps it for good. Where it
  *    is itself a block of the collected heap and dies, the pool notices, counts it as lost and has room for another;
- *  - popped through a lease (weakref_pool_lease_now), it comes back when the lease is dropped without being returned: the collector
+ *  - popped through a lease (WEAKREF_POOL_LEASE), it comes back when the lease is dropped without being returned: the collector
  *    finds the lease dead, and the pool recovers the resource, counts it, and tells who had leased it.
  *
  * User functions run with no lock held: they may use any pool, this one included. They must return, be cancelled, or end their
@@ -178,7 +178,7 @@ WEAKREF_API long weakref_pool_close(weakref_pool *pool);
 /* ---- scoped use ---------------------------------------------------------------------------------------------------------- */
 
 /**
- * @brief Takes a resource as a lease, a handle that cannot lose it. weakref_pool_lease_now and weakref_pool_lease_wait give file and line.
+ * @brief Takes a resource as a lease, a handle that cannot lose it. WEAKREF_POOL_LEASE and WEAKREF_POOL_LEASE_WAIT give file and line.
  * @param pool the pool; the lease keeps it alive.
  * @param seconds as for weakref_pool_pop_wait; NULL never waits.
  * @param file where, for the report of a lease that was dropped; must outlive the lease. May be NULL.
@@ -192,10 +192,10 @@ WEAKREF_API long weakref_pool_close(weakref_pool *pool);
  */
 WEAKREF_API weakref_pool_lease *weakref_pool_lease_at(weakref_pool *pool, const double *seconds, const char *file, int line);
 
-/** A lease taken here, now or never. */
-#define weakref_pool_lease_now(pool) weakref_pool_lease_at((pool), NULL, __FILE__, __LINE__)
+/** A lease taken here, without waiting; as weakref_pool_lease_at. */
+#define WEAKREF_POOL_LEASE(pool) weakref_pool_lease_at((pool), NULL, __FILE__, __LINE__)
 /** A lease taken here, waiting as weakref_pool_pop_wait does. `seconds` is a double. */
-#define weakref_pool_lease_wait(pool, seconds) weakref_pool_lease_at((pool), (const double[]){(seconds)}, __FILE__, __LINE__)
+#define WEAKREF_POOL_LEASE_WAIT(pool, seconds) weakref_pool_lease_at((pool), (const double[]){(seconds)}, __FILE__, __LINE__)
 
 /**
  * @brief The resource of a lease.
@@ -244,7 +244,7 @@ WEAKREF_API void weakref_pool_scope_end(weakref_pool_lease **lease);
  * Declares a lease that is returned when its scope is left: at the end, by return, break or goto, and, where the code is compiled with
  * -fexceptions, when the thread is cancelled or ends. Left by longjmp, it is recovered by the collector. Set it at its declaration:
  *
- *     WEAKREF_POOL_SCOPED(lease) = weakref_pool_lease_now(pool);
+ *     WEAKREF_POOL_SCOPED(lease) = WEAKREF_POOL_LEASE(pool);
  */
 #define WEAKREF_POOL_SCOPED(name) __attribute__((cleanup(weakref_pool_scope_end))) weakref_pool_lease *name
 
