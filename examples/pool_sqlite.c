@@ -85,8 +85,8 @@ static int connection_recovered(void *resource, const char *file, int line, void
 {
 	(void)user;
 	(void)line;
-	const char *slash = strrchr(file, '/');
-	printf("recovered a connection that was leased in %s\n", slash != NULL ? slash + 1 : file);
+	const char *slash = file != NULL ? strrchr(file, '/') : NULL;
+	printf("recovered a connection that was leased in %s\n", slash != NULL ? slash + 1 : file != NULL ? file : "a function");
 	/* Whoever had it may have left a transaction open. */
 	sql(resource, "ROLLBACK");
 	return 0;

@@ -56,6 +56,16 @@ static bool room_locked(const weakref_pool *pool)
 	return max == 0 || pool->idle + pool->leased + pool->moving < max;
 }
 
+void pool_check_locked(const weakref_pool *pool)
+{
+	ASSERT((pool->idle == 0) == (pool->newest == NULL) && (pool->newest == NULL) == (pool->oldest == NULL));
+	ASSERT(pool->newest == NULL || (pool->newest->newer == NULL && pool->newest->hold == pool_resource(pool->newest)));
+	ASSERT(pool->options.hardmax == 0 || pool->idle + pool->leased + pool->moving <= pool->options.hardmax);
+	ASSERT((pool->waiting == 0) == (pool->first == NULL));
+	ASSERT(pool->first == NULL || (pool->idle == 0 && !pool->closed && (pool->options.alloc == NULL || !room_locked(pool))));
+	ASSERT(!pool->closed || pool->idle == 0);
+}
+
 /* ---- the hash ---- */
 
 static struct pool_entry **bucket_locked(const weakref_pool *pool, uintptr_t hidden)

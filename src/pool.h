@@ -66,7 +66,7 @@ struct weakref_pool {
 	size_t nbuckets, idle, leased, moving;
 	unsigned shift; /* of a hash, to the bucket's number */
 	bool closed, aged;
-	unsigned forks;
+	unsigned forks, born; /* lock_forks when it was last locked, and when it was made */
 	uint64_t maxage, ttl; /* nanoseconds; UINT64_MAX for never */
 	size_t floor_size;    /* what trimming by size leaves */
 	size_t floor_age;     /* what trimming by age leaves */
@@ -108,8 +108,13 @@ static inline void pool_lock(weakref_pool *pool)
 		pool_after_fork_locked(pool);
 }
 
+/* Invariants 1 and 2, in the checking build. */
+void pool_check_locked(const weakref_pool *pool);
+
 static inline void pool_unlock(weakref_pool *pool)
 {
+	if (CHECKS)
+		pool_check_locked(pool);
 	lock_word_drop(pool->lock);
 }
 

@@ -112,7 +112,7 @@ static int pool_destroy(void *obj)
 	return 0;
 }
 
-/* The newest pool that is open. */
+/* The newest pool that is open and this process's own: a parent's resources are the parent's to dispose of. */
 static weakref_pool *open_pool(void)
 {
 	weakref_pool *pool, *found = NULL;
@@ -120,7 +120,7 @@ static weakref_pool *open_pool(void)
 	lock_take(&lock_pools);
 	for (pool = unhide(pools); pool != NULL && found == NULL; pool = unhide(pool->next_pool)) {
 		pool_lock(pool);
-		if (!pool->closed)
+		if (!pool->closed && pool->born == lock_forks)
 			found = pool;
 		pool_unlock(pool);
 	}
@@ -199,7 +199,7 @@ static int configure(weakref_pool *pool, const weakref_pool_options *options)
 	if (age(o->maxage, &pool->maxage) != 0 || age(o->ttl, &pool->ttl) != 0)
 		return -WEAKREF_EINVAL;
 	pool->aged = pool->maxage != UINT64_MAX || pool->ttl != UINT64_MAX;
-	pool->forks = lock_forks;
+	pool->forks = pool->born = lock_forks;
 	pool->lock = lock_word(base_mix((uintptr_t)pool));
 	return 0;
 }

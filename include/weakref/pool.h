@@ -8,7 +8,7 @@
  * was pushed last is popped first; what has been idle longest is trimmed first.
  *
  * A pool is an object of the collected heap. When nobody holds it any more, and when the program exits, each idle resource is
- * deallocated once. Idle resources are kept alive by the pool. A leased one is the holder's affair:
+ * deallocated once (at exit by the process that made the pool). Idle resources are kept alive by the pool. A leased one is the holder's affair:
  *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or keeps it for good. Where it
  *    is itself a block of the collected heap and dies, the pool notices, counts it as lost and has room for another;
  *  - popped through a lease (WEAKREF_POOL_LEASE), it comes back when the lease is dropped without being returned: the collector
@@ -53,7 +53,8 @@ typedef struct weakref_pool_options {
 	 * tried; negative: it stays in the pool, and pop returns that error. A resource fresh from alloc is not asked about. */
 	int (*check)(void *resource, void *user);
 	void *check_user;
-	/** Told of a resource whose lease was dropped without being returned, and of the place that leased it. 0: it is used again; anything
+	/** Told of a resource whose lease was dropped without being returned, and of the place that leased it (NULL, where
+	 * weakref_pool_with did). 0: it is used again; anything
 	 * else: it is deallocated. */
 	int (*recovered)(void *resource, const char *file, int line, void *user);
 	void *recovered_user;
@@ -185,7 +186,7 @@ WEAKREF_API long weakref_pool_close(weakref_pool *pool);
  * @param line likewise.
  * @return the lease, a block of the collected heap; NULL with errno set.
  * Errors: as weakref_pool_pop and weakref_pool_pop_wait, in errno (the positive value of a user function's error).
- * Cost: that of the pop, and an object with destructor, some 500 ns.
+ * Cost: that of the pop, and an object with destructor: some 1 µs.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: ResourcePool.__call__.
