@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * poolbench [SECONDS [THREADS...]]: pairs of pop and push each second, of resources that exist already, a figure a line, tab separated:
- * what threads resources million-pairs/s. By default 0.3 s each, of 1, 2 and 8 threads, with as many resources as threads and with half as many.
+ * poolbench [SECONDS [THREADS...]]: pairs of pop and push each second, of resources that exist already, a figure a line, tab
+ * separated: what threads resources million-pairs/s. By default 0.3 s each, of 1, 2 and 8 threads, with as many resources as
+ * threads and with half as many.
  *
  *     weakref_pool    weakref_pool_pop_wait and weakref_pool_push
  *     apr_reslist     apr_reslist_acquire and apr_reslist_release (libaprutil), with the same hard maximum
  *     GAsyncQueue     g_async_queue_pop and g_async_queue_push (GLib): a pool that never makes anything, first in first out
  *
  * The variants take turns, five times over; the best turn of each counts, which on a machine with other work is the one least
- * disturbed. Each pair reads and writes the resource, so that an exchange of one resource between two threads would show: the sum over all
- * must be the number of pairs.
+ * disturbed. Each pair reads and writes the resource, so that an exchange of one resource between two threads would show: the sum
+ * over all must be the number of pairs.
  */
 #define GC_THREADS
 #include <apr_general.h>

@@ -2,7 +2,8 @@
 /*
  * pool_readme EXAMPLE [SECONDS]: the examples of ya.resourcepool's README, in C; SECONDS (5) is the time that some of them wait.
  *
- * The resource is, as there, a number that can be used and closed. Each example is one function, which begins with the README's code.
+ * The resource is, as there, a number that can be used and closed. Each example is one function, which begins with the README's
+ * code.
  */
 #define GC_THREADS
 #include <gc/gc.h>

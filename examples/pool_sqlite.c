@@ -2,10 +2,11 @@
 /*
  * pool_sqlite [THREADS [ROUNDS]]: a pool of SQLite connections that several threads share.
  *
- * A connection is costly to open and must not be used by two threads at once. The pool opens at most three, asks each one before it is
- * lent whether it still works (a trivial query), and closes them at the end. Each thread adds rows, a transaction a row; the sum in the table
- * proves that every transaction happened once. On the way one connection is broken on purpose: its work fails, the thread pushes it
- * back as if nothing had happened, and the check finds out. One lease is forgotten: the collector brings the connection back.
+ * A connection is costly to open and must not be used by two threads at once. The pool opens at most three, asks each one before
+ * it is lent whether it still works (a trivial query), and closes them at the end. Each thread adds rows, a transaction a row;
+ * the sum in the table proves that every transaction happened once. On the way one connection is broken on purpose: its work
+ * fails, the thread pushes it back as if nothing had happened, and the check finds out. One lease is forgotten: the collector
+ * brings the connection back.
  */
 #define GC_THREADS
 #include <gc/gc.h>

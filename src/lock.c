@@ -65,6 +65,17 @@ struct lock *lock_stripe(uint64_t hash)
 	return &stripes[hash % LOCK_STRIPES].lock;
 }
 
+void lock_check_held(const struct lock *lock)
+{
+	ASSERT((held >> lock->rank & 1U) != 0);
+}
+
+void lock_check_none(const char *where)
+{
+	if (CHECKS && held != 0)
+		base_fatal("%s with locks held: ranks %#x", where, held);
+}
+
 /* ---- words ---- */
 
 struct lock_word *lock_word(uint64_t hash)
@@ -122,17 +133,6 @@ static void word_drop_raw(struct lock_word *lock)
 {
 	if (atomic_exchange(&lock->state, 0) == 2)
 		lock_word_wake(lock);
-}
-
-void lock_check_held(const struct lock *lock)
-{
-	ASSERT((held >> lock->rank & 1U) != 0);
-}
-
-void lock_check_none(const char *where)
-{
-	if (CHECKS && held != 0)
-		base_fatal("%s with locks held: ranks %#x", where, held);
 }
 
 void lock_fork_prepare(void)

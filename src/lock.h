@@ -3,8 +3,8 @@
  * lock: mutexes with a rank. A thread takes locks in rising order of rank only; --enable-checks aborts on any other order.
  *
  * The order is the enum below. libgc's allocation lock comes after all of them: it may be taken with any of these held, and none of
- * these may be taken with it held. No lock is held across user code, nor across an allocation from the collected heap (which may run a
- * host's finalizers, and those may call us).
+ * these may be taken with it held. No lock is held across user code, nor across an allocation from the collected heap (which may
+ * run a host's finalizers, and those may call us).
  *
  * Tables do not own mutexes: they share the stripes, so that fork can take every lock there is (lock_fork_*), and the child finds
  * none that is held by a thread that it does not have.
@@ -51,8 +51,8 @@ extern struct lock lock_threads;
 struct lock *lock_stripe(uint64_t hash);
 
 /*
- * The same for resource pools, whose operations are shorter than a call of pthread_mutex_lock and its undoing: a word, taken in line, for
- * which a thread spins a while before it sleeps. It has no owner and no fairness; of rank LOCK_RANK_POOL.
+ * The same for resource pools, whose operations are shorter than a call of pthread_mutex_lock and its undoing: a word, taken in
+ * line, for which a thread spins a while before it sleeps. It has no owner and no fairness; of rank LOCK_RANK_POOL.
  */
 struct lock_word {
 	_Atomic uint32_t state; /* 0 free, 1 held, 2 held and perhaps somebody sleeps */

@@ -2,8 +2,9 @@
 /*
  * pool: lending resources and taking them back. States, invariants and locks: pool.h.
  *
- * Each operation does its book-keeping under the lock, collects what has to be deallocated in a chain, drops the lock, and deallocates. Where
- * a user function runs, a cleanup handler stands by: a thread that is cancelled there leaves the books as if it had failed.
+ * Each operation does its book-keeping under the lock, collects what has to be deallocated in a chain, drops the lock, and
+ * deallocates. Where a user function runs, a cleanup handler stands by: a thread that is cancelled there leaves the books as if
+ * it had failed.
  *
  * Deliberately not here: a thread that trims, an order among pools, and any use of a resource but passing it on.
  */
@@ -460,10 +461,11 @@ static void spin(const struct pool_waiter *w)
 static int answer_locked(struct wait *wait, struct pool_entry **entry)
 {
 	struct pool_waiter *w = &wait->waiter;
+	enum pool_answer answer = w->answer;
 
 	waited_locked(wait);
-	*entry = w->answer == POOL_GIVEN ? w->entry : NULL;
-	switch (w->answer) {
+	*entry = answer == POOL_GIVEN ? w->entry : NULL;
+	switch (answer) {
 	case POOL_GIVEN:
 	case POOL_SLOT: return 0;
 	case POOL_CLOSED: return -WEAKREF_ECANCELED;
@@ -652,16 +654,19 @@ static int take_locked(weakref_pool *pool, const double *seconds, uint64_t deadl
 	}
 }
 
-/* What is too old goes before anything is lent. */
-static NOINLINE void expire_first(weakref_pool *pool)
+/* Takes the lock; what is too old goes before anything is lent. */
+static NOINLINE void lock_and_expire(weakref_pool *pool)
 {
 	struct pool_entry *out = NULL;
 	uint64_t now = base_now();
 
 	pool_lock(pool);
 	pool_expire_locked(pool, now, &out);
+	if (out == NULL)
+		return;
 	pool_unlock(pool);
 	pool_dispose(pool, out);
+	pool_lock(pool);
 }
 
 /* Out of the books, into the caller's hand. The resource is in sight of the collector before the pool lets go of it. */
@@ -682,8 +687,9 @@ int pool_take(weakref_pool *pool, const double *seconds, bool strong, struct poo
 	if (unlikely(error != 0))
 		return error;
 	if (unlikely(pool->aged))
-		expire_first(pool);
-	pool_lock(pool);
+		lock_and_expire(pool);
+	else
+		pool_lock(pool);
 	error = take_locked(pool, seconds, deadline, &entry);
 	if (error == 0 && unlikely(entry == NULL)) {
 		pool_unlock(pool);

@@ -10,17 +10,16 @@
  *                                              └─ dead ──▶ GONE        IDLE ── trimmed, closed ──▶ GONE
  *
  * Invariants, whenever the pool's lock is free
- *  1. `idle` and `leased` are the numbers of entries in the hash that are IDLE, and CHECKING or LEASED. `moving` counts resources that are
- *     with alloc or dealloc. Where there is a hard maximum, the three together do not exceed it.
+ *  1. `idle` and `leased` are the numbers of entries in the hash that are IDLE, and CHECKING or LEASED. `moving` counts resources
+ *     that are with alloc or dealloc. Where there is a hard maximum, the three together do not exceed it.
  *  2. While somebody waits, no resource is idle, and none could be made: whoever brings either about hands it to the first waiter.
- *  3. `hold` of an idle entry is its resource: the collector sees it. A leased one is kept alive by its holder alone, unless it was leased by
- *     a lease: then the pool has to have it when the lease dies.
+ *  3. `hold` of an idle entry is its resource: the collector sees it. A leased one is kept alive by its holder alone, unless it
+ *     was leased by a lease: then the pool has to have it when the lease dies.
  *  4. An entry is GONE once and for all; `serial` tells one lease of an entry from the next.
  *  5. A resource is in the hash of one pool only, but for those that alloc took from another pool.
  *
- * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is adopted.
- * alloc, dealloc, check and recovered run without. Waiters sleep on semaphores of their own, on their
- * stacks.
+ * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
+ * adopted. alloc, dealloc, check and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks.
  */
 #ifndef POOL_H
 #define POOL_H

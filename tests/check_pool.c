@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_pool: weakref/pool.h. The tests named p01 and so on are those of ya.resourcepool, its README and of other pools; then bad input, user
- * functions that fail or use the pool, leases, death of pools, of leases and of leased blocks, cancellation, fork, exit, a stress test in which
- * every resource is in one hand, and, where the library was built for it, failing allocations and a clock that is moved by hand.
+ * check_pool: weakref/pool.h. The tests named p01 and so on are those of ya.resourcepool, its README and of other pools; then bad
+ * input, user functions that fail or use the pool, leases, death of pools, of leases and of leased blocks, cancellation, fork,
+ * exit, a stress test in which every resource is in one hand, and, where the library was built for it, failing allocations and a
+ * clock that is moved by hand.
  */
 #define GC_THREADS
 #define _GNU_SOURCE
@@ -1454,8 +1455,8 @@ static int work(void *arg)
 	return 0;
 }
 
-/* Threads pop, wait, lease, push, adopt, invalidate, with deaths, failures and trimming: every resource is in one hand at any time, and at the
- * end each is idle, deallocated or dead. */
+/* Threads pop, wait, lease, push, adopt, invalidate, with deaths, failures and trimming: every resource is in one hand at any
+ * time, and at the end each is idle, deallocated or dead. */
 START_TEST(test_stress_one_hand)
 {
 	enum { N = 6 };

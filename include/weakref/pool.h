@@ -3,14 +3,15 @@
  * @file weakref/pool.h
  * @brief Resource pool: keeps what is costly to make, and lends it.
  *
- * A *resource* is any pointer but NULL: a connection, a buffer, a block of the collected heap, a small number in a pointer's place. The
- * pool asks for nothing but its identity. A resource is at any time in one hand: idle in the pool, or leased to whoever popped it. What
- * was pushed last is popped first; what has been idle longest is trimmed first.
+ * A *resource* is any pointer but NULL: a connection, a buffer, a block of the collected heap, a small number in a pointer's
+ * place. The pool asks for nothing but its identity. A resource is at any time in one hand: idle in the pool, or leased to
+ * whoever popped it. What was pushed last is popped first; what has been idle longest is trimmed first.
  *
  * A pool is an object of the collected heap. When nobody holds it any more, and when the program exits, each idle resource is
- * deallocated once (at exit by the process that made the pool). Idle resources are kept alive by the pool. A leased one is the holder's affair:
- *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or keeps it for good. Where it
- *    is itself a block of the collected heap and dies, the pool notices, counts it as lost and has room for another;
+ * deallocated once (at exit by the process that made the pool). Idle resources are kept alive by the pool. A leased one is the
+ * holder's affair:
+ *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or keeps it for good. Where
+ *    it is itself a block of the collected heap and dies, the pool notices, counts it as lost and has room for another;
  *  - popped through a lease (WEAKREF_POOL_LEASE), it comes back when the lease is dropped without being returned: the collector
  *    finds the lease dead, and the pool recovers the resource, counts it, and tells who had leased it.
  *
@@ -49,8 +50,8 @@ typedef struct weakref_pool_options {
 	/** Disposes of a resource that leaves the pool. A negative result goes to the unraisable handler; it is gone all the same. */
 	int (*dealloc)(void *resource, void *user);
 	void *dealloc_user;
-	/** Whether an idle resource that is about to be popped is still good: > 0 yes; 0 no: it is dropped without dealloc, and the next is
-	 * tried; negative: it stays in the pool, and pop returns that error. A resource fresh from alloc is not asked about. */
+	/** Whether an idle resource that is about to be popped is still good: > 0 yes; 0 no: it is dropped without dealloc, and
+	 * the next is tried; negative: it stays in the pool, and pop returns that error. A resource fresh from alloc is not asked about. */
 	int (*check)(void *resource, void *user);
 	void *check_user;
 	/** Told of a resource whose lease was dropped without being returned, and of the place that leased it (NULL, where
@@ -74,11 +75,11 @@ typedef struct weakref_pool_options {
 
 /**
  * @brief Makes a pool.
- * @param options what it does; NULL stands for all zero. The user pointers are kept alive by the pool: one that leads to the pool or to a
- * resource is no harm.
+ * @param options what it does; NULL stands for all zero. The user pointers are kept alive by the pool: one that leads to the pool
+ * or to a resource is no harm.
  * @return the pool; NULL with errno set, and then what alloc had made is deallocated again.
- * Errors: EINVAL (NULL or twice the same in init; ninit > hardmax, or minsize > maxsize or hardmax; a time that is NaN or negative),
- * EEXIST (init holds a resource of another pool), ENOMEM, EPERM, and what alloc returned.
+ * Errors: EINVAL (NULL or twice the same in init; ninit > hardmax, or minsize > maxsize or hardmax; a time that is NaN or
+ * negative), EEXIST (init holds a resource of another pool), ENOMEM, EPERM, and what alloc returned.
  * Cost: an object with destructor, and a record for each resource.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -91,8 +92,8 @@ WEAKREF_API weakref_pool *weakref_pool_new(const weakref_pool_options *options);
  * @param pool the pool.
  * @param out receives the resource; NULL on failure.
  * @return 0, or a negative error.
- * Errors: ENOENT (none is idle, and none can be made now), ECANCELED (closed), EINVAL, ENOMEM, EPERM, EEXIST (alloc gave a resource that the
- * pool has already), and what alloc or check returned.
+ * Errors: ENOENT (none is idle, and none can be made now), ECANCELED (closed), EINVAL, ENOMEM, EPERM, EEXIST (alloc gave a
+ * resource that the pool has already), and what alloc or check returned.
  * Cost: one lock, and what the user functions take.
  * Thread: any thread known to the collector.
  * GC: collects only where alloc is called, or a user function does.
@@ -119,8 +120,8 @@ WEAKREF_API int weakref_pool_pop_wait(weakref_pool *pool, double seconds, void *
  * @param pool the pool. A closed one deallocates the resource at once.
  * @param resource not NULL.
  * @return 0: the pool has it. 1: the pool is closed, and it was deallocated. Or a negative error: it is still the caller's.
- * Errors: EEXIST (it is idle here already, or idle in or leased from another pool), ENOSPC (foreign, and the pool is at its hard maximum),
- * EINVAL, ENOMEM (foreign only), EPERM.
+ * Errors: EEXIST (it is idle here already, or idle in or leased from another pool), ENOSPC (foreign, and the pool is at its hard
+ * maximum), EINVAL, ENOMEM (foreign only), EPERM.
  * Cost: one lock and a look-up; adopting asks all pools. Then dealloc for what is trimmed.
  * Thread: any thread known to the collector.
  * GC: collects only for a foreign resource, or where dealloc does.
@@ -179,7 +180,8 @@ WEAKREF_API long weakref_pool_close(weakref_pool *pool);
 /* ---- scoped use ---------------------------------------------------------------------------------------------------------- */
 
 /**
- * @brief Takes a resource as a lease, a handle that cannot lose it. WEAKREF_POOL_LEASE and WEAKREF_POOL_LEASE_WAIT give file and line.
+ * @brief Takes a resource as a lease, a handle that cannot lose it. WEAKREF_POOL_LEASE and WEAKREF_POOL_LEASE_WAIT give file and
+ * line.
  * @param pool the pool; the lease keeps it alive.
  * @param seconds as for weakref_pool_pop_wait; NULL never waits.
  * @param file where, for the report of a lease that was dropped; must outlive the lease. May be NULL.
@@ -242,8 +244,8 @@ WEAKREF_API int weakref_pool_lease_invalidate(weakref_pool_lease *lease);
 WEAKREF_API void weakref_pool_scope_end(weakref_pool_lease **lease);
 
 /**
- * Declares a lease that is returned when its scope is left: at the end, by return, break or goto, and, where the code is compiled with
- * -fexceptions, when the thread is cancelled or ends. Left by longjmp, it is recovered by the collector. Set it at its declaration:
+ * Declares a lease that is returned when its scope is left: at the end, by return, break or goto, and, where the code is compiled
+ * with -fexceptions, when the thread is cancelled or ends. Left by longjmp, it is recovered by the collector. Set it at its declaration:
  *
  *     WEAKREF_POOL_SCOPED(lease) = WEAKREF_POOL_LEASE(pool);
  */
