@@ -22,6 +22,7 @@
 
 #include <gc/gc.h>
 
+#include "rawthread.h"
 #include "weakref/checks.h"
 #include "weakref/pool.h"
 
@@ -820,6 +821,36 @@ START_TEST(test_bad_options)
 }
 END_TEST
 
+static int on_stranger(void *arg)
+{
+	weakref_pool *pool = *(weakref_pool **)arg;
+	weakref_pool_stats stats;
+	void *out = &out;
+
+	errno = 0;
+	wrong += weakref_pool_new(NULL) != NULL || errno != EPERM;
+	wrong += weakref_pool_pop(pool, &out) != -EPERM || out != NULL;
+	wrong += weakref_pool_pop_wait(pool, 1, &out) != -EPERM;
+	wrong += weakref_pool_push(pool, &all[0]) != -EPERM;
+	wrong += weakref_pool_invalidate(pool, &all[0]) != -EPERM;
+	wrong += weakref_pool_maintain(pool) != -EPERM;
+	wrong += weakref_pool_close(pool) != -EPERM;
+	wrong += weakref_pool_get_stats(pool, &stats) != -EPERM;
+	wrong += WEAKREF_POOL_LEASE(pool) != NULL || errno != EPERM;
+	return 0;
+}
+
+/* A thread that the collector does not know is refused, and changes nothing. */
+START_TEST(test_unknown_thread)
+{
+	weakref_pool *pool = POOL(.init = (void *[]){res_new(), res_new()}, .ninit = 2);
+
+	ck_assert_int_eq(rawthread_run(on_stranger, &pool), 0);
+	ck_assert_uint_eq(wrong, 0);
+	ck_assert_int_eq(LEN(pool), 2);
+}
+END_TEST
+
 /* Pushing what is idle is refused, and so is pushing it twice. */
 START_TEST(test_double_push)
 {
@@ -1607,6 +1638,7 @@ static Suite *suite(void)
 	tcase_add_test(seed, test_p41_fair);
 	tcase_add_test(more, test_bad_arguments);
 	tcase_add_test(more, test_bad_options);
+	tcase_add_test(more, test_unknown_thread);
 	tcase_add_test(more, test_double_push);
 	tcase_add_test(more, test_alloc_fails);
 	tcase_add_test(more, test_alloc_fails_in_prefill);
