@@ -4,6 +4,8 @@
  *
  *     alloc   gc_new beside GC_MALLOC of the same total size, and a leaf beside GC_MALLOC_ATOMIC; the ratio of each
  *     ref     making references, reading them in random order by one thread and by two, their share of a collection
+ *     eph     single ephemerons: a value that leads to its key, a chain of them, beside the same objects linked strongly; their share of a
+ *             collection. With -r libgc only the objects linked strongly
  *     wvd     weak-value dictionary by string: insert, get in random order, collections with all entries live and with half dead, memory
  *
  * -r libgc runs the same workloads on what a C programmer writes by hand on libgc alone: a chained table with one disappearing link
@@ -478,19 +480,176 @@ static void group_wvd(void)
 	}
 }
 
+/* ---- eph ---- */
+
+struct value {
+	long v;
+	obj *key;
+};
+
+static const gc_type value_type = {.name = "value", .size = sizeof(struct value)};
+static weakref_ephemeron **ephemerons; /* scanned */
+static struct value **chain_root;
+
+static struct value *value_new(obj *key)
+{
+	struct value *value = raw ? GC_MALLOC(sizeof *value) : gc_new(&value_type);
+
+	if (value == NULL)
+		die("no memory");
+	value->key = key;
+	return value;
+}
+
+static void eph_put(long i, void *value)
+{
+	ephemerons[i] = weakref_ephemeron_new(objs[i], value);
+	if (ephemerons[i] == NULL)
+		die("cannot make an ephemeron");
+}
+
+static size_t eph_len(void)
+{
+	size_t len = 0;
+
+	for (long i = 0; i < n; i++)
+		len += !weakref_ephemeron_is_dead(ephemerons[i]);
+	return len;
+}
+
+/* How many collections until all but a few are gone. */
+static int eph_collect(size_t *left)
+{
+	int rounds = 0;
+
+	for (*left = (size_t)n; rounds < 5 && *left > 16; rounds++) {
+		GC_gcollect();
+		*left = eph_len();
+	}
+	return rounds;
+}
+
+static NOINLINE void eph_fill_self(void)
+{
+	for (long i = 0; i < n; i++)
+		eph_put(i, value_new(objs[i]));
+}
+
+static NOINLINE void eph_fill_numbers(void)
+{
+	double began = now();
+
+	for (long i = 0; i < n; i++)
+		eph_put(i, (void *)i);
+	emit("eph_new", "time", (now() - began) / (double)n, "ns/op");
+}
+
+static NOINLINE void eph_fill_chain(void)
+{
+	for (long i = 0; i < n; i++)
+		eph_put(i, value_new(i + 1 < n ? objs[i + 1] : NULL));
+	for (long i = 1; i < n; i++)
+		objs[i] = NULL;
+}
+
+static NOINLINE void objs_drop(void)
+{
+	for (long i = 0; i < n; i++)
+		objs[i] = NULL;
+}
+
+/* The same objects, each key holding its value. */
+static NOINLINE void strong_chain(void)
+{
+	struct value *first = NULL;
+
+	for (long i = 0; i < 2 * n; i++) {
+		struct value *value = value_new(NULL);
+		value->key = (obj *)first;
+		first = value;
+	}
+	*chain_root = first;
+}
+
+static void eph_strong(void)
+{
+	strong_chain();
+	emit("eph_chain", "strong", collect_time() / 1e6, "ms");
+	*chain_root = NULL;
+	GC_gcollect();
+}
+
+static void eph_live(const char *metric, double base)
+{
+	emit("eph_gc_live", metric, (collect_time() - base) / (double)n, "ns");
+}
+
+static void eph_self(void)
+{
+	size_t left;
+
+	objs_make();
+	double base = collect_time();
+	eph_fill_numbers();
+	eph_live("per_number", base);
+	eph_fill_self();
+	eph_live("per_object", base);
+	objs_drop();
+	double began = now();
+	int rounds = eph_collect(&left);
+	emit("eph_self", "leaked", (double)left, "entries");
+	emit("eph_self", "time", (now() - began) / 1e6, "ms");
+	emit("eph_self", "rounds", rounds, "gcs");
+}
+
+static void eph_chain(void)
+{
+	size_t left;
+
+	objs_make();
+	eph_fill_chain();
+	double began = now();
+	GC_gcollect();
+	emit("eph_chain", "collect", (now() - began) / 1e6, "ms");
+	emit("eph_chain", "remain", (double)eph_len(), "entries");
+	objs[0] = NULL;
+	eph_collect(&left);
+	emit("eph_chain", "leaked", (double)left, "entries");
+}
+
+static void group_eph(void)
+{
+	long full = n;
+	const char *chain = getenv("CHAIN");
+
+	chain_root = GC_MALLOC_UNCOLLECTABLE(sizeof *chain_root);
+	ephemerons = GC_MALLOC_UNCOLLECTABLE((size_t)n * sizeof *ephemerons);
+	if (!raw) {
+		eph_self();
+		memset(ephemerons, 0, (size_t)n * sizeof *ephemerons);
+		GC_gcollect();
+	}
+	n = chain != NULL ? atol(chain) : 100000;
+	n = n > full ? full : n;
+	eph_strong();
+	if (!raw)
+		eph_chain();
+	n = full;
+}
+
 /* ---- main ---- */
 
 static const struct group {
 	const char *name;
 	void (*run)(void);
-} groups[] = {{"alloc", group_alloc}, {"ref", group_ref}, {"wvd", group_wvd}};
+} groups[] = {{"alloc", group_alloc}, {"eph", group_eph}, {"ref", group_ref}, {"wvd", group_wvd}};
 
 static const struct group *group_find(const char *name)
 {
 	for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
 		if (strcmp(groups[i].name, name) == 0)
 			return &groups[i];
-	fprintf(stderr, "weakbench: no group '%s'; there are alloc, ref, wvd\n", name);
+	fprintf(stderr, "weakbench: no group '%s'; there are alloc, eph, ref, wvd\n", name);
 	exit(2);
 }
 

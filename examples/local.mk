@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The examples: built by `make` where libpng, cairo and uthash are found; not installed. They see the public headers alone.
+# The examples: built by `make` where what they need is found; not installed. They see the public headers alone.
 
 if HAVE_IMAGES
 noinst_PROGRAMS += examples/imagecache
@@ -28,4 +28,21 @@ examples_imagecache_SOURCES = \
 	examples/demo/table.h \
 	examples/demo/trace.c \
 	examples/demo/trace.h
+
+noinst_PROGRAMS += examples/server_registry
+examples_server_registry_LDADD = libweakref.la $(BDW_GC_LIBS)
+
+if HAVE_XML
+noinst_PROGRAMS += examples/annotate
+endif
+examples_annotate_CPPFLAGS = $(AM_CPPFLAGS) $(XML_CFLAGS)
+examples_annotate_LDADD = libweakref.la $(XML_LIBS) $(BDW_GC_LIBS)
+
+noinst_PROGRAMS += examples/pool_readme
+examples_pool_readme_LDADD = libweakref.la $(BDW_GC_LIBS)
+if HAVE_SQLITE
+noinst_PROGRAMS += examples/pool_sqlite
+endif
+examples_pool_sqlite_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
+examples_pool_sqlite_LDADD = libweakref.la $(SQLITE_LIBS) $(BDW_GC_LIBS)
 EXTRA_DIST += examples/README

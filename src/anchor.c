@@ -14,7 +14,8 @@
  * Invariants
  *  1. A registry holds every LIVE reference of its kind once, besides DEAD ones that the next scan drops; PARKED ones between scan and
  *     settle. All of them were there at the last settle.
- *  2. A block's list holds exactly its LIVE references, finalizers excepted, which are in no list; all of them are there whenever libgc's lock is free.
+ *  2. A block's list holds exactly its LIVE references, but for finalizers, which are in no list; all of them are there whenever
+ *     libgc's lock is free.
  *  3. Each registered reference has its word in cycle_words.
  *
  * Locks: libgc's, for all of it.
@@ -22,6 +23,7 @@
 #include "anchor.h"
 
 #include "cycle.h"
+#include "executor.h"
 #include "foreign.h"
 #include "heap.h"
 
@@ -36,6 +38,7 @@ static struct registry shorts, longs;
 /* References to queue, in the making. */
 struct chain {
 	struct deliver_node *first, *last;
+	bool executors; /* some are for executors */
 };
 
 /* ---- links and anchors ---- */
@@ -55,20 +58,44 @@ static _Atomic(uintptr_t) *header_word(void *block)
 	return (_Atomic(uintptr_t) *)&((struct heap_header *)block)->anchor;
 }
 
-static weakref_ref *head_get(const weakref_ref *of)
+static uint8_t where(const weakref_ref *ref)
 {
-	if ((of->flags & REF_FOREIGN) == 0)
-		return reveal(atomic_load_explicit(header_word(of->block), memory_order_relaxed));
-	uintptr_t *word = foreign_find(of->block);
+	return atomic_load_explicit(&ref->where, memory_order_relaxed);
+}
+
+static void where_set(weakref_ref *ref, unsigned bits)
+{
+	atomic_store_explicit(&ref->where, (uint8_t)bits, memory_order_relaxed);
+}
+
+/* A block with references. */
+struct place {
+	void *block;
+	bool foreign;
+};
+
+/* Of a reference that has a referent yet. */
+static struct place place_of(const weakref_ref *ref)
+{
+	if ((where(ref) & REF_HASHED) == 0)
+		return (struct place){ref->block, (where(ref) & REF_FOREIGN) != 0};
+	return (struct place){(char *)atomic_load_explicit(&ref->referent, memory_order_relaxed) - HEAP_HEADER, false};
+}
+
+static weakref_ref *head_get(struct place of)
+{
+	if (!of.foreign)
+		return reveal(atomic_load_explicit(header_word(of.block), memory_order_relaxed));
+	uintptr_t *word = foreign_find(of.block);
 	return word == NULL ? NULL : reveal(*word);
 }
 
 /* False only where a foreign block had no list, and there is no memory for one. */
-static bool head_set(const weakref_ref *of, const weakref_ref *head)
+static bool head_set(struct place of, const weakref_ref *head)
 {
-	if ((of->flags & REF_FOREIGN) != 0)
-		return foreign_set(of->block, hide(head));
-	atomic_store_explicit(header_word(of->block), hide(head), memory_order_release);
+	if (of.foreign)
+		return foreign_set(of.block, hide(head));
+	atomic_store_explicit(header_word(of.block), hide(head), memory_order_release);
 	return true;
 }
 
@@ -85,14 +112,14 @@ static weakref_ref *next_of(const weakref_ref *ref)
 /* Plain shared ones go first, the others behind the last of those. */
 static bool list_insert(weakref_ref *ref)
 {
-	weakref_ref *before = NULL, *after = head_get(ref);
+	weakref_ref *before = NULL, *after = head_get(place_of(ref));
 
 	if (!is_shared(ref))
 		for (; after != NULL && is_shared(after); after = next_of(after))
 			before = after;
 	ref->next = hide(after);
 	if (before == NULL)
-		return head_set(ref, ref);
+		return head_set(place_of(ref), ref);
 	before->next = hide(ref);
 	return true;
 }
@@ -101,10 +128,10 @@ static void list_remove(weakref_ref *ref)
 {
 	weakref_ref *before = NULL;
 
-	for (weakref_ref *at = head_get(ref); at != ref; at = next_of(at))
+	for (weakref_ref *at = head_get(place_of(ref)); at != ref; at = next_of(at))
 		before = at;
 	if (before == NULL)
-		head_set(ref, next_of(ref));
+		head_set(place_of(ref), next_of(ref));
 	else
 		before->next = ref->next;
 	ref->next = 0;
@@ -113,9 +140,10 @@ static void list_remove(weakref_ref *ref)
 /* Keeps in the list of `of`'s block those that keep() wants, and calls drop for the others, once they are out. */
 static void list_filter(weakref_ref *of, bool (*keep)(const weakref_ref *ref), void (*drop)(weakref_ref *ref))
 {
+	struct place place = place_of(of);
 	weakref_ref *head = NULL, *last = NULL, *next;
 
-	for (weakref_ref *ref = head_get(of); ref != NULL; ref = next) {
+	for (weakref_ref *ref = head_get(place); ref != NULL; ref = next) {
 		next = next_of(ref);
 		if (!keep(ref)) {
 			ref->next = 0;
@@ -130,7 +158,7 @@ static void list_filter(weakref_ref *of, bool (*keep)(const weakref_ref *ref), v
 	}
 	if (last != NULL)
 		last->next = 0;
-	head_set(of, head);
+	head_set(place, head);
 }
 
 /* ---- making and clearing ---- */
@@ -152,7 +180,7 @@ weakref_ref *anchor_find_first(const void *p, const void *block, unsigned flags)
 
 static weakref_ref *find_shared_locked(const weakref_ref *like, uintptr_t referent)
 {
-	for (weakref_ref *ref = head_get(like); ref != NULL && is_shared(ref); ref = next_of(ref))
+	for (weakref_ref *ref = head_get(place_of(like)); ref != NULL && is_shared(ref); ref = next_of(ref))
 		if ((ref->flags & REF_PROXY) == (like->flags & REF_PROXY) &&
 		    atomic_load_explicit(&ref->referent, memory_order_relaxed) == referent)
 			return ref;
@@ -213,9 +241,21 @@ weakref_ref *anchor_attach(weakref_ref *ref, const void *referent)
 	return heap_with_lock(attach_locked, &(struct attach){ref, referent});
 }
 
+/* The last moment at which a hash by address can be told. */
+static void referent_drop(weakref_ref *ref)
+{
+	uintptr_t referent = atomic_load_explicit(&ref->referent, memory_order_relaxed);
+
+	if ((where(ref) & REF_HASH_ADDRESS) != 0 && referent != 0) {
+		ref->hash = base_mix(referent);
+		where_set(ref, REF_HASHED);
+	}
+	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
+}
+
 static void make_dead(weakref_ref *ref)
 {
-	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
+	referent_drop(ref);
 	atomic_store_explicit(&ref->state, REF_DEAD, memory_order_relaxed);
 }
 
@@ -235,6 +275,94 @@ bool anchor_detach(weakref_ref *ref)
 	return heap_with_lock(detach_locked, ref) != NULL;
 }
 
+/* ---- retargeting and hashes ---- */
+
+struct retarget {
+	weakref_ref *ref;
+	uintptr_t referent;
+	struct place to;
+	int error;
+};
+
+static void *retarget_locked(void *arg)
+{
+	struct retarget *r = arg;
+	weakref_ref *ref = r->ref;
+
+	if (ref->state != REF_LIVE)
+		r->error = -WEAKREF_ESTALE;
+	else if (r->to.foreign && !foreign_reserve())
+		r->error = -WEAKREF_ENOMEM;
+	else {
+		list_remove(ref);
+		ref->block = r->to.block;
+		where_set(ref, r->to.foreign ? REF_FOREIGN : 0);
+		atomic_store_explicit(&ref->referent, r->referent, memory_order_relaxed);
+		list_insert(ref);
+	}
+	return NULL;
+}
+
+int anchor_retarget(weakref_ref *ref, const void *referent, void *block, bool foreign)
+{
+	struct retarget r = {.ref = ref, .referent = (uintptr_t)referent, .to = {block, foreign}};
+
+	heap_with_lock(retarget_locked, &r);
+	return r.error;
+}
+
+struct hashing {
+	weakref_ref *ref;
+	uintptr_t referent;
+	uint64_t hash;
+};
+
+static void *hash_locked(void *arg)
+{
+	struct hashing *h = arg;
+	uintptr_t referent = atomic_load_explicit(&h->ref->referent, memory_order_relaxed);
+
+	if ((where(h->ref) & REF_HASHED) != 0)
+		h->hash = h->ref->hash;
+	else if ((where(h->ref) & REF_HASH_ADDRESS) != 0 && referent != 0)
+		h->hash = base_mix(referent);
+	else
+		return NULL;
+	return h;
+}
+
+bool anchor_hash(weakref_ref *ref, uint64_t *hash)
+{
+	struct hashing h = {.ref = ref};
+
+	if (heap_with_lock(hash_locked, &h) == NULL)
+		return false;
+	*hash = h.hash;
+	return true;
+}
+
+static void *hash_keep_locked(void *arg)
+{
+	struct hashing *h = arg;
+	weakref_ref *ref = h->ref;
+
+	if (ref->state != REF_LIVE || atomic_load_explicit(&ref->referent, memory_order_relaxed) != h->referent)
+		return NULL;
+	if (h->hash == base_mix(h->referent))
+		where_set(ref, where(ref) | REF_HASH_ADDRESS);
+	else if ((where(ref) & REF_HASHED) == 0) {
+		ASSERT((char *)ref->block + HEAP_HEADER == (char *)h->referent);
+		ref->hash = h->hash;
+		where_set(ref, REF_HASHED);
+	}
+	return NULL;
+}
+
+void anchor_hash_keep(weakref_ref *ref, const void *referent, uint64_t hash)
+{
+	heap_with_lock(hash_keep_locked, &(struct hashing){ref, (uintptr_t)referent, hash});
+}
+
 /* ---- listing ---- */
 
 struct listing {
@@ -246,10 +374,9 @@ struct listing {
 static void *list_locked(void *arg)
 {
 	struct listing *l = arg;
-	bool foreign = heap_kind_of(l->block) > HEAP_LEAF;
-	weakref_ref like = {.block = (void *)l->block, .flags = foreign ? REF_FOREIGN : 0};
+	struct place place = {(void *)l->block, heap_kind_of(l->block) > HEAP_LEAF};
 
-	for (weakref_ref *ref = head_get(&like); ref != NULL; ref = next_of(ref), l->found++)
+	for (weakref_ref *ref = head_get(place); ref != NULL; ref = next_of(ref), l->found++)
 		if (l->found < l->n)
 			l->out[l->found] = ref;
 	return NULL;
@@ -267,10 +394,12 @@ size_t anchor_list(const void *block, weakref_ref **out, size_t n)
 
 static bool block_alive_stw(const weakref_ref *ref)
 {
+	struct place place = place_of(ref);
+
 	/* A foreign block may have been freed explicitly. */
-	if ((ref->flags & REF_FOREIGN) != 0 && heap_base(ref->block) != ref->block)
+	if (place.foreign && heap_base(place.block) != place.block)
 		return false;
-	return cycle_alive_stw(ref->block);
+	return cycle_alive_stw(place.block);
 }
 
 static void chain_add(struct chain *chain, weakref_ref *ref)
@@ -281,6 +410,36 @@ static void chain_add(struct chain *chain, weakref_ref *ref)
 	chain->first = &ref->node;
 	if (chain->last == NULL)
 		chain->last = &ref->node;
+	chain->executors |= (ref->flags & REF_EXECUTOR) != 0;
+}
+
+/* Hands those that are for executors to these, in their order, and keeps the others. */
+static void chain_split(struct chain *chain)
+{
+	struct deliver_node *next, *node = chain->first;
+
+	*chain = (struct chain){0};
+	for (; node != NULL; node = next) {
+		weakref_ref *ref = (weakref_ref *)((char *)node - offsetof(weakref_ref, node));
+		next = node->next;
+		if ((ref->flags & REF_EXECUTOR) != 0) {
+			executor_queue_stw(((struct ref_job *)ref->data)->executor, node);
+			continue;
+		}
+		if (chain->first == NULL)
+			chain->first = node;
+		else
+			chain->last->next = node;
+		chain->last = node;
+	}
+}
+
+static void chain_queue(struct chain *chain)
+{
+	if (chain->executors)
+		chain_split(chain);
+	if (chain->first != NULL)
+		deliver_queue_stw(chain->first, chain->last);
 }
 
 static bool is_long(const weakref_ref *ref)
@@ -300,7 +459,7 @@ static void park(weakref_ref *ref)
 
 static void make_dying(weakref_ref *ref)
 {
-	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
+	referent_drop(ref);
 	atomic_store_explicit(&ref->state, REF_DYING, memory_order_relaxed);
 }
 
@@ -315,14 +474,6 @@ static enum verdict scan_live_stw(weakref_ref *ref)
 	return ref->state == REF_PARKED ? PARK : KEEP;
 }
 
-/* A finalizer notes which process owes it: after a fork both have it. */
-static void make_due(weakref_ref *ref)
-{
-	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
-	atomic_store_explicit(&ref->state, REF_DUE, memory_order_relaxed);
-	ref->process = deliver_process;
-}
-
 /* A finalizer stands in no list, and is marked: finalize.c holds it strongly. */
 static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
 {
@@ -331,7 +482,7 @@ static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
 	if (block_alive_stw(ref))
 		return KEEP;
 	cycle_dead_stw(ref->block);
-	make_due(ref);
+	ref_make_due(ref);
 	chain_add(chain, ref);
 	return FORGET;
 }
@@ -341,7 +492,7 @@ static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
 	if ((ref->flags & REF_FINALIZE) != 0)
 		return scan_finalizer_stw(ref, chain);
 	if (ref->state == REF_LIVE && !block_alive_stw(ref)) {
-		cycle_dead_stw(ref->block);
+		cycle_dead_stw(place_of(ref).block);
 		list_filter(ref, is_long, make_dying);
 	}
 	if (ref->state == REF_DYING) {
@@ -375,7 +526,7 @@ static enum verdict scan_long_stw(weakref_ref *ref, struct chain *chain)
 	if (ref->state == REF_DEAD)
 		return FORGET;
 	if (!block_alive_stw(ref))
-		cycle_dead_stw(ref->block);
+		cycle_dead_stw(place_of(ref).block);
 	return scan_live_stw(ref);
 }
 
@@ -397,8 +548,7 @@ static void registry_scan_stw(struct registry *registry, enum verdict (*scan)(we
 	}
 	cycle_words_remove_locked(registry->count - kept);
 	registry->count = kept;
-	if (chain.first != NULL)
-		deliver_queue_stw(chain.first, chain.last);
+	chain_queue(&chain);
 }
 
 static void scan_stw(void)
@@ -427,19 +577,21 @@ static bool settle_short(weakref_ref *ref, bool parked, struct chain *chain)
 /* A long reference whose block is gone: the list is gone with it, or holds long ones only that are gone as well. */
 static bool settle_long(weakref_ref *ref, bool parked, struct chain *chain)
 {
-	if (cycle_survived_locked(ref->block)) {
+	struct place place = place_of(ref);
+
+	if (cycle_survived_locked(place.block)) {
 		if (parked)
 			revive(ref);
 		return true;
 	}
 	if ((ref->flags & REF_FINALIZE) != 0) {
 		/* Somebody took libgc's finalizer away: it is due without. */
-		make_due(ref);
+		ref_make_due(ref);
 		chain_add(chain, ref);
 		return false;
 	}
-	if ((ref->flags & REF_FOREIGN) != 0)
-		foreign_set(ref->block, 0);
+	if (place.foreign)
+		foreign_set(place.block, 0);
 	make_dead(ref);
 	if (!parked)
 		chain_add(chain, ref);
@@ -460,8 +612,7 @@ static void registry_settle(struct registry *registry, bool (*settle)(weakref_re
 	cycle_words_remove_locked(registry->count - kept);
 	registry->count = kept;
 	registry->parked = 0;
-	if (chain.first != NULL)
-		deliver_queue_stw(chain.first, chain.last);
+	chain_queue(&chain);
 }
 
 static void settle_locked(void)
@@ -489,7 +640,7 @@ static size_t registry_check(const struct registry *registry)
 		ASSERT((ref->state == REF_LIVE) == (ref->referent != 0));
 		if (ref->state != REF_LIVE)
 			continue;
-		weakref_ref *at = head_get(ref);
+		weakref_ref *at = head_get(place_of(ref));
 		while (at != NULL && at != ref)
 			at = next_of(at);
 		ASSERT(at == ref);

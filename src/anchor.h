@@ -28,6 +28,14 @@ weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent);
 /* LIVE to DEAD, out of the list. False where it was DEAD already. */
 bool anchor_detach(weakref_ref *ref);
 
+/* Lets a LIVE reference that is not shared name another referent, in another block. -WEAKREF_ESTALE, -WEAKREF_ENOMEM. */
+int anchor_retarget(weakref_ref *ref, const void *referent, void *block, bool foreign);
+
+/* The hash that the reference keeps, alive or dead; false where it keeps none. */
+bool anchor_hash(weakref_ref *ref, uint64_t *hash);
+/* Lets the reference keep the hash of its referent. The caller holds referent. Nothing happens where the reference names another by now. */
+void anchor_hash_keep(weakref_ref *ref, const void *referent, uint64_t hash);
+
 /* The live references of the block that starts at block; the first n go to out. */
 size_t anchor_list(const void *block, weakref_ref **out, size_t n);
 

@@ -10,22 +10,37 @@
 
 #include "checks.h"
 
-_Noreturn void base_fatal(const char *format, ...)
+static void write_line(const char *format, va_list args)
 {
 	char line[512] = "libweakref: ";
 	size_t head = sizeof "libweakref: " - 1;
-	va_list args;
-
-	va_start(args, format);
 	int n = vsnprintf(line + head, sizeof line - head - 1, format, args);
-	va_end(args);
 	size_t len = head + (n < 0 ? 0 : (size_t)n);
+
 	if (len > sizeof line - 2)
 		len = sizeof line - 2;
 	line[len++] = '\n';
 	ssize_t written = write(STDERR_FILENO, line, len);
 	(void)written;
+}
+
+_Noreturn void base_fatal(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	write_line(format, args);
+	va_end(args);
 	abort();
+}
+
+void base_warn(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	write_line(format, args);
+	va_end(args);
 }
 
 uint64_t base_now(void)

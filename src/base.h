@@ -35,6 +35,9 @@
 /* Writes "libweakref: " and the message to stderr without allocating or locking, and aborts. */
 _Noreturn void base_fatal(const char *format, ...) WEAKREF_PRINTF(1, 2);
 
+/* The same, without the abort. */
+void base_warn(const char *format, ...) WEAKREF_PRINTF(1, 2);
+
 /* An invariant of ours: checked in the --enable-checks build, and still compiled in every other. */
 #define ASSERT(cond)                                                                                       \
 	do {                                                                                               \
@@ -47,6 +50,16 @@ uint64_t base_now(void);
 
 /* Sets errno to a code and gives NULL: the end of a constructor that failed. */
 void *base_null(enum weakref_error code);
+
+/* In a loop that waits for another thread to store something. */
+static inline void base_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
 
 /* A bijection of 64 bits that leaves no bit of the result independent of any bit of x (the finaliser of SplitMix64). */
 static inline uint64_t base_mix(uint64_t x)

@@ -14,6 +14,7 @@
 
 #include <gc/gc.h>
 #include <gc/gc_mark.h>
+#include <string.h>
 
 #include "epoch.h"
 #include "heap.h"
@@ -32,6 +33,7 @@ static const void **log_entries;
 static size_t log_count, log_capacity, words;
 
 static gc_cycle_stats stats;
+void (*cycle_dead_seen_stw)(const void *base);
 static uint64_t stop_began, stops_ns;
 static bool count_all;
 static bool base_known; /* live_before and allocated_before were taken by a collection with count_all on */
@@ -129,6 +131,8 @@ static uint64_t log_drain_stw(void)
 		if (!GC_is_marked(log_entries[i])) {
 			GC_set_mark_bit(log_entries[i]);
 			different++;
+			if (cycle_dead_seen_stw != NULL)
+				cycle_dead_seen_stw(log_entries[i]);
 		}
 	for (size_t i = 0; i < log_count; i++)
 		GC_clear_mark_bit(log_entries[i]);
@@ -138,13 +142,22 @@ static uint64_t log_drain_stw(void)
 
 static uint64_t dead_of_all_stw(void)
 {
-	uint64_t had = live_before + (heap_objects_allocated_stw() - allocated_before);
+	uint64_t had = live_before + (heap_objects_allocated_locked() - allocated_before);
 	uint64_t have = heap_objects_marked_stw();
 
 	return had > have ? had - have : 0;
 }
 
 /* ---- the hook ---- */
+
+/* What the scanners looked at would else stay behind on this thread's stack, where the next marking takes it for roots. */
+static NOINLINE void scrub_stack(void)
+{
+	char left[2048];
+
+	memset(left, 0, sizeof left);
+	__asm__ volatile("" : : "r"(left) : "memory");
+}
 
 static void mark_end_stw(void)
 {
@@ -158,10 +171,11 @@ static void mark_end_stw(void)
 		if (s->scan_stw != NULL)
 			s->scan_stw();
 	uint64_t watched = log_drain_stw();
+	scrub_stack();
 	stats.dead += count_all && base_known ? dead_of_all_stw() : watched;
 	stats.collections++;
 	if (count_all)
-		allocated_before = heap_objects_allocated_stw();
+		allocated_before = heap_objects_allocated_locked();
 	stats.scan_last_ns = base_now() - began;
 	stats.scan_total_ns += stats.scan_last_ns;
 	if (stats.scan_last_ns > stats.scan_max_ns)
@@ -182,6 +196,13 @@ static void reclaim_end_locked(void)
 	atomic_fetch_add_explicit(&epoch_now, 1, memory_order_release);
 }
 
+static void prepare_locked(void)
+{
+	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
+		if (s->prepare_locked != NULL)
+			s->prepare_locked();
+}
+
 static void stop_end(void)
 {
 	uint64_t stopped = base_now() - stop_began;
@@ -200,6 +221,7 @@ static void GC_CALLBACK on_event(GC_EventType event)
 {
 	switch (event) {
 	case GC_EVENT_PRE_STOP_WORLD:
+		prepare_locked();
 		stop_began = base_now();
 		break;
 	case GC_EVENT_MARK_END:
@@ -221,14 +243,19 @@ static void GC_CALLBACK on_event(GC_EventType event)
 /* ---- the slow read ---- */
 
 struct slow_read {
-	const _Atomic(uintptr_t) *word;
-	uintptr_t raw;
+	const _Atomic(uintptr_t) *word, *other; /* other: NULL where it is not asked for */
+	uintptr_t raw, second;
 	void *p;
 };
 
 static void *load_into(struct slow_read *read)
 {
-	read->raw = atomic_load_explicit(read->word, memory_order_acquire);
+	do {
+		read->raw = atomic_load_explicit(read->word, memory_order_acquire);
+		if (read->other == NULL)
+			break;
+		read->second = atomic_load_explicit(read->other, memory_order_acquire);
+	} while (atomic_load_explicit(read->word, memory_order_relaxed) != read->raw);
 	read->p = (void *)(read->raw & ~EPOCH_TAG);
 	return read->p;
 }
@@ -254,24 +281,42 @@ static void *load_locked(void *arg)
 	return load_into(arg);
 }
 
-static NOINLINE void *load_slow(const _Atomic(uintptr_t) *word, uintptr_t *raw)
+static void *read_slowly(struct slow_read *read)
 {
-	struct slow_read read = {.word = word};
-	void *p;
+	void *p, *q;
 
 	/* A marking in progress: as long as it is not finished nothing is cleared. Without incremental mode nobody runs during a marking. */
 	GC_word no = GC_get_gc_no();
 	if (GC_is_incremental_mode() && nothing_cleared_since(no)) {
-		p = load_into(&read);
+		p = load_into(read);
+		q = (void *)read->second;
 		BASE_PIN(p);
-		if (nothing_cleared_since(no)) {
-			*raw = read.raw;
+		BASE_PIN(q);
+		if (nothing_cleared_since(no))
 			return p;
-		}
 	}
-	GC_call_with_alloc_lock(load_locked, &read);
+	GC_call_with_alloc_lock(load_locked, read);
+	return read->p;
+}
+
+static NOINLINE void *load_slow(const _Atomic(uintptr_t) *word, uintptr_t *raw)
+{
+	struct slow_read read = {.word = word};
+	void *p = read_slowly(&read);
+
 	*raw = read.raw;
-	return read.p;
+	return p;
+}
+
+static NOINLINE void *load_slow_two(const _Atomic(uintptr_t) *word, const _Atomic(uintptr_t) *other, uintptr_t *raw,
+				    uintptr_t *second)
+{
+	struct slow_read read = {.word = word, .other = other};
+	void *p = read_slowly(&read);
+
+	*raw = read.raw;
+	*second = read.second;
+	return p;
 }
 
 /* ---- start and figures ---- */
@@ -294,6 +339,7 @@ int cycle_init(void)
 	GC_set_on_collection_event(on_event);
 	GC_call_with_alloc_lock(hook_take, NULL);
 	epoch_slow = load_slow;
+	epoch_slow_two = load_slow_two;
 	return 0;
 }
 
@@ -317,6 +363,11 @@ static void *stats_locked(void *out)
 void cycle_stats(gc_cycle_stats *out)
 {
 	GC_call_with_alloc_lock(stats_locked, out);
+}
+
+uint64_t cycle_dead_total_locked(void)
+{
+	return stats.dead;
 }
 
 static void *count_all_locked(void *on)

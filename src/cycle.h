@@ -24,6 +24,8 @@
 #include "weakref/gc.h"
 
 struct cycle_scanner {
+	/* A stop is coming, libgc's lock is held, the world runs: reserve what scan_stw needs. Often for nothing. */
+	void (*prepare_locked)(void);
 	/* World stopped, marking done, nothing swept: clear what refers to unmarked blocks. May be NULL, like the others. */
 	void (*scan_stw)(void);
 	/* Sweeping has begun, finalizers have revived what they revive, the world runs, libgc's lock is held. */
@@ -59,6 +61,10 @@ bool cycle_survived_locked(const void *base);
 /* A block that the collector scans and never frees: roots of ours. NULL when there is no memory. */
 void *cycle_roots_new(size_t size);
 void cycle_stats(gc_cycle_stats *out);
+/* Dead objects counted since the start, by the rule in force. libgc's lock held. */
+uint64_t cycle_dead_total_locked(void);
+/* World stopped: called for each block found dead, once each, while all memory is there. NULL: nobody wants it. libgc's lock. */
+extern void (*cycle_dead_seen_stw)(const void *base);
 void cycle_set_count_all(bool on);
 /* All validators; how many things were checked. */
 size_t cycle_check(void);

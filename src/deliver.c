@@ -206,13 +206,13 @@ static void run_begin(struct run *run)
 	current = run;
 }
 
-/* Runs the next node; false where there is none. */
-static NOINLINE bool run_one(int rule)
+/* Runs the node that pop gives; false where there is none. */
+static NOINLINE bool run_one(void *(*pop)(void *arg), void *arg)
 {
 	struct run run __attribute__((cleanup(run_end)));
 
 	run_begin(&run);
-	struct deliver_node *node = heap_with_lock(pop_locked, &rule);
+	struct deliver_node *node = heap_with_lock(pop, arg);
 	if (node == NULL)
 		return false;
 	node->run(node);
@@ -237,6 +237,42 @@ __attribute__((no_sanitize("address", "undefined"))) static NOINLINE bool run_in
 	if (!there)
 		current = NULL;
 	return there;
+}
+
+bool deliver_running(void)
+{
+	return run_in_progress();
+}
+
+long deliver_run_from(void *(*pop)(void *arg), void *arg)
+{
+	int saved = errno;
+	long n = 0;
+
+	lock_check_none("delivery");
+	if (run_in_progress())
+		return 0;
+	while (run_one(pop, arg))
+		n++;
+	errno = saved;
+	return n;
+}
+
+NOINLINE void deliver_call(void (*fn)(void *arg), void *arg)
+{
+	struct run run __attribute__((cleanup(run_end)));
+	int saved = errno;
+
+	lock_check_none("a callback");
+	run_begin(&run);
+	fn(arg);
+	errno = saved;
+}
+
+void deliver_announce(void)
+{
+	if (deliver_pending())
+		announce();
 }
 
 /* Nothing is left: the descriptor is made unreadable, and readable again if something came meanwhile. */
@@ -264,7 +300,7 @@ static NOINLINE long run_all(int rule)
 	atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
 	do {
 		fetch_from_libgc();
-		n += ran = run_one(rule);
+		n += ran = run_one(pop_locked, &rule);
 	} while (ran);
 	fd_settle();
 	errno = saved;
@@ -411,9 +447,12 @@ static void thread_wait(void)
 	}
 }
 
-void deliver_hold(const void *frame)
+const void *deliver_hold(const void *frame)
 {
+	uintptr_t before = held_by;
+
 	held_by = (uintptr_t)frame;
+	return (const void *)before;
 }
 
 void deliver_drain(void)

@@ -32,6 +32,15 @@ void deliver_queue(struct deliver_node *node);
 /* World stopped, once in each scan: so many destructors will come out of libgc's finalizer queue. */
 void deliver_expect_stw(size_t n);
 
+/* Runs the nodes that pop, called with libgc's lock held, gives, until it gives NULL; how many. 0 from within a callback. */
+long deliver_run_from(void *(*pop)(void *arg), void *arg);
+/* Calls fn as callbacks are called: in a run of this thread, of which there is none yet. No lock held. */
+void deliver_call(void (*fn)(void *arg), void *arg);
+/* Whether this thread is in a callback. */
+bool deliver_running(void);
+/* What is queued is to be run at the next allocation, or whenever the rule says; deliver_hold may have swallowed the word. */
+void deliver_announce(void);
+
 /* Tells the unraisable handler. No lock held. */
 void deliver_failed(int error, const char *where, void *subject);
 
@@ -45,8 +54,8 @@ enum weakref_delivery deliver_policy(void);
 /* Runs what is queued, also what gets queued meanwhile; how many. */
 long deliver_run(void);
 /* Until it is called with NULL, or this frame has been left, allocations of this thread run nothing: for a collection that is to be
- * followed by deliver_drain. */
-void deliver_hold(const void *frame);
+ * followed by deliver_drain. Gives the frame before. */
+const void *deliver_hold(const void *frame);
 /* What gc_collect does about callbacks, by the rule in force. */
 void deliver_drain(void);
 bool deliver_pending(void);

@@ -9,5 +9,18 @@ static void *load_plainly(const _Atomic(uintptr_t) *word, uintptr_t *raw)
 	return p;
 }
 
+static void *load_two_plainly(const _Atomic(uintptr_t) *word, const _Atomic(uintptr_t) *other, uintptr_t *raw, uintptr_t *second)
+{
+	void *p;
+
+	do {
+		p = load_plainly(word, raw);
+		*second = atomic_load_explicit(other, memory_order_acquire);
+	} while (atomic_load_explicit(word, memory_order_relaxed) != *raw);
+	return p;
+}
+
 _Alignas(64) _Atomic uint64_t epoch_now;
 void *(*epoch_slow)(const _Atomic(uintptr_t) *word, uintptr_t *raw) = load_plainly;
+void *(*epoch_slow_two)(const _Atomic(uintptr_t) *word, const _Atomic(uintptr_t) *other, uintptr_t *raw,
+			uintptr_t *second) = load_two_plainly;

@@ -27,6 +27,9 @@ extern _Atomic uint64_t epoch_now;
 /* Set by cycle.c: reads the word with the collector shut out, or aborts where the hook was lost. The default reads it as it is. */
 extern void *(*epoch_slow)(const _Atomic(uintptr_t) *word, uintptr_t *raw);
 
+/* The same for a word and another one that belongs to it, both of one moment. The second is returned as it is. */
+extern void *(*epoch_slow_two)(const _Atomic(uintptr_t) *word, const _Atomic(uintptr_t) *other, uintptr_t *raw, uintptr_t *second);
+
 /* The pointer in the word, without its tag, safe to use; *raw is the word as it was. */
 static inline void *epoch_load(const _Atomic(uintptr_t) *word, uintptr_t *raw)
 {
@@ -40,6 +43,26 @@ static inline void *epoch_load(const _Atomic(uintptr_t) *word, uintptr_t *raw)
 		return p;
 	}
 	return epoch_slow(word, raw);
+}
+
+/* A weak word and another one that belongs to it, a pointer or a number, and is only written where the first holds no pointer, or by
+ * somebody who holds both. Both pointers are safe to use. The pair is of one moment: the word is the same before and after the other. */
+static inline void *epoch_load_two(const _Atomic(uintptr_t) *word, const _Atomic(uintptr_t) *other, uintptr_t *raw, uintptr_t *second)
+{
+	uint64_t before = atomic_load_explicit(&epoch_now, memory_order_acquire);
+	uintptr_t bits = atomic_load_explicit(word, memory_order_acquire);
+	uintptr_t more = atomic_load_explicit(other, memory_order_acquire);
+	void *p = (void *)(bits & ~EPOCH_TAG), *q = (void *)more;
+
+	BASE_PIN(p);
+	BASE_PIN(q);
+	if (likely((before & 1) == 0 && atomic_load_explicit(word, memory_order_relaxed) == bits &&
+		   atomic_load_explicit(&epoch_now, memory_order_relaxed) == before)) {
+		*raw = bits;
+		*second = (uintptr_t)q;
+		return p;
+	}
+	return epoch_slow_two(word, other, raw, second);
 }
 
 #endif

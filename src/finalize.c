@@ -39,7 +39,7 @@
 
 #define FINALIZE_SIGNATURE UINT32_C(0x5746494e)
 
-#define CYCLES 1024
+#define CYCLES 1024 /* that can be known at a time, the host's own ones included */
 
 /* Uncollectable and scanned. */
 struct roots {
@@ -300,9 +300,7 @@ static void *make_due_locked(void *arg)
 
 	if (ref->state != REF_LIVE)
 		return NULL;
-	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
-	atomic_store_explicit(&ref->state, REF_DUE, memory_order_relaxed);
-	ref->process = deliver_process;
+	ref_make_due(ref);
 	return ref;
 }
 
@@ -458,7 +456,8 @@ static weakref_ref *finalize_make(void *obj, weakref_finalize_fn fn, void *args,
 	weakref_ref *ref = heap_alloc_kind(HEAP_REFCALL, sizeof *ref);
 	if (ref == NULL)
 		return NULL;
-	ref->flags = (uint8_t)(REF_FULL | REF_FINALIZE | REF_ATEXIT | (foreign ? REF_FOREIGN : 0) | flags);
+	ref->flags = (uint8_t)(REF_FULL | REF_FINALIZE | REF_ATEXIT | flags);
+	atomic_init(&ref->where, foreign ? REF_FOREIGN : 0);
 	ref->signature = FINALIZE_SIGNATURE;
 	ref->process = deliver_process;
 	ref->block = block;

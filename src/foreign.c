@@ -73,6 +73,11 @@ uintptr_t *foreign_find(const void *block)
 	return entry->block == block ? &entry->word : NULL;
 }
 
+bool foreign_reserve(void)
+{
+	return used + 1 <= capacity / 4 * 3 || grow();
+}
+
 bool foreign_set(const void *block, uintptr_t word)
 {
 	uintptr_t *there = foreign_find(block);
@@ -88,7 +93,7 @@ bool foreign_set(const void *block, uintptr_t word)
 	}
 	if (word == 0)
 		return true;
-	if (used + 1 > capacity / 4 * 3 && !grow())
+	if (!foreign_reserve())
 		return false;
 	table[place(table, capacity, block)] = (struct entry){block, word};
 	used++;

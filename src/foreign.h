@@ -13,6 +13,8 @@
 uintptr_t *foreign_find(const void *block);
 /* Gives the block this word; 0 removes it. False: no memory, and only where the block had none before. */
 bool foreign_set(const void *block, uintptr_t word);
+/* Makes room for one more entry. False: no memory. */
+bool foreign_reserve(void);
 /* Validator; how many entries. */
 size_t foreign_check(void);
 

@@ -10,13 +10,22 @@
 
 #include "anchor.h"
 #include "checks.h"
+#include "collector.h"
 #include "cycle.h"
 #include "deliver.h"
 #include "heap.h"
 #include "lock.h"
+#include "marking.h"
 #include "object.h"
+#include "tracking.h"
 #include "weakarray.h"
 #include "weakref/checks.h"
+
+/* Before anything is cleared: what ephemerons keep alive. */
+static struct cycle_scanner ephemerons = {
+	.prepare_locked = weakarray_prepare_locked,
+	.scan_stw = weakarray_close_stw,
+};
 
 static struct cycle_scanner weakarrays = {
 	.scan_stw = weakarray_scan_stw,
@@ -57,6 +66,11 @@ static int fork_handle(void)
 /* Scanners run in this order. Delivery settles last: it announces what the others queued. */
 static int scanners_add(void)
 {
+	int error = marking_init();
+
+	if (error != 0)
+		return error;
+	cycle_add(&ephemerons);
 	cycle_add(&weakarrays);
 	anchor_init();
 	object_init();
@@ -65,7 +79,7 @@ static int scanners_add(void)
 
 int gc_init(void)
 {
-	static int (*const steps[])(void) = {heap_init, cycle_init, scanners_add, deliver_init, fork_handle};
+	static int (*const steps[])(void) = {heap_init, cycle_init, scanners_add, collector_init, tracking_init, deliver_init, fork_handle};
 	static size_t done;
 	static bool begun;
 	const size_t n = sizeof steps / sizeof *steps;
@@ -85,47 +99,7 @@ int gc_init(void)
 	return error;
 }
 
-/* ---- collections ---- */
-
-/* libgc forbids collections for as long as a thread is on its way out (pthread_exit): worth waiting for, where a host's GC_disable is not. */
-#define COLLECT_TRIES 20
-
-/* Until a collection has completed that was not among those before. */
-static int collect(uint64_t before)
-{
-	static const struct timespec pause = {.tv_nsec = 1000000};
-	gc_cycle_stats now;
-
-	for (int i = 0; i < COLLECT_TRIES; i++) {
-		heap_collect();
-		cycle_stats(&now);
-		if (now.collections != before)
-			return 0;
-		nanosleep(&pause, NULL);
-	}
-	return -WEAKREF_EBUSY;
-}
-
-long gc_collect(void)
-{
-	int error = heap_thread_check();
-
-	if (error != 0)
-		return error;
-	gc_cycle_stats before, after;
-	int saved = errno; /* libgc's waits for threads that it stops leave theirs */
-	cycle_stats(&before);
-	deliver_hold(__builtin_frame_address(0));
-	error = collect(before.collections);
-	cycle_stats(&after);
-	weakarray_purge_all();
-	deliver_hold(NULL);
-	if (error != 0)
-		return error;
-	deliver_drain();
-	errno = saved;
-	return (long)(after.dead - before.dead);
-}
+/* ---- automatic collection ---- */
 
 void gc_enable(void)
 {
@@ -157,6 +131,15 @@ int gc_thread_unregister(void)
 bool gc_thread_is_registered(void)
 {
 	return heap_thread_check() == 0;
+}
+
+/* ---- kinds of hosts ---- */
+
+int gc_set_kind_tracer(int kind, gc_tracer_fn fn)
+{
+	int error = heap_thread_check();
+
+	return error != 0 ? error : marking_set_tracer(kind, fn);
 }
 
 /* ---- heap limit ---- */
@@ -230,8 +213,11 @@ int gc_set_debug(unsigned flags)
 
 	if (error != 0)
 		return error;
-	if ((flags & ~(unsigned)WEAKREF_DEBUG_COUNT_ALL) != 0)
+	if ((flags & ~(unsigned)(WEAKREF_DEBUG_COUNT_ALL | WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_COLLECTABLE)) != 0)
 		return -WEAKREF_EINVAL;
+	error = collector_set_debug(flags);
+	if (error != 0)
+		return error;
 	unsigned before = atomic_exchange(&debug_flags, flags);
 	cycle_set_count_all((flags & WEAKREF_DEBUG_COUNT_ALL) != 0);
 	if ((flags & ~before & WEAKREF_DEBUG_COUNT_ALL) != 0)

@@ -38,9 +38,10 @@
 struct heap_thread {
 	struct heap_thread *next; /* in the list of all records */
 	bool in_use;
-	bool registered_here; /* by gc_thread_register */
-	uint64_t objects;     /* typed objects (kinds up to HEAP_LEAF) allocated by this record's threads */
+	bool registered_here;     /* by gc_thread_register */
+	_Atomic uint64_t objects; /* typed objects (kinds up to HEAP_LEAF) allocated by this record's threads */
 	void *stock[HEAP_KINDS][STOCK_CLASSES];
+	void **slots; /* a block that is a root; NULL: none yet */
 };
 
 _Thread_local struct heap_thread *heap_thread __attribute__((tls_model("initial-exec")));
@@ -48,6 +49,8 @@ static _Thread_local bool thread_gone; /* its destructor ran: libgc no longer st
 
 _Atomic bool heap_attention;
 void (*heap_attention_fn)(void);
+_Atomic bool heap_pacing;
+void (*heap_pacing_fn)(void);
 
 static _Atomic bool ready;
 static struct heap_thread *threads;
@@ -78,6 +81,8 @@ static void *record_take(void *fresh)
 static void record_give_up(struct heap_thread *t)
 {
 	memset(t->stock, 0, sizeof t->stock);
+	if (t->slots != NULL)
+		memset(t->slots, 0, HEAP_THREAD_SLOTS * sizeof *t->slots);
 	t->registered_here = false;
 	atomic_signal_fence(memory_order_seq_cst);
 	t->in_use = false;
@@ -166,6 +171,28 @@ int heap_thread_unregister(void)
 	return 0;
 }
 
+void **heap_thread_slots(bool make)
+{
+	struct heap_thread *t = heap_thread;
+
+	if (t->slots == NULL && make && !checks_allocation_fails())
+		t->slots = GC_MALLOC_UNCOLLECTABLE(HEAP_THREAD_SLOTS * sizeof *t->slots);
+	return t->slots;
+}
+
+static void *slots_clear_locked(void *slot)
+{
+	for (struct heap_thread *t = threads; t != NULL; t = t->next)
+		if (t->slots != NULL)
+			__atomic_store_n(&t->slots[*(unsigned *)slot], NULL, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+void heap_thread_slots_clear(unsigned slot)
+{
+	heap_with_lock(slots_clear_locked, &slot);
+}
+
 /* The child is alone: no lock is needed. */
 void heap_fork_child(void)
 {
@@ -187,6 +214,20 @@ static int kind_make(enum heap_kind kind, GC_word descriptor, int add_size)
 	kind_number[kind] = (int)number;
 	kind_by_number[number] = (unsigned char)(kind + 1);
 	return 0;
+}
+
+_Static_assert(HEAP_KINDS == 4, "heap_scanned_words and kinds_make know each kind");
+
+uint64_t heap_scanned_words(enum heap_kind kind)
+{
+	static const uint64_t words[HEAP_KINDS] = {
+		[HEAP_OBJECT] = UINT64_MAX,
+		[HEAP_LEAF] = 1 << 0 | 1 << 1,
+		[HEAP_REF] = 0,
+		[HEAP_REFCALL] = 1 << 4 | 1 << 6 | 1 << 7,
+	};
+
+	return words[kind];
 }
 
 /* libgc has room for 16 kinds; GC_new_kind aborts when a host used them up, which nobody can undo. */
@@ -217,6 +258,10 @@ int heap_init(void)
 		return -WEAKREF_ENOMEM;
 	GC_allow_register_threads();
 	GC_register_displacement(HEAP_HEADER);
+	GC_register_displacement(HEAP_REFCALL_NODE);
+	/* A type word with its bit set (heap_set_finalized) must keep a type that is a block, or an object, of the heap. */
+	GC_register_displacement(1);
+	GC_register_displacement(HEAP_HEADER + 1);
 	extra_bytes = GC_get_all_interior_pointers() ? 1 : 0;
 	int error = kinds_make();
 	if (error == 0)
@@ -295,10 +340,18 @@ static inline void *stock_take(void **chain)
 	return p;
 }
 
-/* The chain is stored into the thread's record by libgc before a collection can pass. */
+static void fresh_needed(enum heap_kind kind)
+{
+	if (unlikely(atomic_load_explicit(&heap_pacing, memory_order_relaxed)) && kind <= HEAP_LEAF)
+		heap_pacing_fn();
+}
+
+/* The chain is stored into the thread's record by libgc before a collection can pass. A host's finalizer may have filled it meanwhile. */
 static NOINLINE void *stock_refill(void **chain, enum heap_kind kind, size_t granules)
 {
-	GC_generic_malloc_many(granules * GRANULE, kind_number[kind], chain);
+	fresh_needed(kind);
+	if (*chain == NULL)
+		GC_generic_malloc_many(granules * GRANULE, kind_number[kind], chain);
 	return stock_take(chain);
 }
 
@@ -316,11 +369,14 @@ void *heap_alloc_kind(enum heap_kind kind, size_t size)
 		if (unlikely(p == NULL))
 			p = stock_refill(&t->stock[kind][granules], kind, granules);
 	} else {
+		fresh_needed(kind);
 		p = GC_generic_malloc(size, kind_number[kind]);
 	}
 	if (unlikely(p == NULL))
 		return base_null(WEAKREF_ENOMEM);
-	t->objects += kind <= HEAP_LEAF;
+	/* Written by this thread alone, read by whoever sums up. */
+	uint64_t objects = atomic_load_explicit(&t->objects, memory_order_relaxed);
+	atomic_store_explicit(&t->objects, objects + (kind <= HEAP_LEAF), memory_order_relaxed);
 	return p;
 }
 
@@ -411,6 +467,16 @@ enum heap_kind heap_kind_of(const void *base)
 	return known != 0 ? (enum heap_kind)(known - 1) : HEAP_KINDS;
 }
 
+int heap_kind_number(enum heap_kind kind)
+{
+	return kind_number[kind];
+}
+
+bool heap_kind_is_ours(int number)
+{
+	return kind_by_number[number] != 0;
+}
+
 struct heap_header *heap_object(const void *p)
 {
 	struct heap_header *header = GC_base((void *)p);
@@ -428,17 +494,31 @@ void *heap_with_lock(void *(*fn)(void *arg), void *arg)
 	return GC_call_with_alloc_lock(fn, arg);
 }
 
-void *heap_registry_grow(void *old, size_t old_bytes, size_t new_bytes)
+static void *map_grow(void *old, size_t old_bytes, size_t new_bytes, int flags)
 {
 	void *p;
 
-	if (checks_allocation_fails())
-		return NULL;
 	if (old == NULL)
-		p = mmap(NULL, new_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		p = mmap(NULL, new_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 	else
 		p = mremap(old, old_bytes, new_bytes, MREMAP_MAYMOVE);
 	return p == MAP_FAILED ? NULL : p;
+}
+
+void *heap_registry_grow(void *old, size_t old_bytes, size_t new_bytes)
+{
+	return checks_allocation_fails() ? NULL : map_grow(old, old_bytes, new_bytes, 0);
+}
+
+/* Not asked of the adversary: who reserves ahead of a stop does so at moments that no test can count. */
+void *heap_reserve_grow(void *old, size_t old_bytes, size_t new_bytes)
+{
+	return map_grow(old, old_bytes, new_bytes, MAP_NORESERVE);
+}
+
+void heap_reserve_forget(void *p, size_t bytes)
+{
+	madvise(p, bytes, MADV_DONTNEED);
 }
 
 void heap_registry_free(void *old, size_t bytes)
@@ -456,27 +536,46 @@ void heap_mark_stock_stw(void)
 					GC_set_mark_bit(p);
 }
 
-uint64_t heap_objects_allocated_stw(void)
+uint64_t heap_objects_allocated_locked(void)
 {
 	uint64_t sum = 0;
 
 	for (struct heap_thread *t = threads; t != NULL; t = t->next)
-		sum += t->objects;
+		sum += atomic_load_explicit(&t->objects, memory_order_relaxed);
 	return sum;
 }
 
-static void count_object(void *base, size_t size, void *sum)
+struct walk {
+	void (*fn)(void *obj, bool leaf, void *arg);
+	void *arg;
+};
+
+static void walk_block(void *base, size_t size, void *arg)
 {
-	(void)size;
+	const struct walk *walk = arg;
 	enum heap_kind kind = heap_kind_of(base);
+
+	(void)size;
 	if ((kind == HEAP_OBJECT || kind == HEAP_LEAF) && ((struct heap_header *)base)->type != NULL)
-		++*(uint64_t *)sum;
+		walk->fn((struct heap_header *)base + 1, kind == HEAP_LEAF, walk->arg);
+}
+
+void heap_objects_walk_locked(void (*fn)(void *obj, bool leaf, void *arg), void *arg)
+{
+	GC_enumerate_reachable_objects_inner(walk_block, &(struct walk){fn, arg});
+}
+
+static void count_object(void *obj, bool leaf, void *sum)
+{
+	(void)obj;
+	(void)leaf;
+	++*(uint64_t *)sum;
 }
 
 uint64_t heap_objects_marked_stw(void)
 {
 	uint64_t sum = 0;
 
-	GC_enumerate_reachable_objects_inner(count_object, &sum);
+	heap_objects_walk_locked(count_object, &sum);
 	return sum;
 }

@@ -23,11 +23,28 @@ enum heap_kind { HEAP_OBJECT, HEAP_LEAF, HEAP_REF, HEAP_REFCALL, HEAP_KINDS };
 struct heap_header {
 	/* Weak list of the object's references, hidden: see anchor.h. */
 	uintptr_t anchor;
-	/* const struct gc_type *; written when the object is whole. */
+	/* const struct gc_type *; written when the object is whole. Read it by heap_type: bit 0 tells that the destructor was called. */
 	const void *type;
 };
 
+static inline const void *heap_type(const struct heap_header *header)
+{
+	return (const void *)((uintptr_t)__atomic_load_n(&header->type, __ATOMIC_RELAXED) & ~(uintptr_t)1);
+}
+
+static inline bool heap_is_finalized(const struct heap_header *header)
+{
+	return ((uintptr_t)__atomic_load_n(&header->type, __ATOMIC_RELAXED) & 1) != 0;
+}
+
+static inline void heap_set_finalized(struct heap_header *header)
+{
+	__atomic_store_n(&header->type, (const char *)heap_type(header) + 1, __ATOMIC_RELAXED);
+}
+
 #define HEAP_HEADER sizeof(struct heap_header)
+/* Where queues refer to in a block of kind REFCALL. */
+#define HEAP_REFCALL_NODE 32
 
 /* Starts libgc if need be, makes the kinds, makes the calling thread known. Errors: -WEAKREF_E…. By gc_init. */
 int heap_init(void);
@@ -58,6 +75,12 @@ void heap_fork_prepare(void);
 void heap_fork_parent(void);
 void heap_fork_child(void);
 
+/* The calling thread's slots, which are roots; made where `make` says so. NULL: there are none, or no memory. */
+#define HEAP_THREAD_SLOTS 64
+void **heap_thread_slots(bool make);
+/* Empties this slot in all threads. */
+void heap_thread_slots_clear(unsigned slot);
+
 /* ---- allocation ---- */
 
 /*
@@ -84,6 +107,9 @@ void heap_watch_cycles(void (*seen)(const void *base));
 /* Set, with its function, when somebody wants to run something at the next allocation: the delivery of callbacks. */
 extern _Atomic bool heap_attention;
 extern void (*heap_attention_fn)(void);
+/* The same for each object that needs fresh memory from libgc: it may collect, and runs no callbacks. */
+extern _Atomic bool heap_pacing;
+extern void (*heap_pacing_fn)(void);
 
 /* ---- the collector's settings ---- */
 
@@ -101,6 +127,12 @@ enum heap_kind heap_kind_of(const void *base);
 /* The header of the object of ours whose payload starts at p; NULL for everything else. */
 struct heap_header *heap_object(const void *p);
 
+/* libgc's number of a kind of ours, and whether a number is that of one. */
+int heap_kind_number(enum heap_kind kind);
+bool heap_kind_is_ours(int number);
+/* Which words of a block of this kind the collector scans: bit i for word i, UINT64_MAX for all of them. */
+uint64_t heap_scanned_words(enum heap_kind kind);
+
 /* ---- for the collection cycle ---- */
 
 /* Runs fn with libgc's allocation lock held: no collection begins or ends meanwhile. fn allocates nothing and takes no lock. */
@@ -110,12 +142,18 @@ void *heap_with_lock(void *(*fn)(void *arg), void *arg);
  * none. Moves its content; call it with libgc's lock held or from one thread. */
 void *heap_registry_grow(void *old, size_t old_bytes, size_t new_bytes);
 void heap_registry_free(void *old, size_t bytes);
+/* The same for memory that is reserved only: it costs nothing until it is written to. Forgetting makes the first bytes zero again and gives
+ * back what was behind them. */
+void *heap_reserve_grow(void *old, size_t old_bytes, size_t new_bytes);
+void heap_reserve_forget(void *p, size_t bytes);
 
 /* World stopped, at the end of marking: marks the fresh blocks that threads keep in stock. */
 void heap_mark_stock_stw(void);
 
-/* Typed objects: how many were allocated since the start, and how many are marked now. World stopped; the second walks the heap. */
-uint64_t heap_objects_allocated_stw(void);
+/* Typed objects: how many were allocated since the start (libgc's lock held), and how many are marked now (world stopped; walks the heap). */
+uint64_t heap_objects_allocated_locked(void);
 uint64_t heap_objects_marked_stw(void);
+/* libgc's lock held, when a collection has just ended: calls fn for each typed object that lives. fn takes no lock and allocates nothing. */
+void heap_objects_walk_locked(void (*fn)(void *obj, bool leaf, void *arg), void *arg);
 
 #endif

@@ -15,27 +15,46 @@ libweakref_core_la_SOURCES = \
 	src/base.h \
 	src/checks.c \
 	src/checks.h \
+	src/collector.c \
+	src/collector.h \
 	src/cycle.c \
 	src/cycle.h \
 	src/deliver.c \
 	src/deliver.h \
+	src/element.c \
+	src/element.h \
+	src/ephemeron.c \
 	src/epoch.c \
 	src/epoch.h \
 	src/error.c \
 	src/finalize.c \
+	src/executor.c \
+	src/executor.h \
 	src/foreign.c \
 	src/foreign.h \
 	src/gc.c \
 	src/heap.c \
 	src/heap.h \
+	src/interner.c \
+	src/keydict.c \
 	src/lock.c \
 	src/lock.h \
+	src/marking.c \
+	src/marking.h \
+	src/method.c \
 	src/object.c \
 	src/object.h \
+	src/operation.c \
+	src/pool.c \
+	src/pool.h \
+	src/pool_lease.c \
+	src/pool_life.c \
 	src/proxy.c \
 	src/proxy.h \
 	src/ref.c \
 	src/ref.h \
+	src/set.c \
+	src/set.h \
 	src/slots.c \
 	src/slots.h \
 	src/table.c \
@@ -43,9 +62,15 @@ libweakref_core_la_SOURCES = \
 	src/table_impl.h \
 	src/table_iter.c \
 	src/table_resize.c \
+	src/table_self.c \
+	src/tls.c \
+	src/tracking.c \
+	src/tracking.h \
 	src/valuedict.c \
 	src/weakarray.c \
-	src/weakarray.h
+	src/weakarray.h \
+	src/weakarray_impl.h \
+	src/weakarray_pairs.c
 EXTRA_DIST += src/LAYERS
 
 lib_LTLIBRARIES += libweakref.la

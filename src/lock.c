@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "lock.h"
 
+#include <errno.h>
+#include <linux/futex.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base.h"
 
 struct lock lock_init = LOCK_INIT(LOCK_RANK_INIT);
+struct lock lock_pools = LOCK_INIT(LOCK_RANK_POOLS);
 struct lock lock_handler = LOCK_INIT(LOCK_RANK_HANDLER);
 struct lock lock_deliver = LOCK_INIT(LOCK_RANK_DELIVER);
 struct lock lock_threads = LOCK_INIT(LOCK_RANK_THREADS);
@@ -14,6 +19,12 @@ struct lock lock_threads = LOCK_INIT(LOCK_RANK_THREADS);
 static struct {
 	_Alignas(64) struct lock lock;
 } stripes[LOCK_STRIPES] = {[0 ... LOCK_STRIPES - 1] = {LOCK_INIT(LOCK_RANK_STRIPE)}};
+
+static struct {
+	_Alignas(64) struct lock_word lock;
+} words[LOCK_STRIPES];
+
+unsigned lock_forks;
 
 /* What this thread holds, for the checking build: a bit a rank. */
 static _Thread_local unsigned held;
@@ -65,9 +76,71 @@ void lock_check_none(const char *where)
 		base_fatal("%s with locks held: ranks %#x", where, held);
 }
 
+/* ---- words ---- */
+
+struct lock_word *lock_word(uint64_t hash)
+{
+	return &words[hash % LOCK_STRIPES].lock;
+}
+
+void lock_word_held(bool taken)
+{
+	static const struct lock ranked = {.rank = LOCK_RANK_POOL};
+
+	if (taken)
+		held_add(&ranked);
+	else
+		held_remove(&ranked);
+}
+
+/* Spins for about as long as a few operations take, then sleeps. errno is kept. */
+NOINLINE void lock_word_take_slow(struct lock_word *lock)
+{
+	int saved = errno;
+
+	for (int i = 0; i < 100; i++) {
+		uint32_t none = 0;
+		if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
+		    atomic_compare_exchange_weak_explicit(&lock->state, &none, 1, memory_order_acquire, memory_order_relaxed))
+			return;
+		base_pause();
+	}
+	while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
+		syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+	errno = saved;
+}
+
+NOINLINE void lock_word_wake(struct lock_word *lock)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	errno = saved;
+}
+
+/* ---- fork ---- */
+
+/* All of one rank are taken: nothing is taken down. */
+static void word_take_raw(struct lock_word *lock)
+{
+	uint32_t none = 0;
+
+	if (!atomic_compare_exchange_strong(&lock->state, &none, 1))
+		lock_word_take_slow(lock);
+}
+
+static void word_drop_raw(struct lock_word *lock)
+{
+	if (atomic_exchange(&lock->state, 0) == 2)
+		lock_word_wake(lock);
+}
+
 void lock_fork_prepare(void)
 {
 	pthread_mutex_lock(&lock_init.mutex);
+	pthread_mutex_lock(&lock_pools.mutex);
+	for (int i = 0; i < LOCK_STRIPES; i++)
+		word_take_raw(&words[i].lock);
 	for (int i = 0; i < LOCK_STRIPES; i++)
 		pthread_mutex_lock(&stripes[i].lock.mutex);
 	pthread_mutex_lock(&lock_handler.mutex);
@@ -82,6 +155,9 @@ static void fork_release(void)
 	pthread_mutex_unlock(&lock_handler.mutex);
 	for (int i = LOCK_STRIPES; i-- > 0;)
 		pthread_mutex_unlock(&stripes[i].lock.mutex);
+	for (int i = LOCK_STRIPES; i-- > 0;)
+		word_drop_raw(&words[i].lock);
+	pthread_mutex_unlock(&lock_pools.mutex);
 	pthread_mutex_unlock(&lock_init.mutex);
 }
 
@@ -92,5 +168,6 @@ void lock_fork_parent(void)
 
 void lock_fork_child(void)
 {
+	lock_forks++;
 	fork_release();
 }

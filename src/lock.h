@@ -3,8 +3,8 @@
  * lock: mutexes with a rank. A thread takes locks in rising order of rank only; --enable-checks aborts on any other order.
  *
  * The order is the enum below. libgc's allocation lock comes after all of them: it may be taken with any of these held, and none of
- * these may be taken with it held. No lock is held across user code, nor across an allocation from the collected heap (which may run a
- * host's finalizers, and those may call us).
+ * these may be taken with it held. No lock is held across user code, nor across an allocation from the collected heap (which may
+ * run a host's finalizers, and those may call us).
  *
  * Tables do not own mutexes: they share the stripes, so that fork can take every lock there is (lock_fork_*), and the child finds
  * none that is held by a thread that it does not have.
@@ -15,8 +15,12 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "base.h"
+
 enum lock_rank {
 	LOCK_RANK_INIT = 1,  /* gc_init, policy changes: rarely taken, outermost */
+	LOCK_RANK_POOLS,     /* which resource pools there are; adopting a resource that no pool knows */
+	LOCK_RANK_POOL,      /* a resource pool */
 	LOCK_RANK_STRIPE,    /* writers of a table */
 	LOCK_RANK_HANDLER,   /* who is told of failed callbacks */
 	LOCK_RANK_DELIVER,   /* the delivery queue */
@@ -37,6 +41,7 @@ void lock_drop(struct lock *lock);
 
 /* The locks of the library. */
 extern struct lock lock_init;
+extern struct lock lock_pools;
 extern struct lock lock_handler;
 extern struct lock lock_deliver;
 extern struct lock lock_threads;
@@ -44,6 +49,39 @@ extern struct lock lock_threads;
 /* The stripe of a table: any hash of its identity picks one, for the table's whole life. A thread holds one stripe at a time. */
 #define LOCK_STRIPES 64
 struct lock *lock_stripe(uint64_t hash);
+
+/*
+ * The same for resource pools, whose operations are shorter than a call of pthread_mutex_lock and its undoing: a word, taken in
+ * line, for which a thread spins a while before it sleeps. It has no owner and no fairness; of rank LOCK_RANK_POOL.
+ */
+struct lock_word {
+	_Atomic uint32_t state; /* 0 free, 1 held, 2 held and perhaps somebody sleeps */
+};
+struct lock_word *lock_word(uint64_t hash);
+void lock_word_take_slow(struct lock_word *lock);
+void lock_word_wake(struct lock_word *lock);
+/* Of the checking build: the rank is taken down. */
+void lock_word_held(bool held);
+
+static inline void lock_word_take(struct lock_word *lock)
+{
+	uint32_t none = 0;
+
+	if (CHECKS)
+		lock_word_held(true);
+	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->state, &none, 1, memory_order_acquire, memory_order_relaxed)))
+		lock_word_take_slow(lock);
+}
+
+static inline void lock_word_drop(struct lock_word *lock)
+{
+	if (CHECKS)
+		lock_word_held(false);
+	if (unlikely(atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2))
+		lock_word_wake(lock);
+}
+/* How many forks lie between this process and the one that started: what threads that are not here left behind is recognised by it. */
+extern unsigned lock_forks;
 
 /* In the checking build, aborts unless this thread holds a stripe / holds no lock at all. Otherwise nothing. */
 void lock_check_held(const struct lock *lock);

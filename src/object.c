@@ -10,18 +10,16 @@
  *  1. header->type is set last: an object is whole, or it is none.
  *  2. The registry holds every object whose destructor has not been due yet.
  *
- * Locks: libgc's, for the registry.
+ * Locks: libgc's, for the registry. The generic operations are in operation.c.
  */
 #include "weakref/object.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "cycle.h"
 #include "deliver.h"
 #include "heap.h"
 #include "object.h"
-#include "proxy.h"
 
 struct ending {
 	struct deliver_node node;
@@ -93,7 +91,7 @@ void object_init(void)
 
 static const gc_type *type_of_header(const struct heap_header *header)
 {
-	return header->type;
+	return heap_type(header);
 }
 
 static void destructor_run(struct deliver_node *node)
@@ -103,6 +101,7 @@ static void destructor_run(struct deliver_node *node)
 	const gc_type *type = type_of_header((struct heap_header *)obj - 1);
 
 	ending->obj = NULL;
+	heap_set_finalized((struct heap_header *)obj - 1);
 	int result = type->destroy(obj);
 	if (result < 0)
 		deliver_failed(result, "destructor", obj);
@@ -178,143 +177,5 @@ const gc_type *gc_type_of(const void *obj)
 {
 	const struct heap_header *header = obj == NULL ? NULL : heap_object(obj);
 
-	return header == NULL ? NULL : header->type;
-}
-
-/* ---- generic operations ---- */
-
-/* Puts the object in a proxy's place, and gives its type; where it has none (foreign blocks), one with empty slots. */
-static int resolve(void **obj, const gc_type **type)
-{
-	static const gc_type block = {.name = "block"};
-	int error = proxy_resolve(obj);
-
-	if (error != 0)
-		return error;
-	*type = gc_type_of(*obj);
-	if (*type != NULL)
-		return 0;
-	*type = &block;
-	return heap_base(*obj) != NULL ? 0 : -WEAKREF_EINVAL;
-}
-
-int gc_repr(void *obj, char *buf, size_t size)
-{
-	const gc_type *type;
-	int error = buf == NULL && size != 0 ? -WEAKREF_EINVAL : resolve(&obj, &type);
-
-	if (error != 0)
-		return error;
-	if (type->repr != NULL)
-		return type->repr(obj, buf, size);
-	return snprintf(buf, size, "<%s at %p>", type->name != NULL ? type->name : "object", obj);
-}
-
-int gc_hash(void *obj, uint64_t *out)
-{
-	const gc_type *type;
-	void *resolved = obj;
-	int error = out == NULL ? -WEAKREF_EINVAL : resolve(&resolved, &type);
-
-	if (resolved != obj || error == -WEAKREF_ESTALE)
-		return -WEAKREF_ENOTSUP;
-	if (error != 0)
-		return error;
-	if (type->hash != NULL)
-		return type->hash(obj, out);
-	*out = base_mix((uintptr_t)obj);
-	return 0;
-}
-
-int gc_equal(void *a, void *b)
-{
-	const gc_type *type_a, *type_b;
-	int error = resolve(&a, &type_a);
-
-	if (error == 0)
-		error = resolve(&b, &type_b);
-	if (error != 0)
-		return error;
-	if (a == b)
-		return 1;
-	if (type_a->equal != NULL)
-		return type_a->equal(a, b);
-	return type_b->equal != NULL ? type_b->equal(b, a) : 0;
-}
-
-int gc_getattr(void *obj, const char *name, void **value)
-{
-	const gc_type *type;
-	int error = name == NULL || value == NULL ? -WEAKREF_EINVAL : resolve(&obj, &type);
-
-	if (error != 0)
-		return error;
-	return type->getattr != NULL ? type->getattr(obj, name, value) : -WEAKREF_ENOTSUP;
-}
-
-int gc_setattr(void *obj, const char *name, void *value)
-{
-	const gc_type *type;
-	int error = name == NULL ? -WEAKREF_EINVAL : resolve(&obj, &type);
-
-	if (error != 0)
-		return error;
-	return type->setattr != NULL ? type->setattr(obj, name, value) : -WEAKREF_ENOTSUP;
-}
-
-int gc_delattr(void *obj, const char *name)
-{
-	const gc_type *type;
-	int error = name == NULL ? -WEAKREF_EINVAL : resolve(&obj, &type);
-
-	if (error != 0)
-		return error;
-	return type->delattr != NULL ? type->delattr(obj, name) : -WEAKREF_ENOTSUP;
-}
-
-int gc_call(void *obj, size_t argc, void **argv, void **result)
-{
-	const gc_type *type;
-	void *unwanted;
-	int error = argv == NULL && argc != 0 ? -WEAKREF_EINVAL : resolve(&obj, &type);
-
-	if (error != 0)
-		return error;
-	return type->call != NULL ? type->call(obj, argc, argv, result != NULL ? result : &unwanted) : -WEAKREF_ENOTSUP;
-}
-
-int gc_len(void *obj, size_t *out)
-{
-	const gc_type *type;
-	int error = out == NULL ? -WEAKREF_EINVAL : resolve(&obj, &type);
-
-	if (error != 0)
-		return error;
-	return type->len != NULL ? type->len(obj, out) : -WEAKREF_ENOTSUP;
-}
-
-int gc_truth(void *obj)
-{
-	const gc_type *type;
-	size_t len = 0;
-	int error = resolve(&obj, &type);
-
-	if (error != 0)
-		return error;
-	if (type->truth != NULL)
-		return type->truth(obj);
-	if (type->len == NULL)
-		return 1;
-	error = type->len(obj, &len);
-	return error < 0 ? error : len != 0;
-}
-
-int gc_iterate(void *obj, gc_visit_fn visit, void *user)
-{
-	const gc_type *type;
-	int error = visit == NULL ? -WEAKREF_EINVAL : resolve(&obj, &type);
-
-	if (error != 0)
-		return error;
-	return type->iterate != NULL ? type->iterate(obj, visit, user) : -WEAKREF_ENOTSUP;
+	return header == NULL ? NULL : heap_type(header);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "weakref/proxy.h"
 
-#include "heap.h"
 #include "proxy.h"
 #include "ref.h"
 
@@ -12,13 +11,9 @@ weakref_ref *weakref_proxy_new(void *obj, weakref_callback callback, void *data)
 
 bool weakref_is_proxy(const void *p)
 {
-	if (p == NULL || heap_base(p) != p)
-		return false;
-	enum heap_kind kind = heap_kind_of(p);
-	if (kind != HEAP_REF && kind != HEAP_REFCALL)
-		return false;
-	const struct weakref_ref *ref = p;
-	return ref->signature == REF_SIGNATURE && (ref->flags & REF_PROXY) != 0;
+	const weakref_ref *ref = ref_at(p);
+
+	return ref != NULL && (ref->flags & REF_PROXY) != 0;
 }
 
 int proxy_resolve(void **obj)

@@ -8,15 +8,21 @@
 #include <stdio.h>
 
 #include "anchor.h"
+#include "executor.h"
 #include "heap.h"
 #include "weakref/object.h"
 
 /* ---- making ---- */
 
+static void *data_of(const weakref_ref *ref)
+{
+	return (ref->flags & REF_EXECUTOR) != 0 ? ((struct ref_job *)ref->data)->data : ref->data;
+}
+
 static void callback_run(struct deliver_node *node)
 {
 	weakref_ref *ref = (weakref_ref *)((char *)node - offsetof(weakref_ref, node));
-	int result = ref->callback(ref, ref->data);
+	int result = ref->callback(ref, data_of(ref));
 
 	if (result < 0)
 		deliver_failed(result, "reference callback", ref);
@@ -44,16 +50,34 @@ static weakref_ref *ref_alloc(unsigned flags)
 	return ref;
 }
 
-static weakref_ref *ref_make_new(void *obj, void *block, unsigned flags, const weakref_ref_options *options)
+/* What the reference keeps for its callback; false where there is no memory for it. */
+static bool data_make(const weakref_ref_options *options, void **data)
 {
-	weakref_ref *ref = ref_alloc(flags);
+	struct ref_job *job = NULL;
+
+	*data = options->data;
+	if (options->executor == NULL)
+		return true;
+	job = heap_alloc(sizeof *job);
+	if (job == NULL)
+		return false;
+	*job = (struct ref_job){options->executor, options->data};
+	*data = job;
+	return true;
+}
+
+static weakref_ref *ref_make_new(void *obj, void *block, bool foreign, unsigned flags, const weakref_ref_options *options)
+{
+	void *data;
+	weakref_ref *ref = data_make(options, &data) ? ref_alloc(flags) : NULL;
 
 	if (ref == NULL)
 		return NULL;
 	ref->block = block;
+	atomic_init(&ref->where, foreign ? REF_FOREIGN : 0);
 	if ((flags & REF_FULL) != 0) {
 		ref->node.run = callback_run;
-		ref->data = options->data;
+		ref->data = data;
 		ref->payload = options->payload;
 		ref->callback = options->callback;
 	}
@@ -72,7 +96,8 @@ weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *opti
 	if (error != 0)
 		return base_null((enum weakref_error) - error);
 	void *block = ref_block_of(obj, &foreign);
-	if (block == NULL || (options->callback == NULL && options->data != NULL))
+	if (block == NULL || (options->callback == NULL && (options->data != NULL || options->executor != NULL)) ||
+	    (options->executor != NULL && !executor_is(options->executor)))
 		return base_null(WEAKREF_EINVAL);
 	if (options->callback != NULL || options->payload != NULL)
 		flags |= REF_FULL;
@@ -81,8 +106,9 @@ weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *opti
 		if (shared != NULL)
 			return shared;
 	}
-	flags |= (options->distinct ? REF_DISTINCT : 0) | (options->is_long ? REF_LONG : 0) | (foreign ? REF_FOREIGN : 0);
-	return ref_make_new(obj, block, flags, options);
+	flags |= options->executor != NULL ? REF_EXECUTOR : 0;
+	flags |= (options->distinct ? REF_DISTINCT : 0) | (options->is_long ? REF_LONG : 0);
+	return ref_make_new(obj, block, foreign, flags, options);
 }
 
 weakref_ref *weakref_ref_new(void *obj, weakref_callback callback, void *data)
@@ -102,6 +128,14 @@ weakref_ref *weakref_ref_new_with(void *obj, const weakref_ref_options *options)
 static inline bool is_ref(const weakref_ref *ref)
 {
 	return ref != NULL && (uintptr_t)ref % _Alignof(weakref_ref) == 0 && ref->signature == REF_SIGNATURE;
+}
+
+const weakref_ref *ref_at(const void *p)
+{
+	if (p == NULL || heap_base(p) != p)
+		return NULL;
+	enum heap_kind kind = heap_kind_of(p);
+	return (kind == HEAP_REF || kind == HEAP_REFCALL) && is_ref(p) ? p : NULL;
 }
 
 void *weakref_ref_get(const weakref_ref *ref)
@@ -134,7 +168,7 @@ weakref_callback weakref_ref_callback(const weakref_ref *ref, void **data)
 	bool has = weakref_ref_get(ref) != NULL && (ref->flags & REF_FULL) != 0;
 
 	if (data != NULL)
-		*data = has ? ref->data : NULL;
+		*data = has ? data_of(ref) : NULL;
 	return has ? ref->callback : NULL;
 }
 
@@ -152,6 +186,71 @@ int weakref_ref_clear(weakref_ref *ref)
 	if (error != 0)
 		return error;
 	return anchor_detach(ref) ? 0 : -WEAKREF_ESTALE;
+}
+
+int weakref_ref_retarget(weakref_ref *ref, void *obj)
+{
+	bool foreign = false;
+	int error = heap_thread_check();
+
+	if (error != 0)
+		return error;
+	void *block = ref_block_of(obj, &foreign);
+	if (!is_ref(ref) || block == NULL || (ref->flags & (REF_FULL | REF_LONG | REF_DISTINCT)) == 0)
+		return -WEAKREF_EINVAL;
+	error = anchor_retarget(ref, obj, block, foreign);
+	BASE_KEEP(obj);
+	return error;
+}
+
+/* ---- comparing ---- */
+
+static bool is_reference(const void *p)
+{
+	const weakref_ref *ref = ref_at(p);
+
+	return ref != NULL && (ref->flags & REF_PROXY) == 0;
+}
+
+int weakref_ref_equal(const void *a, const void *b)
+{
+	int error = heap_thread_check();
+
+	if (a == NULL || b == NULL)
+		return -WEAKREF_EINVAL;
+	if (error != 0)
+		return error;
+	if (a == b)
+		return 1;
+	if (!is_reference(a) || !is_reference(b))
+		return 0;
+	void *of_a = weakref_ref_get(a), *of_b = weakref_ref_get(b);
+	return of_a != NULL && of_b != NULL ? gc_equal(of_a, of_b) : 0;
+}
+
+int weakref_ref_hash(const weakref_ref *ref, uint64_t *out)
+{
+	int error = heap_thread_check();
+	uint64_t hash;
+
+	if (!is_ref(ref) || out == NULL)
+		return -WEAKREF_EINVAL;
+	if (error != 0 || (ref->flags & REF_PROXY) != 0)
+		return error != 0 ? error : -WEAKREF_ENOTSUP;
+	if (anchor_hash((weakref_ref *)ref, out))
+		return 0;
+	void *obj = weakref_ref_get(ref);
+	if (obj == NULL)
+		return -WEAKREF_ESTALE;
+	error = gc_hash(obj, &hash);
+	if (error < 0)
+		return error;
+	anchor_hash_keep((weakref_ref *)ref, obj, hash);
+	BASE_KEEP(obj);
+	/* Of two at once the first one's is kept. */
+	if (!anchor_hash((weakref_ref *)ref, out))
+		*out = hash;
+	return 0;
 }
 
 int weakref_ref_repr(const weakref_ref *ref, char *buf, size_t size)

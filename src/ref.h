@@ -12,24 +12,36 @@
  *
  * A plain reference is 31 bytes of unscanned memory: the first three words and signature, flags, state. One with callback or payload has
  * the rest as well; words 4 (node.next), 6 (data) and 7 (payload) of it are scanned, the others are not: the referent least of all.
+ *
+ * A hash that was asked for has to outlive the referent, and there is no word for it. While the reference lives its block can be told from
+ * the referent where that is an object with a hash of its own (HEAP_HEADER before it), so that the block's word is free; all other hashes
+ * are those of the referent's address, and are computed at its death.
  */
 #ifndef REF_H
 #define REF_H
 
 #include "deliver.h"
 #include "epoch.h"
+#include "heap.h"
 #include "weakref/ref.h"
 
 enum ref_flags {
 	REF_PROXY = 1,
 	REF_LONG = 2,
 	REF_DISTINCT = 4, /* never handed out as the shared one */
-	REF_FULL = 8,     /* has the words behind `state` */
-	REF_FOREIGN = 16, /* the block is not an object of ours: its list is in the side table */
+	REF_FULL = 8,     /* has the words behind `where` */
+	REF_EXECUTOR = 16, /* data is a struct ref_job */
 	REF_FINALIZE = 32, /* a finalizer: in the registry, and in no block's list */
 	REF_ATEXIT = 64,   /* a finalizer that runs at exit */
 	REF_MOURNED = 128, /* an ordered finalizer: its object's death was counted */
 	REF_REPORTED = REF_DISTINCT, /* an ordered finalizer: the cycle that it is in was reported */
+};
+
+/* About the referent; libgc's lock. */
+enum ref_where {
+	REF_FOREIGN = 1,      /* the block is not an object of ours: its list is in the side table */
+	REF_HASHED = 2,       /* the hash stands in the block's word */
+	REF_HASH_ADDRESS = 4, /* the hash is that of the referent's address, while it lives */
 };
 
 enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD, REF_DUE };
@@ -41,13 +53,16 @@ struct weakref_ref {
 	_Atomic(uintptr_t) referent;
 	/* The next reference of the same block: hidden, weak. libgc's lock. */
 	uintptr_t next;
-	/* Where the referent's block starts: plain, weak. Constant. */
-	void *block;
+	union {
+		/* Where the referent's block starts: plain, weak. */
+		void *block;
+		/* With REF_HASHED. */
+		uint64_t hash;
+	};
 	uint32_t signature;
 	uint8_t flags;
 	_Atomic uint8_t state; /* libgc's lock */
-	/* Of a finalizer: the deliver_process that owes it. In plain references these bytes do not exist. */
-	uint16_t process;
+	_Atomic uint8_t where; /* of ref_where */
 
 	/* With REF_FULL only. Constant but for the node. */
 	struct deliver_node node;
@@ -57,17 +72,37 @@ struct weakref_ref {
 		weakref_callback callback;
 		int (*finalize)(void *args);
 	};
+	/* Of a finalizer: the deliver_process that owes it. */
+	uint16_t process;
+};
+
+/* What a callback needs that runs in an executor. */
+struct ref_job {
+	weakref_executor *executor;
+	void *data;
 };
 
 #define REF_PLAIN_SIZE (offsetof(struct weakref_ref, node) - 1)
 
-_Static_assert(offsetof(struct weakref_ref, node) == 32, "a plain reference takes two granules");
+_Static_assert(offsetof(struct weakref_ref, node) == 32 && offsetof(struct weakref_ref, where) < REF_PLAIN_SIZE,
+	       "a plain reference takes two granules");
+_Static_assert(offsetof(struct weakref_ref, node) == HEAP_REFCALL_NODE, "queues refer to the node");
 _Static_assert(offsetof(struct weakref_ref, node.next) == 32 && offsetof(struct weakref_ref, data) == 48 &&
 		       offsetof(struct weakref_ref, payload) == 56,
 	       "the scanned words are those of heap.c's bitmap");
 
+/* LIVE to DUE, of a finalizer, which notes what process owes it: after a fork both have it. Libgc's lock held, or the world stopped. */
+static inline void ref_make_due(weakref_ref *ref)
+{
+	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
+	atomic_store_explicit(&ref->state, REF_DUE, memory_order_relaxed);
+	ref->process = deliver_process;
+}
+
 /* The block of a referent, and whether it is none of our objects; NULL for what is not on the heap, or a block that is only in stock. */
 void *ref_block_of(const void *p, bool *foreign);
+/* The reference or proxy that starts at p, which may be any address; NULL where there is none. No lock. */
+const weakref_ref *ref_at(const void *p);
 
 /* A reference with these flags beside those that the options ask for; the shared one where it is plain. Errors as weakref_ref_new. */
 weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *options);

@@ -40,6 +40,19 @@ void table_key_hashed(struct table_key *key, const void *p, uint64_t hash)
 	*key = (struct table_key){.data = p, .word = mixed, .hash = table_fold(mixed)};
 }
 
+void table_key_self(struct table_key *key, const void *p, uintptr_t raw, uint64_t hash)
+{
+	uint64_t mixed = base_mix(hash);
+
+	*key = (struct table_key){.data = p, .word = mixed & ~TABLE_TAGS, .hash = table_fold(mixed), .self = raw};
+}
+
+void table_key_tag(struct table_key *key, unsigned tag)
+{
+	ASSERT(tag <= TABLE_TAGS);
+	key->word = (key->word & ~TABLE_TAGS) | tag;
+}
+
 uint32_t table_arena_append_locked(struct table_segment *seg, const void *data, size_t size)
 {
 	struct table_arena *arena = table_arena_of(seg);
@@ -62,6 +75,22 @@ uint32_t table_arena_append_locked(struct table_segment *seg, const void *data, 
 }
 
 /* ---- one slot ---- */
+
+/* The same as table_key_at and so on, where the layout is known to have slots of two words: a shift instead of a multiplication. */
+FLATTEN _Atomic(uintptr_t) *key_at(const struct table_segment *seg, uint32_t i)
+{
+	return &seg->slots->words[(size_t)i * TABLE_STRIDE];
+}
+
+FLATTEN _Atomic(uintptr_t) *value_at(const struct table_segment *seg, uint32_t i)
+{
+	return &seg->slots->words[(size_t)i * TABLE_STRIDE + TABLE_VALUE];
+}
+
+FLATTEN uintptr_t peek(const struct table_segment *seg, uint32_t i)
+{
+	return atomic_load_explicit(value_at(seg, i), memory_order_acquire);
+}
 
 /* Whether slot i, which has this key word, has this key: 1, 0, or equal's error. *have receives the key that stands there (HASHED). */
 FLATTEN int match(const struct table *table, const struct table_segment *seg, uint32_t i, uint64_t word, const struct table_key *key,
@@ -94,8 +123,8 @@ FLATTEN uintptr_t load_value(const struct table_segment *seg, uint32_t i, bool l
 	uintptr_t raw;
 
 	if (!load)
-		return table_peek(seg, i);
-	*value = epoch_load(table_value_at(seg, i), &raw);
+		return peek(seg, i);
+	*value = epoch_load(value_at(seg, i), &raw);
 	return raw;
 }
 
@@ -105,11 +134,11 @@ FLATTEN bool value_of_key(const struct table_segment *seg, uint32_t i, uint64_t 
 {
 	if (layout == TABLE_BYTES) {
 		*raw = load_value(seg, i, load, value);
-		return atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed) == word;
+		return atomic_load_explicit(key_at(seg, i), memory_order_relaxed) == word;
 	}
 	for (;;) {
 		uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
-		if (atomic_load_explicit(table_key_at(seg, i), memory_order_acquire) != word)
+		if (atomic_load_explicit(key_at(seg, i), memory_order_acquire) != word)
 			return false;
 		if (layout == TABLE_HASHED && atomic_load_explicit(&seg->keys[i], memory_order_acquire) != have)
 			return false;
@@ -126,6 +155,8 @@ enum table_state table_read(const struct table_segment *seg, uint32_t i, bool wa
 	uintptr_t raw;
 	void *key, *value;
 
+	if (table_is_self(table))
+		return table_self_read(seg, i, want_value, entry);
 	do {
 		takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
 		if (table_peek(seg, i) == SLOTS_EMPTY)
@@ -175,19 +206,27 @@ void table_erase_locked(struct table_segment *seg, uint32_t i)
 	count_locked(&seg->writes);
 }
 
-void *table_remove_locked(struct table_segment *seg, uint32_t i)
+bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
 {
 	uintptr_t raw;
-	void *value = epoch_load(table_value_at(seg, i), &raw);
+	uintptr_t payload = 0;
+	void *weak;
 
-	/* The value is in a register from here on, so the scan leaves the slot alone. */
-	if (!slots_is_value(slots_take(seg->slots, i))) {
+	*value = NULL;
+	if (seg->stride == TABLE_STRIDE_PAIR)
+		slots_load(seg->slots, i, &weak, &payload);
+	else
+		weak = epoch_load(table_value_at(seg, i), &raw);
+	/* The value, or both of a pair, are in registers from here on, so the scan leaves the slot alone. */
+	bool taken = slots_is_value(slots_take(seg->slots, i));
+	if (taken)
+		*value = seg->stride == TABLE_STRIDE_PAIR ? (void *)payload : weak;
+	else if (!table_is_self(seg->table))
 		atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
-		value = NULL;
-	}
-	BASE_KEEP(value);
+	BASE_KEEP(weak);
+	BASE_KEEP(payload);
 	table_erase_locked(seg, i);
-	return value;
+	return taken;
 }
 
 /* ---- look-up ---- */
@@ -205,10 +244,10 @@ again:
 	seg = table_segment_of(table, key->hash);
 	i = table_home(seg, key->hash);
 	for (left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
-		raw = table_peek(seg, i);
+		raw = peek(seg, i);
 		if (raw == SLOTS_EMPTY)
 			return -WEAKREF_ENOENT;
-		uint64_t word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
+		uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
 		/* The caller will want the object: fetch it while its key is compared. */
 		if (layout == TABLE_BYTES && load && (uint32_t)(word >> 32) == key->hash)
 			__builtin_prefetch((const void *)(raw & ~EPOCH_TAG));
@@ -231,6 +270,19 @@ again:
 	return -WEAKREF_ENOENT;
 }
 
+/* Not inlined: its entry would cost the others room on the stack. */
+static NOINLINE int find_self(const struct table *table, const struct table_key *key, bool load, void **value, uintptr_t *raw)
+{
+	struct table_entry entry;
+	int error = table_self_find(table, key, load, &entry);
+
+	if (error == 0) {
+		*value = entry.value;
+		*raw = entry.raw;
+	}
+	return error;
+}
+
 int table_get(const struct table *table, const struct table_key *key, void **value)
 {
 	uintptr_t raw;
@@ -246,8 +298,10 @@ int table_find(const struct table *table, const struct table_key *key, void **va
 		return find(table, key, TABLE_BYTES, true, value, raw);
 	case TABLE_WORD:
 		return find(table, key, TABLE_WORD, true, value, raw);
-	default:
+	case TABLE_HASHED:
 		return find(table, key, TABLE_HASHED, true, value, raw);
+	default:
+		return find_self(table, key, true, value, raw);
 	}
 }
 
@@ -261,8 +315,10 @@ int table_has(const struct table *table, const struct table_key *key)
 		return find(table, key, TABLE_BYTES, false, &none, &raw);
 	case TABLE_WORD:
 		return find(table, key, TABLE_WORD, false, &none, &raw);
-	default:
+	case TABLE_HASHED:
 		return find(table, key, TABLE_HASHED, false, &none, &raw);
+	default:
+		return find_self(table, key, false, &none, &raw);
 	}
 }
 
@@ -283,14 +339,7 @@ size_t table_len(const struct table *table)
 
 /* ---- writing ---- */
 
-/* Where a key is, or would go: the first vacant slot on its way, else the empty one that ends it. */
-struct place {
-	struct table_segment *seg;
-	uint32_t i;
-	bool found;
-};
-
-FLATTEN int probe(const struct table *table, const struct table_key *key, enum table_layout layout, struct place *at)
+FLATTEN int probe(const struct table *table, const struct table_key *key, enum table_layout layout, struct table_spot *at)
 {
 	struct table_segment *seg = at->seg;
 	uint32_t i = table_home(seg, key->hash), vacant = UINT32_MAX;
@@ -298,10 +347,10 @@ FLATTEN int probe(const struct table *table, const struct table_key *key, enum t
 
 	at->found = false;
 	for (uint32_t left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
-		uintptr_t raw = table_peek(seg, i);
+		uintptr_t raw = peek(seg, i);
 		if (raw == SLOTS_EMPTY)
 			break;
-		uint64_t word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
+		uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
 		if (raw == SLOTS_VACANT) {
 			if (vacant == UINT32_MAX)
 				vacant = i;
@@ -321,15 +370,30 @@ FLATTEN int probe(const struct table *table, const struct table_key *key, enum t
 	return 0;
 }
 
-/* Finds a custom key, which takes user code, and then the lock, if nobody wrote meanwhile. What the scan does meanwhile is
- * harmless: a key that
- * was found stays, be its value dead, and a vacant slot stays vacant. */
-static int locate_hashed(struct table *table, const struct table_key *key, struct place *at)
+FLATTEN int search(struct table *table, const struct table_key *key, struct table_spot *at)
+{
+	at->have = NULL;
+	switch ((enum table_layout)table->layout) {
+	case TABLE_BYTES:
+		return probe(table, key, TABLE_BYTES, at);
+	case TABLE_WORD:
+		return probe(table, key, TABLE_WORD, at);
+	case TABLE_HASHED:
+		return probe(table, key, TABLE_HASHED, at);
+	default:
+		return table_self_probe(table, key, at);
+	}
+}
+
+/* Finds a key that the container's function compares, which takes user code, and then the lock, if nobody wrote meanwhile. What the
+ * scan does meanwhile is harmless: a key that was found stays, be its value dead (or is held, where it is the weak word itself), and a
+ * vacant slot stays vacant. */
+static int locate_unlocked(struct table *table, const struct table_key *key, struct table_spot *at)
 {
 	for (;;) {
 		at->seg = table_segment_of(table, key->hash);
 		uint64_t writes = atomic_load_explicit(&at->seg->writes, memory_order_acquire);
-		int error = probe(table, key, TABLE_HASHED, at);
+		int error = search(table, key, at);
 		if (error < 0)
 			return error;
 		lock_take(table->lock);
@@ -340,13 +404,13 @@ static int locate_hashed(struct table *table, const struct table_key *key, struc
 }
 
 /* Finds a key's place and returns with the lock; on an error without. */
-static int locate(struct table *table, const struct table_key *key, struct place *at)
+static int locate(struct table *table, const struct table_key *key, struct table_spot *at)
 {
-	if (table->layout == TABLE_HASHED)
-		return locate_hashed(table, key, at);
+	if (table->equal != NULL)
+		return locate_unlocked(table, key, at);
 	lock_take(table->lock);
 	at->seg = table_segment_of(table, key->hash);
-	return table->layout == TABLE_BYTES ? probe(table, key, TABLE_BYTES, at) : probe(table, key, TABLE_WORD, at);
+	return search(table, key, at);
 }
 
 /* Puts a value into a slot that has its key. */
@@ -381,6 +445,11 @@ static void place_locked(struct table_segment *seg, uint32_t i, const struct tab
 	if (seg->keys != NULL)
 		atomic_store_explicit(&seg->keys[i], (void *)(uintptr_t)key->data, memory_order_release);
 	atomic_store_explicit(table_key_at(seg, i), word, memory_order_release);
+	if (table_is_self(seg->table)) {
+		if (seg->stride == TABLE_STRIDE_PAIR)
+			atomic_store_explicit(table_payload_at(seg, i), raw, memory_order_release);
+		raw = key->self;
+	}
 	if (!fresh)
 		count_locked(&seg->takeovers);
 	count_locked(&seg->writes);
@@ -406,10 +475,38 @@ static void tidy(struct table *table, struct table_segment *seg)
 		table_resize(table, seg, false, 0); /* to give memory back; if there is none for that, it stays as it is */
 }
 
+/* Writes to an entry that is there, with the lock: 0, TABLE_KEPT, or -ENOENT where a collection has just taken it away. */
+static int put_present_locked(const struct table_spot *at, const struct table_key *key, uintptr_t raw, enum table_put_mode mode,
+			      void **now)
+{
+	const struct table *table = at->seg->table;
+	uintptr_t old;
+
+	if (table->layout == TABLE_SELF) {
+		*now = at->have;
+		return TABLE_KEPT;
+	}
+	if (table->layout == TABLE_PAIR) {
+		if (mode == TABLE_KEEP)
+			return table_self_payload_locked(at->seg, at->i, now) ? TABLE_KEPT : -WEAKREF_ENOENT;
+		return table_self_replace_locked(at, key, raw) ? 0 : -WEAKREF_ENOENT;
+	}
+	if (mode == TABLE_KEEP) {
+		void *kept = epoch_load(table_value_at(at->seg, at->i), &old);
+		if (slots_is_value(old)) {
+			*now = kept;
+			return TABLE_KEPT;
+		}
+	}
+	store_locked(at->seg, at->i, raw);
+	return 0;
+}
+
 int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
 {
 	size_t room = table->layout == TABLE_BYTES ? table_key_room(key->size) : 0;
-	struct place at;
+	struct table_spot at;
+	int result = 0;
 
 	ASSERT(key->size <= TABLE_KEY_MAX);
 	*now = NULL;
@@ -418,14 +515,14 @@ int table_put(struct table *table, const struct table_key *key, uintptr_t raw, e
 		if (error < 0)
 			return error;
 		if (at.found) {
-			uintptr_t old;
-			if (mode == TABLE_KEEP && (*now = epoch_load(table_value_at(at.seg, at.i), &old), slots_is_value(old))) {
-				lock_drop(table->lock);
-				return 0;
-			}
-			*now = NULL;
-			store_locked(at.seg, at.i, raw);
-			break;
+			result = put_present_locked(&at, key, raw, mode, now);
+			BASE_KEEP(at.have);
+			if (likely(result == 0))
+				break;
+			lock_drop(table->lock);
+			if (result == TABLE_KEPT)
+				return result;
+			continue;
 		}
 		bool full = table_peek(at.seg, at.i) == SLOTS_EMPTY && at.seg->used >= at.seg->limit;
 		if (likely(!full && has_room_for(at.seg, room))) {
@@ -442,16 +539,16 @@ int table_put(struct table *table, const struct table_key *key, uintptr_t raw, e
 
 int table_take(struct table *table, const struct table_key *key, void **value)
 {
-	struct place at;
+	struct table_spot at;
 	int error = locate(table, key, &at);
 
 	*value = NULL;
 	if (error < 0)
 		return error;
-	if (at.found)
-		*value = table_remove_locked(at.seg, at.i);
+	bool taken = at.found && table_remove_locked(at.seg, at.i, value);
 	lock_drop(table->lock);
-	return *value == NULL ? -WEAKREF_ENOENT : 0;
+	BASE_KEEP(at.have);
+	return taken ? 0 : -WEAKREF_ENOENT;
 }
 
 /* ---- making and emptying ---- */
@@ -459,7 +556,7 @@ int table_take(struct table *table, const struct table_key *key, void **value)
 /* A directory of one empty segment; NULL: no memory. */
 static struct table_directory *directory_of_nothing(struct table *table)
 {
-	struct table_segment *seg = table_segment_new(table, table_slots_min(), 0, 0, 0);
+	struct table_segment *seg = table_segment_new(table, table_slots_min(table), 0, 0, 0);
 	struct table_directory *dir = seg == NULL ? NULL : table_directory_new(table, 0);
 
 	if (dir != NULL)
@@ -474,7 +571,7 @@ int table_init(struct table *table, const struct table_ops *ops, enum table_layo
 	table->lock = lock_stripe(base_mix((uintptr_t)table));
 	table->layout = (uint8_t)layout;
 	table->strong_keys = strong_keys || layout == TABLE_HASHED;
-	table->equal = equal;
+	table->equal = layout >= TABLE_HASHED ? equal : NULL;
 	table->user = user;
 	struct table_directory *dir = directory_of_nothing(table);
 	if (dir == NULL)
@@ -494,6 +591,8 @@ int table_clear(struct table *table)
 	for (uint64_t i = 0; i < UINT64_C(1) << dir->depth; i++)
 		table_retire_locked(atomic_load_explicit(&dir->entries[i], memory_order_relaxed));
 	atomic_store_explicit(&table->directory, fresh, memory_order_release);
+	for (uint64_t i = 0; i < UINT64_C(1) << dir->depth; i++)
+		table_self_forget_locked(atomic_load_explicit(&dir->entries[i], memory_order_relaxed));
 	table->hand = 0;
 	lock_drop(table->lock);
 	return 0;

@@ -3,18 +3,23 @@
  * table: the hash table under the weak containers. Extendible hashing over segments of at most 64 KiB: a directory, indexed by the top
  * bits of a 32-bit hash, of segments, each a linear-probing array of weak slots (slots.h) with the keys that belong to them.
  *
- * Keys are laid out in one of three ways. A slot is always two words, key word and value:
+ * Keys are laid out in one of five ways. A slot is two words, key word and value; with PAIR three:
  *
  *     BYTES    key word = hash << 32 | offset in the segment's arena, an unscanned block to which keys are appended: length, bytes, NUL
  *     WORD     key word = the key. With strong_keys the key is a pointer, kept in the segment's scanned array keys[i] as well
  *     HASHED   key word = 64 bits of hash; the key is the pointer keys[i], compared by the container's function
+ *     SELF     the value is the key: the weak word is what is looked for, by identity or by the container's function. Key word =
+ *              62 bits of hash; there is nothing else
+ *     PAIR     the same with a payload as third word (slots.h): what the collector does with it is its array's affair. The low two
+ *              bits of the key word (TABLE_TAGS) are enum slots_payload
  *
  * States of a slot; its value word alone tells them apart:
  *
  *     EMPTY    never used: a probe ends here
  *     VALUE    in use
  *     DEAD     VACANT, and the key is there yet: a collection took the value
- *     ERASED   VACANT, and the key is gone (offset 0; TABLE_ERASED; keys[i] == NULL): removed, or dead and purged
+ *     ERASED   VACANT, and the key is gone (offset 0; TABLE_ERASED; keys[i] == NULL; always with SELF and PAIR): removed, or dead and
+ *              purged
  *
  *     EMPTY -> VALUE, ERASED -> VALUE, DEAD -> VALUE (of its own key or of another), VALUE -> VALUE    a writer
  *     VALUE -> ERASED                                                                                 a writer
@@ -23,7 +28,8 @@
  *
  * A slot never becomes EMPTY again and no entry moves within a segment: segments that are full of vacant slots, too small or too
  * sparse are
- * replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again but by the scan;
+ * replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again but by the scan,
+ * and where a pair's payloads are let go (below);
  * readers and
  * iterators that still have it go on with it, and the collector frees it after them.
  *
@@ -32,7 +38,8 @@
  *  2. No segment in the directory is retired. Its base has no bit below its depth, and every key in it has the base's top bits.
  *  3. used == slots that are not EMPTY, and used <= limit < n: every probe ends.
  *  4. A key is in one slot of its segment at most, DEAD ones counted, and no EMPTY slot is on its way from the key's home to it.
- *  5. slots.live >= VALUE slots, slots.dead == DEAD slots; the scan keeps both so, with the world stopped.
+ *  5. slots.live >= VALUE slots, slots.dead == DEAD slots; the scan keeps both so, with the world stopped. With SELF and PAIR there are
+ *     no DEAD slots: dead is then how many deaths no write or purge has taken note of.
  *  6. Arena offsets lie within fill <= capacity; the keys in use and `garbage` together are fill.
  *
  * Readers take no lock. They look at: directory, segment, value word (EMPTY ends), key word, arena or keys[i], the value through
@@ -47,6 +54,10 @@
  * from keys[i], which the collector scans: from the load on they are in a register. The unscanned key word of such a key is
  * compared, never
  * followed.
+ *
+ * A PAIR is read by slots_load, of one moment but for take-overs, which are counted as above. A replaced segment lets go of its
+ * payloads (`forgotten`, tags and payload words 0), so that an iterator which has it yet keeps none alive; a reader that sees this
+ * after it loaded one looks anew, in the segment that has been put in its place before.
  *
  * Writers hold one stripe lock. Neither user code runs nor anything is allocated with it: a custom key is looked for without the lock,
  * which is then taken and the segment's count of key changes compared; what a write lacks is allocated without the lock, and
@@ -70,7 +81,12 @@
 #include "lock.h"
 #include "slots.h"
 
-enum table_layout { TABLE_BYTES, TABLE_WORD, TABLE_HASHED };
+enum table_layout { TABLE_BYTES, TABLE_WORD, TABLE_HASHED, TABLE_SELF, TABLE_PAIR };
+
+/* The payload's word in a slot of PAIR. */
+#define TABLE_PAYLOAD 2
+
+#define TABLE_TAGS SLOTS_PAYLOAD_MASK
 
 /* The longest key in bytes; an arena's offsets have 32 bits. */
 #define TABLE_KEY_MAX ((size_t)1 << 30)
@@ -110,17 +126,18 @@ struct table {
 
 /* A key made ready. */
 struct table_key {
-	const void *data; /* BYTES: the bytes; strong_keys: the pointer */
+	const void *data; /* BYTES: the bytes; strong_keys, SELF, PAIR: the pointer */
 	size_t size;      /* BYTES */
-	uint64_t word;    /* WORD, HASHED: the key word */
+	uint64_t word;    /* the key word, but with BYTES */
 	uint32_t hash;
+	uintptr_t self; /* SELF, PAIR: the weak word to store */
 };
 
 /* An entry as a look at it found it. */
 struct table_entry {
 	struct table_key key; /* BYTES: data points into arena */
-	void *value;          /* NULL where it was not asked for */
-	uintptr_t raw;        /* the value's word */
+	void *value;          /* NULL where it was not asked for; SELF: the key; PAIR: the payload */
+	uintptr_t raw;        /* the weak word */
 	struct table_arena *arena;
 };
 
@@ -131,10 +148,15 @@ void table_key_bytes(struct table_key *key, const void *data, size_t size);
 void table_key_word(struct table_key *key, uint64_t word);
 void table_key_pointer(struct table_key *key, const void *p);
 void table_key_hashed(struct table_key *key, const void *p, uint64_t hash);
+/* SELF and PAIR: raw is the word to store for p, 0 where p is only looked for; the hash is mixed here. */
+void table_key_self(struct table_key *key, const void *p, uintptr_t raw, uint64_t hash);
+/* PAIR: what the payload is that will be put under the key. */
+void table_key_tag(struct table_key *key, unsigned tag);
 
 /* ---- the table ---- */
 
-/* Makes a table in zeroed memory: everything but the signature. 0 or -ENOMEM. */
+/* Makes a table in zeroed memory: everything but the signature. equal is for HASHED, SELF and PAIR; NULL, for the latter two, means
+ * identity. 0 or -ENOMEM. */
 int table_init(struct table *table, const struct table_ops *ops, enum table_layout layout, bool strong_keys, table_equal_fn equal,
 	       void *user);
 
@@ -147,7 +169,9 @@ int table_has(const struct table *table, const struct table_key *key);
 enum table_put_mode { TABLE_REPLACE, TABLE_KEEP };
 
 /* Stores a value word under a key; with KEEP only where there is no live value. *now receives the value that was kept, else NULL; NULL
- * for REPLACE. The caller keeps the value alive. 0, -ENOMEM (nothing changed), or equal's error. */
+ * for REPLACE. The caller keeps the value alive. TABLE_KEPT where there was one to keep, else 0; -ENOMEM (nothing changed), or equal's
+ * error. SELF: raw is not looked at, a key that is there is always kept, and *now receives it. PAIR: raw is the payload. */
+#define TABLE_KEPT 1
 int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now);
 
 /* Takes an entry out and gives its value. 0, -ENOENT (also when it was dead: then it is erased), or equal's error. Allocates nothing. */

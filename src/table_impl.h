@@ -3,6 +3,7 @@
  * table_impl: what the files of the table share: the shape of its blocks, and how a slot is found and changed. See table.h.
  *
  *     table.c         keys, look-up, write, take
+ *     table_self.c    the same where the key is the weak word
  *     table_resize.c  making, rebuilding, splitting, purging segments
  *     table_iter.c    iteration, taking any entry, checks
  */
@@ -13,7 +14,9 @@
 
 #include "table.h"
 
+/* Words of a slot: key word, weak word, and with PAIR a payload. */
 #define TABLE_STRIDE 2
+#define TABLE_STRIDE_PAIR 3
 #define TABLE_VALUE 1
 
 /* Keys of the BYTES layout, from `bytes` on: a length (a byte, or 255 and four), the bytes, a NUL. Offsets count from the block's
@@ -33,8 +36,10 @@ struct table_segment {
 	uint32_t limit;
 	uint32_t base; /* the hash bits that its keys share */
 	uint8_t depth; /* how many they are */
+	uint8_t stride;
 	/* Read without the lock. */
 	_Atomic bool retired;
+	_Atomic bool forgotten; /* retired, replaced, and its payloads are not looked after any more */
 	_Atomic(struct table_arena *) arena; /* NULL as long as there is no key */
 	_Atomic uint64_t takeovers;          /* vacant slots that got another key */
 	_Atomic uint64_t writes;             /* changes of keys: what a search without the lock is checked by */
@@ -86,14 +91,29 @@ static inline uint32_t table_word_hash(const struct table *table, uint64_t word)
 
 /* ---- slots ---- */
 
+static inline bool table_is_self(const struct table *table)
+{
+	return table->layout >= TABLE_SELF;
+}
+
+static inline unsigned table_stride(const struct table *table)
+{
+	return table->layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
+}
+
 static inline _Atomic(uintptr_t) *table_key_at(const struct table_segment *seg, uint32_t i)
 {
-	return &seg->slots->words[(size_t)i * TABLE_STRIDE];
+	return &seg->slots->words[(size_t)i * seg->stride];
 }
 
 static inline _Atomic(uintptr_t) *table_value_at(const struct table_segment *seg, uint32_t i)
 {
-	return &seg->slots->words[(size_t)i * TABLE_STRIDE + TABLE_VALUE];
+	return &seg->slots->words[(size_t)i * seg->stride + TABLE_VALUE];
+}
+
+static inline _Atomic(uintptr_t) *table_payload_at(const struct table_segment *seg, uint32_t i)
+{
+	return &seg->slots->words[(size_t)i * seg->stride + TABLE_PAYLOAD];
 }
 
 static inline uintptr_t table_peek(const struct table_segment *seg, uint32_t i)
@@ -140,6 +160,8 @@ static inline bool table_is_erased(const struct table_segment *seg, uint32_t i, 
 {
 	if (seg->keys != NULL)
 		return atomic_load_explicit(&seg->keys[i], memory_order_acquire) == NULL;
+	if (table_is_self(seg->table))
+		return true;
 	return seg->table->layout == TABLE_BYTES ? (uint32_t)word == 0 : word == TABLE_ERASED;
 }
 
@@ -153,8 +175,30 @@ enum table_state table_read(const struct table_segment *seg, uint32_t i, bool wa
 /* table_get, with the value's word as well. */
 int table_find(const struct table *table, const struct table_key *key, void **value, uintptr_t *raw);
 
-/* Takes the value out of slot i and erases its key; NULL where the scan was faster, and then the key is erased as well. */
-void *table_remove_locked(struct table_segment *seg, uint32_t i);
+/* Takes the value out of slot i and erases its key; false where the scan was faster, and then the key is erased as well. */
+bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value);
+
+/* Where a key is, or would go: the first vacant slot on its way, else the empty one that ends it. */
+struct table_spot {
+	struct table_segment *seg;
+	uint32_t i;
+	bool found;
+	void *have; /* SELF, PAIR: the key that is there */
+};
+
+/* ---- SELF and PAIR: table_self.c ---- */
+
+/* table_find, table_read, and the search of a writer. The entry receives key and value; PAIR's payload only where it is wanted. */
+int table_self_find(const struct table *table, const struct table_key *key, bool want_payload, struct table_entry *entry);
+enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bool want_payload, struct table_entry *entry);
+int table_self_probe(const struct table *table, const struct table_key *key, struct table_spot *at);
+
+/* The payload of an entry whose key the caller holds; false where a collection took the entry away. */
+bool table_self_payload_locked(const struct table_segment *seg, uint32_t i, void **payload);
+/* Puts another payload into the entry at a spot that was found; false as above. */
+bool table_self_replace_locked(const struct table_spot *at, const struct table_key *key, uintptr_t payload);
+/* Lets go of the payloads of a segment that was replaced. */
+void table_self_forget_locked(struct table_segment *seg);
 
 /* ---- shape: table_resize.c ---- */
 
@@ -162,7 +206,7 @@ void *table_remove_locked(struct table_segment *seg, uint32_t i);
 struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigned depth, uint32_t base, size_t arena);
 
 /* The slots of an empty table. */
-uint32_t table_slots_min(void);
+uint32_t table_slots_min(const struct table *table);
 
 struct table_directory *table_directory_new(const struct table *table, unsigned depth);
 

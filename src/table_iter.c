@@ -24,6 +24,12 @@ void table_iter_init(struct table_iter *iter, const struct table *table)
 /* Whether an entry that was read from a retired segment is in the table, and its value of now: 1, 0 or an error. */
 static int renew(const struct table *table, bool want_value, struct table_entry *entry)
 {
+	if (table_is_self(table)) {
+		struct table_key key = entry->key;
+		int gone = table_self_find(table, &key, want_value, entry);
+		BASE_KEEP(key.data);
+		return gone == -WEAKREF_ENOENT ? 0 : gone < 0 ? gone : 1;
+	}
 	int error = want_value ? table_find(table, &entry->key, &entry->value, &entry->raw) : table_has(table, &entry->key);
 
 	if (error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE)
@@ -111,6 +117,8 @@ static bool in_place_locked(const struct table_place *place)
 	const struct table_segment *seg = place->segment;
 	uint32_t i = place->index;
 
+	if (table_is_self(seg->table))
+		return !seg->retired && (table_peek(seg, i) & ~EPOCH_TAG) == (uintptr_t)place->key;
 	return !seg->retired && slots_is_value(table_peek(seg, i)) &&
 	       atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed) == place->word &&
 	       (seg->keys == NULL || atomic_load_explicit(&seg->keys[i], memory_order_relaxed) == place->key);
@@ -120,13 +128,14 @@ bool table_take_at(struct table *table, const struct table_place *place, void **
 {
 	struct table_segment *seg = place->segment;
 
+	*value = NULL;
 	lock_take(table->lock);
-	*value = in_place_locked(place) ? table_remove_locked(seg, place->index) : NULL;
-	if (*value != NULL && table_is_sparse(seg))
+	bool taken = in_place_locked(place) && table_remove_locked(seg, place->index, value);
+	if (taken && table_is_sparse(seg))
 		table_resize(table, seg, false, 0); /* drops the lock; without memory it stays as it is */
 	else
 		lock_drop(table->lock);
-	return *value != NULL;
+	return taken;
 }
 
 /* ---- checks ---- */

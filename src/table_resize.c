@@ -54,24 +54,24 @@ static uint32_t limit_of(uint32_t n)
 	return (uint32_t)((uint64_t)n * 7 / 8);
 }
 
-static uint32_t slots_in(size_t block)
+static uint32_t slots_in(size_t block, unsigned stride)
 {
-	return (uint32_t)((block - 1 - sizeof(struct slots)) / (TABLE_STRIDE * sizeof(uintptr_t)));
+	return (uint32_t)((block - 1 - sizeof(struct slots)) / (stride * sizeof(uintptr_t)));
 }
 
-uint32_t table_slots_min(void)
+uint32_t table_slots_min(const struct table *table)
 {
-	return slots_in(slot_blocks[0]);
+	return slots_in(slot_blocks[0], table_stride(table));
 }
 
 /* As many slots as hold `want` entries, of any size. */
-static uint32_t slots_for_many(uint32_t want)
+static uint32_t slots_for_many(uint32_t want, unsigned stride)
 {
 	for (size_t k = 0; k < BLOCKS; k++)
-		if (limit_of(slots_in(slot_blocks[k])) >= want)
-			return slots_in(slot_blocks[k]);
-	size_t block = ((size_t)want * 8 / 7 + 1) * TABLE_STRIDE * sizeof(uintptr_t) + sizeof(struct slots) + 4096;
-	return slots_in(block & ~(size_t)4095);
+		if (limit_of(slots_in(slot_blocks[k], stride)) >= want)
+			return slots_in(slot_blocks[k], stride);
+	size_t block = ((size_t)want * 8 / 7 + 1) * stride * sizeof(uintptr_t) + sizeof(struct slots) + 4096;
+	return slots_in(block & ~(size_t)4095, stride);
 }
 
 static uint32_t with_slack(uint32_t live)
@@ -80,13 +80,13 @@ static uint32_t with_slack(uint32_t live)
 }
 
 /* As many slots as hold `live` entries and some more; no more than the largest, as long as that holds them. */
-static uint32_t slots_for(uint32_t live)
+static uint32_t slots_for(uint32_t live, unsigned stride)
 {
-	uint32_t most = slots_in(slot_blocks[BLOCKS - 1]);
+	uint32_t most = slots_in(slot_blocks[BLOCKS - 1], stride);
 
 	if (with_slack(live) > limit_of(most) && live < limit_of(most))
 		return most;
-	return slots_for_many(with_slack(live));
+	return slots_for_many(with_slack(live), stride);
 }
 
 /* Bytes of a block that can be had for about this. */
@@ -111,7 +111,7 @@ static size_t arena_size_for(size_t need, uint32_t live, uint32_t limit)
 
 bool table_is_sparse(const struct table_segment *seg)
 {
-	return table_live(seg) < seg->limit / 8 && seg->n > slots_in(slot_blocks[1]);
+	return table_live(seg) < seg->limit / 8 && seg->n > slots_in(slot_blocks[1], seg->stride);
 }
 
 /* ---- making ---- */
@@ -158,7 +158,7 @@ static void purge(struct slots *slots, void *owner)
 struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigned depth, uint32_t base, size_t arena_size)
 {
 	const struct table_ops *ops = table->ops;
-	struct slots *slots = ops->slots_new(n, TABLE_STRIDE, TABLE_VALUE, purge);
+	struct slots *slots = ops->slots_new(n, table_stride(table), TABLE_VALUE, purge);
 	_Atomic(void *) *keys = NULL;
 	struct table_arena *arena = NULL;
 
@@ -178,6 +178,7 @@ struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigne
 	seg->limit = limit_of(n);
 	seg->base = base;
 	seg->depth = (uint8_t)depth;
+	seg->stride = (uint8_t)table_stride(table);
 	atomic_store_explicit(&seg->arena, arena, memory_order_relaxed);
 	seg->fill = arena == NULL ? 0 : sizeof(struct table_arena);
 	ops->set_owner(slots, seg);
@@ -190,6 +191,11 @@ void table_sweep_locked(struct table_segment *seg, uint32_t steps)
 {
 	struct slots *slots = seg->slots;
 
+	if (table_is_self(seg->table)) {
+		/* No keys stay behind. */
+		atomic_store_explicit(&slots->dead, 0, memory_order_relaxed);
+		return;
+	}
 	for (; steps > 0 && atomic_load_explicit(&slots->dead, memory_order_relaxed) != 0; steps--) {
 		uint32_t i = seg->hand;
 		seg->hand = i + 1 == seg->n ? 0 : i + 1;
@@ -265,7 +271,7 @@ static bool plan_split(struct plan *plan, const struct table_segment *seg, size_
 		return false;
 	plan->what = PLAN_SPLIT;
 	for (unsigned k = 0; k < 2; k++)
-		plan_part(plan, k, seg, slots_for(side[k].live), side[k], room);
+		plan_part(plan, k, seg, slots_for(side[k].live, seg->stride), side[k], room);
 	plan->directory_depth = atomic_load_explicit(&seg->table->directory, memory_order_relaxed)->depth;
 	plan->deeper = seg->depth == plan->directory_depth;
 	return true;
@@ -277,7 +283,7 @@ static void plan_arena(struct plan *plan, const struct table_segment *seg, size_
 	size_t need = seg->fill + room;
 
 	if (seg->garbage > seg->fill / 3) {
-		plan_rebuild(plan, seg, slots_for(live), room);
+		plan_rebuild(plan, seg, slots_for(live, seg->stride), room);
 		return;
 	}
 	if (need > ARENA_SPLIT && live >= SPLIT_MIN && plan_split(plan, seg, room))
@@ -294,13 +300,13 @@ static void plan_make_locked(struct plan *plan, const struct table_segment *seg,
 
 	*plan = (struct plan){.what = PLAN_NOTHING};
 	if (full) {
-		uint32_t most = limit_of(slots_in(slot_blocks[BLOCKS - 1]));
+		uint32_t most = limit_of(slots_in(slot_blocks[BLOCKS - 1], seg->stride));
 		if (with_slack(live) <= most || !plan_split(plan, seg, room))
-			plan_rebuild(plan, seg, slots_for_many(with_slack(live)), room);
+			plan_rebuild(plan, seg, slots_for_many(with_slack(live), seg->stride), room);
 	} else if (room != 0) {
 		plan_arena(plan, seg, room);
 	} else if (table_is_sparse(seg)) {
-		plan_rebuild(plan, seg, slots_for(live), 0);
+		plan_rebuild(plan, seg, slots_for(live, seg->stride), 0);
 	}
 }
 
@@ -362,6 +368,9 @@ static bool move_in(struct table_segment *fresh, const struct table_segment *old
 	if (fresh->keys != NULL)
 		atomic_store_explicit(&fresh->keys[j], atomic_load_explicit(&old->keys[i], memory_order_relaxed), memory_order_relaxed);
 	atomic_store_explicit(table_key_at(fresh, j), word, memory_order_relaxed);
+	if (fresh->stride == TABLE_STRIDE_PAIR)
+		atomic_store_explicit(table_payload_at(fresh, j),
+				      atomic_load_explicit(table_payload_at(old, i), memory_order_relaxed), memory_order_relaxed);
 	atomic_store_explicit(table_value_at(fresh, j), raw, memory_order_release);
 	fresh->used++;
 	return true;
@@ -378,16 +387,20 @@ static bool move_all_locked(const struct table_segment *old, struct table_segmen
 		atomic_fetch_add_explicit(&fresh[k]->slots->live, fresh[k]->n, memory_order_relaxed);
 	for (uint32_t i = 0; i < old->n && fits; i++) {
 		uintptr_t raw;
+		void *payload = NULL;
 		if (!slots_is_value(table_peek(old, i)))
 			continue;
 		void *value = epoch_load(table_value_at(old, i), &raw);
 		if (!slots_is_value(raw))
+			continue;
+		if (old->stride == TABLE_STRIDE_PAIR && !table_self_payload_locked(old, i, &payload))
 			continue;
 		uint32_t hash = hash_at(old, i);
 		unsigned k = split ? side_of(old, hash) : 0;
 		fits = move_in(fresh[k], old, i, hash, raw);
 		stored[k] += fits;
 		BASE_KEEP(value);
+		BASE_KEEP(payload);
 	}
 	for (unsigned k = 0; k <= (unsigned)split; k++)
 		atomic_fetch_sub_explicit(&fresh[k]->slots->live, fresh[k]->n - stored[k], memory_order_relaxed);
@@ -431,13 +444,14 @@ static void apply_segments_locked(struct plan *plan, struct table *table, struct
 		return;
 	if (!move_all_locked(old, plan->fresh))
 		return;
-	if (!deeper) {
+	if (deeper) {
+		double_directory_locked(dir, plan->directory);
+		publish_locked(plan->directory, old, plan->fresh);
+		atomic_store_explicit(&table->directory, plan->directory, memory_order_release);
+	} else {
 		publish_locked(dir, old, plan->fresh);
-		return;
 	}
-	double_directory_locked(dir, plan->directory);
-	publish_locked(plan->directory, old, plan->fresh);
-	atomic_store_explicit(&table->directory, plan->directory, memory_order_release);
+	table_self_forget_locked(old);
 }
 
 int table_resize(struct table *table, struct table_segment *seg, bool full, size_t room)

@@ -11,48 +11,65 @@
  *
  * Locks: the registry is read and written with libgc's lock held. Never write into an array at settle that did not survive.
  */
-#include "weakarray.h"
+#include "weakarray_impl.h"
 
 #include <string.h>
 
-#include "cycle.h"
-#include "heap.h"
+#include "marking.h"
 
-struct entry {
-	struct slots *slots;
-	uint32_t n;
-	bool parked;
-};
+/* Arrays of single values, and arrays of pairs (weakarray_pairs). */
+static struct weakarray_registry values;
 
-static struct entry *entries;
-static size_t count, capacity, parked;
+static struct weakarray_registry *registry_of(const struct slots *slots)
+{
+	return slots->weakness == SLOTS_WEAK_VALUE ? &values : &weakarray_pairs;
+}
 
 /* ---- registration ---- */
 
-static bool room_locked(void)
+static bool room_locked(struct weakarray_registry *registry)
 {
-	if (count < capacity)
+	if (registry->count < registry->capacity)
 		return true;
-	size_t more = capacity == 0 ? 1024 : capacity * 2;
-	void *grown = heap_registry_grow(entries, capacity * sizeof *entries, more * sizeof *entries);
+	size_t more = registry->capacity == 0 ? 1024 : registry->capacity * 2;
+	void *grown = heap_registry_grow(registry->at, registry->capacity * sizeof *registry->at, more * sizeof *registry->at);
 	if (grown == NULL)
 		return false;
-	entries = grown;
-	capacity = more;
+	registry->at = grown;
+	registry->capacity = more;
 	return true;
 }
 
 static void *register_locked(void *arg)
 {
 	struct slots *slots = arg;
+	struct weakarray_registry *registry = registry_of(slots);
+	struct weakarray_entry entry = {.slots = slots, .n = slots->n, .weakness = slots->weakness};
 
-	if (!room_locked() || !cycle_words_add_locked(slots->n))
+	if (!room_locked(registry) || !cycle_words_add_locked(weakarray_words(&entry)))
 		return NULL;
-	entries[count++] = (struct entry){.slots = slots, .n = slots->n};
+	if (registry == &weakarray_pairs && !weakarray_pairs_add_locked(&entry)) {
+		cycle_words_remove_locked(weakarray_words(&entry));
+		return NULL;
+	}
+	registry->at[registry->count++] = entry;
 	return slots;
 }
 
+static void unregister_locked(const struct weakarray_entry *entry)
+{
+	cycle_words_remove_locked(weakarray_words(entry));
+	if (entry->weakness != SLOTS_WEAK_VALUE)
+		weakarray_pairs_remove_locked(entry);
+}
+
 struct slots *weakarray_new(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner))
+{
+	return weakarray_new_weak(n, stride, value, 0, SLOTS_WEAK_VALUE, purge);
+}
+
+struct slots *weakarray_new_weak(uint32_t n, unsigned stride, unsigned value, unsigned payload, enum slots_weakness weakness,
+				 void (*purge)(struct slots *slots, void *owner))
 {
 	size_t size = slots_size(n, stride);
 	struct slots *slots = heap_alloc_leaf(size);
@@ -63,6 +80,8 @@ struct slots *weakarray_new(uint32_t n, unsigned stride, unsigned value, void (*
 	slots->n = n;
 	slots->stride = (uint16_t)stride;
 	slots->value = (uint16_t)value;
+	slots->payload = (uint16_t)payload;
+	slots->weakness = (uint16_t)weakness;
 	slots->purge = purge;
 	slots->signature = SLOTS_SIGNATURE;
 	if (heap_with_lock(register_locked, slots) == NULL)
@@ -87,17 +106,22 @@ uintptr_t weakarray_encode(const void *p)
 	return (uintptr_t)p | SLOTS_INNER;
 }
 
-/* ---- the scan ---- */
-
-/* The block that a value word watches; NULL where it is no longer on the heap. */
-static const void *block_of_stw(uintptr_t raw)
+uintptr_t weakarray_encode_payload(const void *p, enum slots_payload *kind)
 {
-	if (likely((raw & SLOTS_INNER) == 0))
-		return (const char *)raw - HEAP_HEADER;
-	return heap_base((const void *)(raw & ~SLOTS_INNER));
+	struct heap_header *base = p == NULL ? NULL : heap_base(p);
+
+	if (base == NULL)
+		*kind = SLOTS_PAYLOAD_NUMBER;
+	else if ((const void *)(base + 1) == p && heap_kind_of(base) <= HEAP_LEAF)
+		*kind = SLOTS_PAYLOAD_OURS;
+	else
+		*kind = SLOTS_PAYLOAD_INNER;
+	return (uintptr_t)p;
 }
 
-static uint32_t scan_slots_stw(struct slots *slots)
+/* ---- the scan ---- */
+
+static uint32_t clear_values_stw(struct slots *slots)
 {
 	_Atomic(uintptr_t) *word = &slots->words[slots->value];
 	uint32_t stride = slots->stride, dead = 0;
@@ -106,8 +130,8 @@ static uint32_t scan_slots_stw(struct slots *slots)
 		uintptr_t raw = atomic_load_explicit(word, memory_order_relaxed);
 		if (!slots_is_value(raw))
 			continue;
-		const void *block = block_of_stw(raw);
-		if (likely(block != NULL && cycle_alive_stw(block)))
+		const void *block = weakarray_block_of(raw);
+		if (likely(weakarray_alive(block)))
 			continue;
 		atomic_store_explicit(word, SLOTS_VACANT, memory_order_relaxed);
 		if (block != NULL)
@@ -117,10 +141,16 @@ static uint32_t scan_slots_stw(struct slots *slots)
 	return dead;
 }
 
-/* What dies in an array that is garbage, or that its table has given up, is no entry that somebody lost. */
-static void scan_array_stw(struct slots *slots, bool marked)
+static uint32_t clear_stw(const struct weakarray_entry *entry, bool marked)
 {
-	uint32_t dead = scan_slots_stw(slots);
+	return entry->weakness == SLOTS_WEAK_VALUE ? clear_values_stw(entry->slots) : weakarray_pairs_clear_stw(entry->slots, marked);
+}
+
+/* What dies in an array that is garbage, or that its table has given up, is no entry that somebody lost. */
+static void scan_array_stw(const struct weakarray_entry *entry, bool marked)
+{
+	struct slots *slots = entry->slots;
+	uint32_t dead = clear_stw(entry, marked);
 	uintptr_t owner = atomic_load_explicit(&slots->owner, memory_order_relaxed);
 
 	if (dead != 0) {
@@ -133,50 +163,74 @@ static void scan_array_stw(struct slots *slots, bool marked)
 		atomic_store_explicit(&slots->owner, 0, memory_order_relaxed);
 }
 
-void weakarray_scan_stw(void)
+static void scan_registry_stw(struct weakarray_registry *registry)
 {
-	for (size_t i = 0; i < count; i++) {
-		bool marked = cycle_alive_stw(entries[i].slots);
-		scan_array_stw(entries[i].slots, marked);
+	for (size_t i = 0; i < registry->count; i++) {
+		struct weakarray_entry *entry = &registry->at[i];
+		if (entry->clean)
+			continue;
+		bool marked = cycle_alive_stw(entry->slots);
+		scan_array_stw(entry, marked);
 		if (!marked) {
-			entries[i].parked = true;
-			parked++;
+			entry->parked = true;
+			registry->parked++;
 		}
 	}
+}
+
+void weakarray_scan_stw(void)
+{
+	marking_watch_stw(NULL);
+	scan_registry_stw(&values);
+	scan_registry_stw(&weakarray_pairs);
+}
+
+static void settle_registry_locked(struct weakarray_registry *registry)
+{
+	size_t kept = 0;
+
+	if (registry->parked == 0)
+		return;
+	for (size_t i = 0; i < registry->count; i++) {
+		struct weakarray_entry entry = registry->at[i];
+		if (entry.parked && !cycle_survived_locked(entry.slots)) {
+			unregister_locked(&entry);
+			continue;
+		}
+		entry.parked = false;
+		registry->at[kept++] = entry;
+	}
+	registry->count = kept;
+	registry->parked = 0;
 }
 
 void weakarray_settle_locked(void)
 {
-	size_t kept = 0;
+	settle_registry_locked(&values);
+	settle_registry_locked(&weakarray_pairs);
+	weakarray_pairs_settle_locked();
+}
 
-	if (parked == 0)
-		return;
-	for (size_t i = 0; i < count; i++) {
-		struct entry entry = entries[i];
-		if (entry.parked && !cycle_survived_locked(entry.slots)) {
-			cycle_words_remove_locked(entry.n);
-			continue;
-		}
-		entry.parked = false;
-		entries[kept++] = entry;
+static void check_registry_locked(const struct weakarray_registry *registry)
+{
+	ASSERT(registry->parked == 0);
+	for (size_t i = 0; i < registry->count; i++) {
+		ASSERT(registry->at[i].slots->n == registry->at[i].n && !registry->at[i].parked);
+		slots_check(registry->at[i].slots);
 	}
-	count = kept;
-	parked = 0;
 }
 
 size_t weakarray_check_locked(void)
 {
-	ASSERT(parked == 0);
-	for (size_t i = 0; i < count; i++) {
-		ASSERT(entries[i].slots->n == entries[i].n && !entries[i].parked);
-		slots_check(entries[i].slots);
-	}
-	return count;
+	check_registry_locked(&values);
+	check_registry_locked(&weakarray_pairs);
+	return values.count + weakarray_pairs.count;
 }
 
 /* ---- purging ---- */
 
 struct candidate {
+	const struct weakarray_registry *registry;
 	size_t at; /* where to go on */
 	struct slots *slots;
 	void *owner;
@@ -187,8 +241,8 @@ static void *find_locked(void *arg)
 {
 	struct candidate *found = arg;
 
-	for (; found->at < count; found->at++) {
-		struct slots *slots = entries[found->at].slots;
+	for (; found->at < found->registry->count; found->at++) {
+		struct slots *slots = found->registry->at[found->at].slots;
 		uintptr_t owner = atomic_load_explicit(&slots->owner, memory_order_relaxed);
 		if (owner == 0 || slots->purge == NULL || atomic_load_explicit(&slots->dead, memory_order_relaxed) == 0)
 			continue;
@@ -201,16 +255,21 @@ static void *find_locked(void *arg)
 }
 
 /* A collection amid the walk may move entries down past it: the second walk finds those. */
-size_t weakarray_purge_all(void)
+static size_t purge_registry(const struct weakarray_registry *registry)
 {
 	size_t purged = 0;
 
 	for (int walk = 0; walk < 2; walk++) {
-		struct candidate found = {0};
+		struct candidate found = {.registry = registry};
 		while (heap_with_lock(find_locked, &found) != NULL) {
 			purged += atomic_load_explicit(&found.slots->dead, memory_order_relaxed);
 			found.slots->purge(found.slots, found.owner);
 		}
 	}
 	return purged;
+}
+
+size_t weakarray_purge_all(void)
+{
+	return purge_registry(&values) + purge_registry(&weakarray_pairs);
 }

@@ -268,6 +268,7 @@ END_TEST
 START_TEST(test_T12_collect_drains)
 {
 	struct job *job;
+	size_t late = 0;
 
 	rule(_i);
 	for (int round = 0; round < 10; round++) {
@@ -277,7 +278,10 @@ START_TEST(test_T12_collect_drains)
 		support_scrub();
 		ck_assert_int_ge(gc_collect(), 0);
 		dead = support_dead(job->refs, job->n);
-		ck_assert_uint_eq(ran, dead);
+		/* What a stale word kept in an earlier round may come now. */
+		ck_assert_uint_ge(ran, dead);
+		ck_assert_uint_le(ran, dead + late);
+		late += job->n - dead;
 		ck_assert_uint_ge(dead, SUPPORT_N - SUPPORT_SLACK);
 		ck_assert(!gc_callbacks_pending());
 		SUPPORT_KEEP(job);

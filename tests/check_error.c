@@ -71,6 +71,8 @@ START_TEST(test_named_codes)
 	ck_assert_int_eq(WEAKREF_ENOTSUP, ENOTSUP);
 	ck_assert_int_eq(WEAKREF_ETIMEDOUT, ETIMEDOUT);
 	ck_assert_int_eq(WEAKREF_ECANCELED, ECANCELED);
+	ck_assert_int_eq(WEAKREF_EEXIST, EEXIST);
+	ck_assert_int_eq(WEAKREF_ENOSPC, ENOSPC);
 }
 END_TEST
 

@@ -303,8 +303,10 @@ static int exit_within(void)
 
 static int make_garbage(void *arg)
 {
+	weakref_finalize_fn fn = (weakref_finalize_fn)(uintptr_t)arg;
+
 	for (int i = 0; i < (int)SUPPORT_N; i++)
-		SUPPORT_REQUIRE(weakref_finalize_new(support_node_new(1), (weakref_finalize_fn)(uintptr_t)arg, (void *)(uintptr_t)'g') != NULL);
+		SUPPORT_REQUIRE(weakref_finalize_new(support_node_new(1), fn, (void *)(uintptr_t)'g') != NULL);
 	return 0;
 }
 

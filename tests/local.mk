@@ -8,36 +8,63 @@
 
 contract_tests = \
 	tests/check_delivery \
+	tests/check_ephemeron \
 	tests/check_error \
+	tests/check_executor \
 	tests/check_exit \
 	tests/check_failures \
 	tests/check_finalize \
 	tests/check_fork \
+	tests/check_garbage \
 	tests/check_gc \
+	tests/check_gcmodule \
+	tests/check_interner \
+	tests/check_keydict \
+	tests/check_method \
+	tests/check_module \
 	tests/check_object \
+	tests/check_pairdict \
+	tests/check_pool \
+	tests/check_proxy \
 	tests/check_ref \
+	tests/check_refcmp \
+	tests/check_set \
 	tests/check_threads \
+	tests/check_tls \
 	tests/check_valuedict \
 	tests/model_valuedict \
+	tests/model_containers \
 	tests/stress
 
 # Those that also run with a collection at every call of the library, which only --enable-checks can (make short-check).
 short_tests = \
+	tests/check_ephemeron \
 	tests/check_error \
+	tests/check_executor \
 	tests/check_failures \
 	tests/check_fork \
 	tests/check_gc \
+	tests/check_interner \
+	tests/check_method \
 	tests/check_object \
+	tests/check_pairdict \
+	tests/check_proxy \
 	tests/check_ref \
+	tests/check_refcmp \
+	tests/check_set \
 	tests/check_threads \
+	tests/check_tls \
 	tests/check_weakarray
 
 unit_tests = \
 	tests/check_cycle \
+	tests/check_marking \
 	tests/check_table \
 	tests/check_weakarray
 tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
+tests_check_marking_CPPFLAGS = $(core_cppflags)
+tests_check_marking_LDADD = $(unit_ldadd)
 tests_check_table_CPPFLAGS = $(core_cppflags)
 tests_check_table_LDADD = $(unit_ldadd)
 tests_check_weakarray_CPPFLAGS = $(core_cppflags)
@@ -46,15 +73,19 @@ tests_check_weakarray_LDADD = $(unit_ldadd)
 # In programs that run libgc their own way. Each is built where its host is found.
 host_tests =
 if HAVE_GUILE
-host_tests += tests/host_guile
+host_tests += tests/host_guile tests/host_guile_ephemeron
 endif
 tests_host_guile_CPPFLAGS = $(AM_CPPFLAGS) $(GUILE_CFLAGS)
 tests_host_guile_LDADD = $(LDADD) $(GUILE_LIBS)
+tests_host_guile_ephemeron_CPPFLAGS = $(AM_CPPFLAGS) $(GUILE_CFLAGS)
+tests_host_guile_ephemeron_LDADD = $(LDADD) $(GUILE_LIBS)
 
 script_tests = \
+	tests/check_examples.sh \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \
+	tests/check_pool_examples.sh \
 	tests/check_symbols.sh
 
 LDADD = tests/libsupport.la libweakref.la $(CHECK_LIBS) $(BDW_GC_LIBS)
@@ -68,7 +99,16 @@ else
 check-local:
 	@echo "make check needs the library check (Debian: apt-get install check), then configure anew" >&2; exit 1
 endif
+# A module that a test loads and unloads; -rpath makes it a shared one though it is not installed.
+if HAVE_CHECK
+check_LTLIBRARIES += tests/typemodule.la
+endif
+tests_typemodule_la_SOURCES = tests/typemodule.c
+tests_typemodule_la_LIBADD = libweakref.la
+tests_typemodule_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+
 tests_libsupport_la_SOURCES = \
+	tests/elements.h \
 	tests/model_valuedict.h \
 	tests/rawthread.c \
 	tests/rawthread.h \

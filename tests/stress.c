@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stress: readers, writers and collectors at work on the same references and dictionaries for a given time.
+ * stress: readers, writers and collectors at work on the same references and containers for a given time.
  *
  *     stress [--seconds S] [--seed N] [--readers R] [--writers W] [--collectors C] [--incremental]
  *
@@ -34,12 +34,17 @@
 #include <gc/gc_mark.h>
 
 #include "model_valuedict.h"
+#include "weakref/interner.h"
+#include "weakref/keydict.h"
+#include "weakref/set.h"
 
 #define SIGNATURE UINT64_C(0x7374726573736564)
 #define DESTROYED UINT64_C(0xdeaddeaddeaddead)
 #define SLOTS 1024
 #define KEYS 3000
 #define DICTS KEYS_KINDS
+/* Of weak keys, both, either. */
+#define PAIRS 3
 #define LEDGER_MOST 100000
 
 struct thing {
@@ -62,6 +67,10 @@ struct world {
 	struct thing *_Atomic strong[SLOTS];
 	struct watch *_Atomic watches[SLOTS];
 	weakref_valuedict *_Atomic dicts[DICTS];
+	/* Keys and values of one entry belong to one key of KEYS. */
+	weakref_keydict *_Atomic pairs[PAIRS];
+	weakref_set *_Atomic set;
+	weakref_interner *interner; /* one canonical thing for each of KEYS */
 };
 
 enum role { READER, WRITER, COLLECTOR };
@@ -266,14 +275,135 @@ static void read_all(struct worker *w)
 	}
 }
 
+/* ---- pairs, sets, the interner ------------------------------------------------------------------------------------------ */
+
+static int same_key_hash(const void *p, uint64_t *out, void *user)
+{
+	(void)user;
+	*out = ((const struct thing *)p)->id % KEYS / 4;
+	return 0;
+}
+
+static int same_key_equal(const void *a, const void *b, void *user)
+{
+	(void)user;
+	return ((const struct thing *)a)->id % KEYS == ((const struct thing *)b)->id % KEYS;
+}
+
+static void pairs_new(size_t i)
+{
+	world->pairs[i] = weakref_keydict_new_with(&(weakref_keydict_options){.weakness = (enum weakref_weakness)i});
+	REQUIRE(world->pairs[i] != NULL);
+}
+
+static void read_pairs(struct worker *w)
+{
+	weakref_keydict *dict = world->pairs[any(w, PAIRS)];
+	struct thing *key = world->strong[any(w, SLOTS)];
+	void *value = NULL;
+	int rc;
+
+	if (key == NULL)
+		return;
+	check(key, key->id % KEYS);
+	rc = weakref_keydict_lookup(dict, key, &value);
+	REQUIRE(rc == 0 || rc == -WEAKREF_ENOENT);
+	REQUIRE((rc == 0) == (value != NULL));
+	if (rc == 0)
+		check(value, key->id % KEYS);
+	rc = weakref_set_contains(world->set, key);
+	REQUIRE(rc == 0 || rc == 1);
+	value = weakref_interner_find(world->interner, key);
+	if (value != NULL)
+		check(value, key->id % KEYS);
+}
+
+static void read_all_pairs(struct worker *w)
+{
+	weakref_keydict_iter *iter = weakref_keydict_iter_new(world->pairs[any(w, PAIRS)]);
+	weakref_set_iter *elements = weakref_set_iter_new(world->set);
+	void *key, *value;
+	int rc;
+
+	REQUIRE(iter != NULL && elements != NULL);
+	while ((rc = weakref_keydict_iter_next(iter, &key, &value)) == 1 && !stop)
+		check(value, check(key, ((struct thing *)key)->id % KEYS)->id % KEYS);
+	REQUIRE(rc == 0 || stop);
+	while ((rc = weakref_set_iter_next(elements, &key)) == 1 && !stop)
+		check(key, ((struct thing *)key)->id % KEYS);
+	REQUIRE(rc == 0 || stop);
+}
+
+static void write_pairs(struct worker *w)
+{
+	size_t which = any(w, PAIRS);
+	weakref_keydict *dict = world->pairs[which], *made;
+	struct thing *key = world->strong[any(w, SLOTS)], *value;
+	void *p = NULL, *q = NULL;
+	int rc = 0;
+
+	if (key == NULL)
+		return;
+	switch (any(w, 10)) {
+	case 0:
+		rc = weakref_keydict_pop(dict, key, &p);
+		REQUIRE(rc == 0 || rc == -WEAKREF_ENOENT);
+		if (rc == 0)
+			check(p, key->id % KEYS);
+		return;
+	case 1:
+		rc = weakref_keydict_popitem(dict, &p, &q);
+		REQUIRE(rc == 0 || rc == -WEAKREF_ENOENT);
+		if (rc == 0)
+			check(q, check(p, ((struct thing *)p)->id % KEYS)->id % KEYS);
+		return;
+	case 2:
+		rc = weakref_set_discard(world->set, key);
+		REQUIRE(rc == 0 || rc == 1);
+		return;
+	case 3:
+	case 4:
+		rc = weakref_set_add(world->set, key);
+		REQUIRE(rc == 0 || rc == 1);
+		p = weakref_interner_intern(world->interner, key);
+		REQUIRE(p != NULL);
+		check(p, key->id % KEYS);
+		return;
+	case 5:
+		if (any(w, 200) != 0)
+			return;
+		made = any(w, 2) ? weakref_keydict_copy(dict) : weakref_keydict_union(dict, dict);
+		REQUIRE(made != NULL);
+		world->pairs[which] = made;
+		return;
+	default:
+		value = thing_new(key->id % KEYS);
+		/* A value that leads to its own key. */
+		value->other = any(w, 2) ? key : NULL;
+		if (any(w, 3) != 0) {
+			REQUIRE(weakref_keydict_set(dict, key, value) == 0);
+		} else {
+			p = weakref_keydict_setdefault(dict, key, value);
+			REQUIRE(p != NULL);
+			check(p, key->id % KEYS);
+		}
+		if (any(w, 4) == 0)
+			world->strong[any(w, SLOTS)] = value;
+	}
+}
+
 static void reader_step(struct worker *w)
 {
 	size_t dice = any(w, 1000);
 
-	if (dice < 500)
+	if (dice < 350)
 		read_ref(w);
-	else if (dice < 998)
+	else if (dice < 650)
 		read_dict(w);
+	else if (dice < 997)
+		read_pairs(w);
+	else if (dice < 998)
+		read_all_pairs(w);
 	else
 		read_all(w);
 }
@@ -397,8 +527,10 @@ static void writer_step(struct worker *w)
 
 	if (dice < 10) {
 		write_whole(w);
-	} else if (dice < 9000) {
+	} else if (dice < 6000) {
 		write_dict(w);
+	} else if (dice < 9000) {
+		write_pairs(w);
 	} else if (dice < 9500) {
 		world->strong[at] = NULL;
 	} else if (dice < 9600) {
@@ -516,6 +648,25 @@ static int settle(void *arg)
 	return 0;
 }
 
+/* What the pairs, the set and the interner still have: at most what len says, and little. */
+static int settle_pairs(void *arg)
+{
+	size_t *left = arg, len = weakref_set_len(world->set) + weakref_interner_len(world->interner);
+	void *key, *value;
+
+	for (size_t i = 0; i < PAIRS; i++) {
+		weakref_keydict_iter *iter = weakref_keydict_iter_new(world->pairs[i]);
+
+		REQUIRE(iter != NULL);
+		for (; weakref_keydict_iter_next(iter, &key, &value) == 1; ++*left)
+			check(value, check(key, ((struct thing *)key)->id % KEYS)->id % KEYS);
+		len += weakref_keydict_len(world->pairs[i]);
+	}
+	REQUIRE(*left <= len);
+	*left = len;
+	return 0;
+}
+
 static unsigned long total(const struct ending *end, enum role role)
 {
 	unsigned long sum = 0;
@@ -529,6 +680,7 @@ static void run(double seconds, const unsigned counts[3], bool incremental)
 {
 	struct timespec length = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
 	struct ending end = {.n = counts[READER] + counts[WRITER] + counts[COLLECTOR]};
+	size_t pairs_left = 0;
 	unsigned made = 0;
 	gc_cycle_stats stats;
 
@@ -550,6 +702,7 @@ static void run(double seconds, const unsigned counts[3], bool incremental)
 		world->strong[i] = NULL;
 	REQUIRE(support_collect() >= 0);
 	REQUIRE(support_on_thread(settle, &end) == 0);
+	REQUIRE(support_on_thread(settle_pairs, &pairs_left) == 0);
 	REQUIRE(gc_get_cycle_stats(&stats) == 0);
 	printf("stress: seed %llu: %lu reads, %lu writes, %lu collector steps; %u collections (%u partial, %u abandoned), %lu objects handed out\n",
 	       (unsigned long long)seed, total(&end, READER), total(&end, WRITER), total(&end, COLLECTOR), marked, partial, abandoned,
@@ -567,6 +720,7 @@ static void run(double seconds, const unsigned counts[3], bool incremental)
 		/* All were dropped: what a stray word keeps is little, though one object may be in many references and entries. */
 		REQUIRE(end.dead > 0 && end.alive <= end.dead / 50 + 32);
 		REQUIRE(end.entries <= 64);
+		REQUIRE(pairs_left <= 128);
 		REQUIRE(stats.dead > 0 && stats.entries > 0 && stats.refs > 0 && destroyed > 0 && callbacks > 0);
 		REQUIRE(with_destructor - destroyed <= with_destructor / 50 + 64);
 	}
@@ -624,6 +778,11 @@ int main(int argc, char **argv)
 		world->dicts[i] = keys_dict((enum weakref_key_kind)i);
 		REQUIRE(world->dicts[i] != NULL);
 	}
+	for (size_t i = 0; i < PAIRS; i++)
+		pairs_new(i);
+	world->set = weakref_set_new(WEAKREF_BY_IDENTITY);
+	world->interner = weakref_interner_new_custom(same_key_hash, same_key_equal, NULL);
+	REQUIRE(world->set != NULL && world->interner != NULL);
 	run(seconds, counts, incremental);
 	return 0;
 }

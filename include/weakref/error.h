@@ -39,7 +39,9 @@ extern "C" {
 	X(EPERM, EPERM, "the calling thread is unknown to the collector")                       \
 	X(ENOTSUP, ENOTSUP, "not supported in this mode or build, or by this type")             \
 	X(ETIMEDOUT, ETIMEDOUT, "timed out")                                                    \
-	X(ECANCELED, ECANCELED, "closed")
+	X(ECANCELED, ECANCELED, "closed")                                                       \
+	X(EEXIST, EEXIST, "there already, or somebody else's")                                  \
+	X(ENOSPC, ENOSPC, "full")
 
 enum weakref_error {
 	WEAKREF_OK = 0,
@@ -53,7 +55,7 @@ enum weakref_error {
  * @param error a result of this library: 0, a code, or a negative code; any other errno value is passed on to strerror(3).
  * @return a phrase; a static string for the library's own codes. Never NULL.
  * Errors: none.
- * Cost: a scan of nine entries.
+ * Cost: a scan of eleven entries.
  * Thread: any.
  * GC: never collects.
  */
@@ -64,7 +66,7 @@ WEAKREF_API const char *weakref_strerror(int error);
  * @param error 0, a code, or a negative code.
  * @return a static string; "OK" for 0, "E?" for what is no code of this library.
  * Errors: none.
- * Cost: a scan of nine entries.
+ * Cost: a scan of eleven entries.
  * Thread: any.
  * GC: never collects.
  */

@@ -64,7 +64,7 @@ WEAKREF_API weakref_finalize *weakref_finalize_new(void *obj, weakref_finalize_f
  * @param args as for weakref_finalize_new.
  * @return the finalizer, which may be dropped; NULL with errno set.
  * Errors: as weakref_finalize_new; ENOTSUP for an object with a destructor.
- * Cost: some 300 ns, and libgc's marking from each such object that is dead and waits.
+ * Cost: some 400 ns, and libgc's marking from each such object that is dead and waits.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: GC_register_finalizer_ignore_self.

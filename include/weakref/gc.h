@@ -53,6 +53,22 @@ WEAKREF_API int gc_init(void);
  */
 WEAKREF_API long gc_collect(void);
 
+/** Generations, as CPython's interface has them. The library has one heap: whichever is named, all of it is collected. */
+#define WEAKREF_GENERATIONS 3
+
+/**
+ * @brief gc_collect, on the account of a generation: the figures of gc_get_stats and gc_get_count, and what the callbacks of
+ * gc_callbacks_add are told.
+ * @param generation 0, 1 or 2; gc_collect names 2.
+ * @return as gc_collect.
+ * Errors: as gc_collect; EINVAL also for another generation.
+ * Cost: as gc_collect.
+ * Thread: any thread known to the collector.
+ * GC: collects; may run callbacks.
+ * Source: gc.collect(generation).
+ */
+WEAKREF_API long gc_collect_generation(int generation);
+
 /**
  * @brief Switches automatic collection on. Flat: one call undoes any number of gc_disable.
  * Errors: none.
@@ -80,6 +96,119 @@ WEAKREF_API void gc_disable(void);
  * GC: never collects.
  */
 WEAKREF_API bool gc_isenabled(void);
+
+/* ---- pacing and figures by generation ------------------------------------------------------------------------------------ */
+
+/** What happened on the account of one generation. */
+typedef struct gc_generation_stats {
+	/** Collections that named it. Those that libgc or a host began by themselves are on the account of generation 0. */
+	uint64_t collections;
+	/** Objects found dead by them, counted as gc_collect counts. */
+	uint64_t collected;
+	/** Always 0: what is found dead is reclaimed, cycles with destructors included. */
+	uint64_t uncollectable;
+} gc_generation_stats;
+
+/**
+ * @brief The figures of all generations.
+ * @param out receives them, by generation.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (NULL, or gc_init was never called).
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ * Source: gc.get_stats().
+ */
+WEAKREF_API int gc_get_stats(gc_generation_stats out[WEAKREF_GENERATIONS]);
+
+/**
+ * @brief What the thresholds are compared with.
+ * @param out receives: objects made by gc_new since the last collection of any sort; collections on the account of generation 0 since
+ * the last on that of 1 or 2; those on that of 1 since the last on that of 2.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (NULL, or gc_init was never called).
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ * Source: gc.get_count().
+ */
+WEAKREF_API int gc_get_count(uint64_t out[WEAKREF_GENERATIONS]);
+
+/**
+ * @brief Sets the library's own pacing: when more than thresholds[0] objects were made since the last collection, the next gc_new that
+ * needs fresh memory collects, while automatic collection is on. libgc goes on collecting by its own lights.
+ *
+ * It does so on the account of generation 2 when more than thresholds[2] collections of generation 1 have passed since the last of 2;
+ * else of 1 when more than thresholds[1] of 0 have passed; else of 0.
+ * @param thresholds n numbers; thresholds[0] == 0, as at the start, switches pacing off.
+ * @param n 1, 2 or 3: the others stay as they are (10 and 10 at the start).
+ * @return 0, or a negative error.
+ * Errors: EINVAL (NULL, another n, or gc_init was never called).
+ * Cost: none; with pacing on, a sum over threads for each 4 KiB of objects.
+ * Thread: any.
+ * GC: never collects.
+ * Source: gc.set_threshold().
+ */
+WEAKREF_API int gc_set_threshold(const uint64_t *thresholds, size_t n);
+
+/**
+ * @brief The thresholds in force.
+ * @param out receives them.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (NULL).
+ * Cost: three loads.
+ * Thread: any.
+ * GC: never collects.
+ * Source: gc.get_threshold().
+ */
+WEAKREF_API int gc_get_threshold(uint64_t out[WEAKREF_GENERATIONS]);
+
+/* ---- callbacks around collections ---------------------------------------------------------------------------------------- */
+
+enum weakref_phase { WEAKREF_PHASE_START = 0, WEAKREF_PHASE_STOP = 1 };
+
+/** What is told of a collection. */
+typedef struct gc_collection_info {
+	int generation;
+	/** At WEAKREF_PHASE_STOP: objects found dead, counted as gc_collect counts; always 0. */
+	uint64_t collected, uncollectable;
+} gc_collection_info;
+
+/**
+ * Called before and after each collection, with no lock held; it may do anything, but a collection that it makes is not announced to
+ * anybody. A negative result goes to the unraisable handler; the others are called all the same.
+ */
+typedef int (*gc_collection_fn)(enum weakref_phase phase, const gc_collection_info *info, void *user);
+
+/**
+ * @brief Adds a callback to the end of the list that is called around collections, in order.
+ *
+ * Around gc_collect they run in the caller: start before, stop when everything is over, delivery included. Of collections that began
+ * in another way (libgc's own, a host's, pacing, one made within a callback) both phases come afterwards, when callbacks are next delivered.
+ * @param fn the callback.
+ * @param user passed to it, and kept alive by the list.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (NULL), ENOMEM, EPERM.
+ * Cost: an allocation and a copy of the list.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: gc.callbacks.append().
+ */
+WEAKREF_API int gc_callbacks_add(gc_collection_fn fn, void *user);
+
+/**
+ * @brief Takes a callback off the list: the first that was added with these two. A collection that is being announced goes on with
+ * the old list.
+ * @param fn the callback.
+ * @param user as it was added.
+ * @return 0, or a negative error.
+ * Errors: ENOENT (it is not on the list), ENOMEM, EPERM.
+ * Cost: an allocation and a copy of the list.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: gc.callbacks.remove().
+ */
+WEAKREF_API int gc_callbacks_remove(gc_collection_fn fn, void *user);
 
 /* ---- threads ------------------------------------------------------------------------------------------------------------- */
 
@@ -115,6 +244,30 @@ WEAKREF_API int gc_thread_unregister(void);
  * GC: never collects.
  */
 WEAKREF_API bool gc_thread_is_registered(void);
+
+/* ---- kinds of a host's --------------------------------------------------------------------------------------------------- */
+
+/** Tells the library of one pointer that a block holds. NULL and what is not on the heap may be told as well. */
+typedef void (*gc_trace_visit_fn)(const void *p);
+
+/** Visits every pointer that a block of the host's holds. Called with the world stopped: it allocates nothing, takes no lock, calls nothing
+ * of this library or of libgc. It may meet blocks that are on a free list, zero behind their first word, as a mark procedure does. */
+typedef void (*gc_tracer_fn)(void *block, size_t size, gc_trace_visit_fn visit);
+
+/**
+ * @brief Tells how to find what blocks of a libgc kind hold, for a host whose kinds have their own mark procedures.
+ *
+ * Ephemerons keep values alive, and what those lead to. Blocks of kinds without a tracer are searched word by word, so only hosts need this
+ * whose kinds hide pointers from that search and reveal them in a mark procedure.
+ * @param kind what GC_new_kind gave.
+ * @param fn the tracer; NULL takes it away.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (a kind of libgc's own or of the library's, no kind at all, or gc_init was never called), EPERM.
+ * Cost: libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ */
+WEAKREF_API int gc_set_kind_tracer(int kind, gc_tracer_fn fn);
 
 /* ---- heap limit ---------------------------------------------------------------------------------------------------------- */
 
@@ -236,13 +389,17 @@ WEAKREF_API int gc_set_unraisable_handler(gc_unraisable_fn handler, void *user);
 enum weakref_debug {
 	/** gc_collect counts every dead object of the library, watched or not. Each collection then walks the whole heap. */
 	WEAKREF_DEBUG_COUNT_ALL = 1,
+	/** A line on stderr for each collection, when it is over (gc_collect) or callbacks are next delivered (all others). */
+	WEAKREF_DEBUG_STATS = 2,
+	/** A line on stderr for each watched object of the library's own found dead, at the same time; of one collection at most 1000. */
+	WEAKREF_DEBUG_COLLECTABLE = 4,
 };
 
 /**
  * @brief Sets the debugging flags.
  * @param flags of weakref_debug, or 0.
  * @return 0, or a negative error.
- * Errors: EINVAL (an unknown flag, or gc_init was never called), EPERM.
+ * Errors: EINVAL (an unknown flag, or gc_init was never called), ENOMEM, EPERM.
  * Cost: COUNT_ALL collects once to have a base to count from.
  * Thread: any thread known to the collector.
  * GC: collects when COUNT_ALL is set anew.
@@ -286,6 +443,81 @@ typedef struct gc_cycle_stats {
  * GC: never collects.
  */
 WEAKREF_API int gc_get_cycle_stats(gc_cycle_stats *out);
+
+/* ---- which objects there are --------------------------------------------------------------------------------------------- */
+
+/** For gc_get_objects: all generations. */
+#define WEAKREF_ALL_GENERATIONS (-1)
+
+/**
+ * @brief All tracked objects (gc_is_tracked) that a collection leaves alive; it is made to know them.
+ * @param generation WEAKREF_ALL_GENERATIONS, or 2, where all of them are; 0 and 1 hold none.
+ * @param n receives how many.
+ * @return an array of the collected heap that holds them; NULL with errno set. An object whose destructor has just become due is among them.
+ * Errors: EINVAL (another generation, NULL), EBUSY (the host disabled libgc), ENOMEM, EPERM.
+ * Cost: two full collections, more where other threads make objects meanwhile.
+ * Thread: any thread known to the collector.
+ * GC: collects, and may run callbacks.
+ * Source: gc.get_objects(generation).
+ */
+WEAKREF_API void **gc_get_objects(int generation, size_t *n);
+
+/**
+ * @brief Whether a pointer is an object of the library that the collector looks into.
+ * @param obj any address.
+ * @return true for one; false for a leaf object, a foreign block, an interior pointer, and anything else.
+ * Errors: none.
+ * Cost: two look-ups in the collector's block headers, some 10 ns.
+ * Thread: any.
+ * GC: never collects.
+ * Source: gc.is_tracked().
+ */
+WEAKREF_API bool gc_is_tracked(const void *obj);
+
+/**
+ * @brief Whether an object's destructor has been called.
+ * @param obj any address.
+ * @return true from the call on, which for a resurrected object means always; false for what has no destructor, and for anything else.
+ * Errors: none.
+ * Cost: two look-ups in the collector's block headers, some 10 ns.
+ * Thread: any.
+ * GC: never collects.
+ * Source: gc.is_finalized().
+ */
+WEAKREF_API bool gc_is_finalized(const void *obj);
+
+/**
+ * @brief Makes all objects of the library that are alive now roots: none of them dies, nor what they lead to, until gc_unfreeze.
+ * @return 0, or a negative error: then what was frozen before still is.
+ * Errors: EBUSY (the host disabled libgc), ENOMEM, EPERM, EINVAL (gc_init was never called).
+ * Cost: that of gc_get_objects; afterwards a word to scan for each frozen object.
+ * Thread: any thread known to the collector.
+ * GC: collects, and may run callbacks.
+ * Source: gc.freeze().
+ */
+WEAKREF_API int gc_freeze(void);
+
+/**
+ * @brief Takes back all that gc_freeze did.
+ * @return 0, or a negative error.
+ * Errors: EPERM, EINVAL (gc_init was never called).
+ * Cost: libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: gc.unfreeze().
+ */
+WEAKREF_API int gc_unfreeze(void);
+
+/**
+ * @brief How many objects are frozen.
+ * @return the number.
+ * Errors: none; 0 before gc_init.
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ * Source: gc.get_freeze_count().
+ */
+WEAKREF_API size_t gc_get_freeze_count(void);
 
 #ifdef __cplusplus
 }

@@ -11,7 +11,9 @@
  * family, is accepted wherever a weak reference, dictionary or set takes a referent ("foreign" blocks).
  *
  * Generic operations (`gc_repr`, `gc_hash`, `gc_getattr` …) work on an object through its type's slots, on a proxy through
- * the object that it stands for (see weakref/proxy.h), and answer -WEAKREF_ENOTSUP where a slot is empty.
+ * the object that it stands for (see weakref/proxy.h), and answer -WEAKREF_ENOTSUP where a slot is empty; gc_error_detail then says
+ * which. Keys, items, attributes' values and arguments are passed on as they are; the other operand of gc_equal, gc_compare, gc_operate
+ * and gc_inplace may be a proxy as well.
  */
 #ifndef WEAKREF_OBJECT_H
 #define WEAKREF_OBJECT_H
@@ -30,6 +32,23 @@ extern "C" {
 enum weakref_type_flags {
 	/** The payload holds no pointers into the heap: the collector does not look into it. */
 	WEAKREF_TYPE_LEAF = 1,
+};
+
+/** Operators, for gc_operate and gc_inplace. What they mean is the type's affair. */
+enum weakref_operator {
+	WEAKREF_OP_ADD,
+	WEAKREF_OP_SUBTRACT,
+	WEAKREF_OP_MULTIPLY,
+	WEAKREF_OP_MATMUL,
+	WEAKREF_OP_DIVIDE,
+	WEAKREF_OP_FLOORDIV,
+	WEAKREF_OP_MODULO,
+	WEAKREF_OP_POWER,
+	WEAKREF_OP_LSHIFT,
+	WEAKREF_OP_RSHIFT,
+	WEAKREF_OP_AND,
+	WEAKREF_OP_OR,
+	WEAKREF_OP_XOR,
 };
 
 /** What `iterate` calls for each item. Returns 0 to go on, anything else to stop; that value is what gc_iterate returns. */
@@ -72,6 +91,25 @@ typedef struct gc_type {
 	int (*truth)(void *obj);
 	/** Calls visit for each item until it returns non-zero; returns that value, or 0, or a negative error. */
 	int (*iterate)(void *obj, gc_visit_fn visit, void *user);
+	/** The same from the last item to the first. */
+	int (*iterate_reverse)(void *obj, gc_visit_fn visit, void *user);
+
+	/** 0 and the item, or a negative error. What a key is, the type says: an object, a number, a slice. */
+	int (*getitem)(void *obj, void *key, void **value);
+	int (*setitem)(void *obj, void *key, void *value);
+	int (*delitem)(void *obj, void *key);
+	/** 1 when the item is in the object, 0 when not, or a negative error. */
+	int (*contains)(void *obj, void *item);
+	/** 0, and in `order` a number less than, equal to or greater than 0 as a stands to b; or a negative error. */
+	int (*compare)(void *a, void *b, int *order);
+	/** For people, as `repr` is for programmers. Without it `repr` serves. */
+	int (*str)(void *obj, char *buf, size_t size);
+	/** 0 and the object's bytes, which stay good as long as it is alive and unchanged; or a negative error. */
+	int (*bytes)(void *obj, const void **data, size_t *size);
+	/** 0 and the result, or a negative error; ENOTSUP for an operator that the type does not know. */
+	int (*operate)(void *obj, enum weakref_operator op, void *operand, void **result);
+	/** The same, and obj may be changed and be the result itself. Without it `operate` serves. */
+	int (*inplace)(void *obj, enum weakref_operator op, void *operand, void **result);
 } gc_type;
 
 /**
@@ -255,6 +293,157 @@ WEAKREF_API int gc_truth(void *obj);
  * GC: collects only if the slot or visit does.
  */
 WEAKREF_API int gc_iterate(void *obj, gc_visit_fn visit, void *user);
+
+/**
+ * @brief Visits the items of a container object from the last to the first.
+ * @param obj an object or a proxy.
+ * @param visit called for each item; non-zero stops.
+ * @param user passed to visit.
+ * @return 0 after the last item, or what visit returned, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot or visit does.
+ * Source: reversed(obj).
+ */
+WEAKREF_API int gc_iterate_reverse(void *obj, gc_visit_fn visit, void *user);
+
+/**
+ * @brief Reads an item.
+ * @param obj an object or a proxy.
+ * @param key whatever the type takes for a key.
+ * @param value receives the item.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ * Source: obj[key], obj[a:b].
+ */
+WEAKREF_API int gc_getitem(void *obj, void *key, void **value);
+
+/**
+ * @brief Writes an item.
+ * @param obj an object or a proxy.
+ * @param key whatever the type takes for a key.
+ * @param value what to store.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ * Source: obj[key] = value.
+ */
+WEAKREF_API int gc_setitem(void *obj, void *key, void *value);
+
+/**
+ * @brief Removes an item.
+ * @param obj an object or a proxy.
+ * @param key whatever the type takes for a key.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ * Source: del obj[key].
+ */
+WEAKREF_API int gc_delitem(void *obj, void *key);
+
+/**
+ * @brief Whether something is in a container object.
+ * @param obj an object or a proxy.
+ * @param item what to look for.
+ * @return 1 or 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ * Source: item in obj.
+ */
+WEAKREF_API int gc_contains(void *obj, void *item);
+
+/**
+ * @brief How two objects are ordered, by the type of the first, else, turned round, of the second. There is no order by identity.
+ * @param a an object or a proxy.
+ * @param b likewise.
+ * @param order receives a number less than, equal to or greater than 0, as a stands to b.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (neither type has the slot), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ * Source: a < b, a <= b, a > b, a >= b.
+ */
+WEAKREF_API int gc_compare(void *a, void *b, int *order);
+
+/**
+ * @brief Writes the object's text for people: its type's str, else what gc_repr writes.
+ * @param obj an object, a proxy, or any address of the collected heap.
+ * @param buf where to, may be NULL when size is 0.
+ * @param size bytes of buf; the text is cut to fit and always ends in NUL.
+ * @return the length that the whole text wants, as snprintf, or a negative error.
+ * Errors: as gc_repr.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ * Source: str(obj).
+ */
+WEAKREF_API int gc_str(void *obj, char *buf, size_t size);
+
+/**
+ * @brief The object's bytes.
+ * @param obj an object or a proxy.
+ * @param data receives where they are: good as long as the object is alive and unchanged.
+ * @param size receives how many.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ * Source: bytes(obj).
+ */
+WEAKREF_API int gc_bytes(void *obj, const void **data, size_t *size);
+
+/**
+ * @brief Applies an operator to two objects.
+ * @param obj an object or a proxy.
+ * @param op of weakref_operator.
+ * @param operand an object or a proxy, or whatever else the type takes; NULL is passed on.
+ * @param result receives the result.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), and what the slot returns.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ * Source: obj + operand.
+ */
+WEAKREF_API int gc_operate(void *obj, enum weakref_operator op, void *operand, void **result);
+
+/**
+ * @brief Applies an operator that may change its left object, and gives the result of the operation: never the proxy, though obj was one.
+ * @param obj an object or a proxy.
+ * @param op of weakref_operator.
+ * @param operand as for gc_operate.
+ * @param result receives the result.
+ * @return 0, or a negative error.
+ * Errors: as gc_operate; ENOTSUP where the type has neither inplace nor operate.
+ * Cost: the slot's.
+ * Thread: any.
+ * GC: collects only if the slot does.
+ * Source: obj += operand.
+ */
+WEAKREF_API int gc_inplace(void *obj, enum weakref_operator op, void *operand, void **result);
+
+/**
+ * @brief Names what was missing when a generic operation last answered ENOTSUP, such as `type 'node' has no operation 'len'`.
+ * @return the text, of the calling thread, good until its next failure; empty where there was none.
+ * Errors: none.
+ * Cost: none.
+ * Thread: any.
+ * GC: never collects.
+ * Source: the message of Python's TypeError.
+ */
+WEAKREF_API const char *gc_error_detail(void);
 
 #ifdef __cplusplus
 }

@@ -23,8 +23,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "weakref/error.h"
+#include "weakref/executor.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -67,6 +69,8 @@ typedef struct weakref_ref_options {
 	bool distinct;
 	/** A long reference: reads a resurrected object, and NULL only once the object is gone. Always distinct. */
 	bool is_long;
+	/** The callback runs in this executor's thread alone (weakref/executor.h); only with a callback. Kept alive by the reference. */
+	weakref_executor *executor;
 } weakref_ref_options;
 
 /**
@@ -74,8 +78,8 @@ typedef struct weakref_ref_options {
  * @param obj as for weakref_ref_new.
  * @param options what to make; NULL stands for all zero: a plain, shared reference.
  * @return the reference; NULL with errno set.
- * Errors: as weakref_ref_new.
- * Cost: as weakref_ref_new.
+ * Errors: as weakref_ref_new; EINVAL also for an executor that is none, or without callback.
+ * Cost: as weakref_ref_new; an executor takes another allocation.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: subclasses of weakref.ref; GC_register_long_link.
@@ -143,6 +147,47 @@ WEAKREF_API weakref_callback weakref_ref_callback(const weakref_ref *ref, void *
  * GC: never collects.
  */
 WEAKREF_API void *weakref_ref_payload(const weakref_ref *ref);
+
+/**
+ * @brief Lets an existing reference name another object: from now on it follows that one only, and the first one's death has no effect.
+ *
+ * Callback, data and payload stay. A hash that it kept is forgotten.
+ * @param ref a live reference that is not shared: with callback or payload, long, or made with `distinct`.
+ * @param obj as for weakref_ref_new.
+ * @return 0, or a negative error.
+ * Errors: ESTALE (ref is dead or cleared), EINVAL (a shared plain reference, or what weakref_ref_new does not take), ENOMEM, EPERM.
+ * Cost: libgc's lock; linear in the references of both objects.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: GC_register_disappearing_link of a link in use.
+ */
+WEAKREF_API int weakref_ref_retarget(weakref_ref *ref, void *obj);
+
+/**
+ * @brief Whether two references are equal: two live ones when their referents are (gc_equal), all others when they are the same.
+ * @param a a reference.
+ * @param b any other pointer: what is no reference, the referent itself included, is never equal to one. A proxy is no reference here.
+ * @return 1 or 0, or a negative error.
+ * Errors: EINVAL (NULL), EPERM, and what gc_equal returns.
+ * Cost: gc_equal's.
+ * Thread: any thread known to the collector.
+ * GC: collects only if the type's equal does.
+ * Source: ref == ref. There is no order of references.
+ */
+WEAKREF_API int weakref_ref_equal(const void *a, const void *b);
+
+/**
+ * @brief The hash of a live reference's referent (gc_hash), which the reference keeps from the first call on, also beyond the referent's death.
+ * @param ref a reference.
+ * @param out receives the hash.
+ * @return 0, or a negative error.
+ * Errors: ESTALE (dead, and never hashed before), ENOTSUP (a proxy), EINVAL, EPERM, and what the type's hash returns: then nothing is kept.
+ * Cost: the first time gc_hash's; later libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: collects only if the type's hash does.
+ * Source: hash(ref).
+ */
+WEAKREF_API int weakref_ref_hash(const weakref_ref *ref, uint64_t *out);
 
 /**
  * @brief Describes a reference: `<weakref at 0x…; to 'name' at 0x…>` or `<weakref at 0x…; dead>`. Calls no slot of the type.

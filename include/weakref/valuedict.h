@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "weakref/error.h"
+#include "weakref/key.h"
 #include "weakref/ref.h"
 
 #ifdef __cplusplus
@@ -56,17 +57,6 @@ typedef struct weakref_bytes {
 #define WEAKREF_INT(n) ((const void *)(intptr_t)(n))
 /** The integer of such a key. */
 #define WEAKREF_INT_VALUE(key) ((intptr_t)(key))
-
-/** Stores the hash of a key; returns 0 or a negative error, which the operation then returns. */
-typedef int (*weakref_hash_fn)(const void *key, uint64_t *out, void *user);
-/** 1 equal, 0 not, or a negative error. Consistent with the hash; called with no lock held. */
-typedef int (*weakref_equal_fn)(const void *a, const void *b, void *user);
-
-/** A key and its value. */
-typedef struct weakref_pair {
-	const void *key;
-	void *value;
-} weakref_pair;
 
 /**
  * @brief An empty dictionary.
@@ -307,9 +297,6 @@ WEAKREF_API weakref_valuedict *weakref_valuedict_union(const weakref_valuedict *
  * Source: d.copy().
  */
 WEAKREF_API weakref_valuedict *weakref_valuedict_copy(const weakref_valuedict *dict);
-
-/** Returns the copy of a key, or NULL with errno set; called with no lock held. */
-typedef void *(*weakref_copy_fn)(const void *key, void *user);
 
 /**
  * @brief A copy whose keys are copied by a function, and whose values are shared.

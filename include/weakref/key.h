@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file weakref/key.h
+ * @brief What the containers have in common: how keys and elements are compared.
+ */
+#ifndef WEAKREF_KEY_H
+#define WEAKREF_KEY_H
+
+#include <stdint.h>
+
+#include "weakref/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** How elements of a set, or keys of a weak-key dictionary, are compared. */
+enum weakref_compare {
+	/** By identity: the same pointer, or another element. */
+	WEAKREF_BY_IDENTITY = 0,
+	/** By gc_hash and gc_equal: as the elements' types say, and by identity where they say nothing. */
+	WEAKREF_BY_EQUALITY = 1,
+};
+
+/** Stores the hash of a key; returns 0 or a negative error, which the operation then returns. */
+typedef int (*weakref_hash_fn)(const void *key, uint64_t *out, void *user);
+/** 1 equal, 0 not, or a negative error. Consistent with the hash; called with no lock held. */
+typedef int (*weakref_equal_fn)(const void *a, const void *b, void *user);
+/** Returns the copy of a key, or of a value, or NULL with errno set; called with no lock held. */
+typedef void *(*weakref_copy_fn)(const void *key, void *user);
+
+/** A key and its value. */
+typedef struct weakref_pair {
+	const void *key;
+	void *value;
+} weakref_pair;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

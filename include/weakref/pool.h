@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file weakref/pool.h
+ * @brief Resource pool: keeps what is costly to make, and lends it.
+ *
+ * A *resource* is any pointer but NULL: a connection, a buffer, a block of the collected heap, a small number in a pointer's
+ * place. The pool asks for nothing but its identity. A resource is at any time in one hand: idle in the pool, or leased to
+ * whoever popped it. What was pushed last is popped first; what has been idle longest is trimmed first.
+ *
+ * A pool is an object of the collected heap. When nobody holds it any more, and when the program exits, each idle resource is
+ * deallocated once (at exit by the process that made the pool). Idle resources are kept alive by the pool. A leased one is the
+ * holder's affair:
+ *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or keeps it for good. Where
+ *    it is itself a block of the collected heap and dies, the pool notices, counts it as lost and has room for another;
+ *  - popped through a lease (WEAKREF_POOL_LEASE), it comes back when the lease is dropped without being returned: the collector
+ *    finds the lease dead, and the pool recovers the resource, counts it, and tells who had leased it.
+ *
+ * User functions run with no lock held: they may use any pool, this one included. They must return, be cancelled, or end their
+ * thread; leaving them by longjmp loses the resource in question. Times are those of the monotonic clock. No thread is started:
+ * what is too old goes at the next operation, or at weakref_pool_maintain.
+ */
+#ifndef WEAKREF_POOL_H
+#define WEAKREF_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weakref/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct weakref_pool weakref_pool;
+typedef struct weakref_pool_lease weakref_pool_lease;
+
+/** In place of a size: 0, where 0 itself means "not given". */
+#define WEAKREF_POOL_ZERO ((size_t)-1)
+
+/** What weakref_pool_new takes. Zero what is not wanted. */
+typedef struct weakref_pool_options {
+	/** Resources to begin with, the first of them to be popped first. Borrowed for the call, never written to. */
+	void *const *init;
+	size_t ninit;
+
+	/** Makes a resource: stores it and returns 0, or returns a negative error, which pop then returns. Nothing stored is ENOMEM. */
+	int (*alloc)(void **resource, void *user);
+	void *alloc_user;
+	/** Disposes of a resource that leaves the pool. A negative result goes to the unraisable handler; it is gone all the same. */
+	int (*dealloc)(void *resource, void *user);
+	void *dealloc_user;
+	/** Whether an idle resource that is about to be popped is still good: > 0 yes; 0 no: it is dropped without dealloc, and
+	 * the next is tried; negative: it stays in the pool, and pop returns that error. A resource fresh from alloc is not asked about. */
+	int (*check)(void *resource, void *user);
+	void *check_user;
+	/** Told of a resource whose lease was dropped without being returned, and of the place that leased it (NULL, where
+	 * weakref_pool_with did). 0: it is used again; anything
+	 * else: it is deallocated. */
+	int (*recovered)(void *resource, const char *file, int line, void *user);
+	void *recovered_user;
+
+	/** A push that leaves more than maxsize idle resources deallocates the oldest until minsize are left. 0: no bound. */
+	size_t maxsize;
+	/** 0: maxsize. Where it is given, and alloc as well, the pool starts with so many resources; age never takes it below. */
+	size_t minsize;
+	/** Seconds after which an idle resource is deallocated, but for the minsize youngest. 0 or infinite: never. */
+	double maxage;
+	/** Idle resources above softmax are deallocated when they are older than ttl seconds, never below minsize. ttl 0: never. */
+	size_t softmax;
+	double ttl;
+	/** Leased and idle resources together never exceed it. 0: no bound. */
+	size_t hardmax;
+} weakref_pool_options;
+
+/**
+ * @brief Makes a pool.
+ * @param options what it does; NULL stands for all zero. The user pointers are kept alive by the pool: one that leads to the pool
+ * or to a resource is no harm.
+ * @return the pool; NULL with errno set, and then what alloc had made is deallocated again.
+ * Errors: EINVAL (NULL or twice the same in init; ninit > hardmax, or minsize > maxsize or hardmax; a time that is NaN or
+ * negative), EEXIST (init holds a resource of another pool), ENOMEM, EPERM, and what alloc returned.
+ * Cost: an object with destructor, and a record for each resource.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: ya.resourcepool.ResourcePool(init, alloc, dealloc, check, maxsize, minsize, maxage).
+ */
+WEAKREF_API weakref_pool *weakref_pool_new(const weakref_pool_options *options);
+
+/**
+ * @brief Takes a resource: an idle one, or else a new one where there is alloc and room. Never waits.
+ * @param pool the pool.
+ * @param out receives the resource; NULL on failure.
+ * @return 0, or a negative error.
+ * Errors: ENOENT (none is idle, and none can be made now), ECANCELED (closed), EINVAL, ENOMEM, EPERM, EEXIST (alloc gave a
+ * resource that the pool has already), and what alloc or check returned.
+ * Cost: one lock, and what the user functions take.
+ * Thread: any thread known to the collector.
+ * GC: collects only where alloc is called, or a user function does.
+ * Source: ResourcePool.pop().
+ */
+WEAKREF_API int weakref_pool_pop(weakref_pool *pool, void **out);
+
+/**
+ * @brief Takes a resource, and waits for one where there is none. Waiters are served in the order of their arrival.
+ * @param pool the pool.
+ * @param seconds how long at most, fractions included; 0, negative or infinite: for ever.
+ * @param out receives the resource; NULL on failure.
+ * @return 0, or a negative error.
+ * Errors: ETIMEDOUT, ECANCELED (closed, also while waiting), EINVAL (NaN), and as weakref_pool_pop but for ENOENT.
+ * Cost: as weakref_pool_pop; a wait is a sleep on a condition of its own.
+ * Thread: any thread known to the collector. Waiting is a cancellation point; a cancelled thread leaves no trace in the pool.
+ * GC: as weakref_pool_pop.
+ * Source: ResourcePool.pop(timeout).
+ */
+WEAKREF_API int weakref_pool_pop_wait(weakref_pool *pool, double seconds, void **out);
+
+/**
+ * @brief Gives a resource to the pool: one that was leased from it, or one that no pool has ("foreign"), which it then adopts.
+ * @param pool the pool. A closed one deallocates the resource at once.
+ * @param resource not NULL.
+ * @return 0: the pool has it. 1: the pool is closed, and it was deallocated. Or a negative error: it is still the caller's.
+ * Errors: EEXIST (it is idle here already, or idle in or leased from another pool), ENOSPC (foreign, and the pool is at its hard
+ * maximum), EINVAL, ENOMEM (foreign only), EPERM.
+ * Cost: one lock and a look-up; adopting asks all pools. Then dealloc for what is trimmed.
+ * Thread: any thread known to the collector.
+ * GC: collects only for a foreign resource, or where dealloc does.
+ * Source: ResourcePool.push(obj).
+ */
+WEAKREF_API int weakref_pool_push(weakref_pool *pool, void *resource);
+
+/**
+ * @brief Destroys a leased resource: it is deallocated, and there is room for another, which a waiter may make.
+ * @param pool the pool.
+ * @param resource leased from it.
+ * @return 0, or a negative error.
+ * Errors: ENOENT (not leased from this pool), EINVAL, EPERM.
+ * Cost: a lock, twice, and dealloc.
+ * Thread: any thread known to the collector.
+ * GC: collects only if dealloc does.
+ * Source: apr_reslist_invalidate.
+ */
+WEAKREF_API int weakref_pool_invalidate(weakref_pool *pool, void *resource);
+
+/**
+ * @brief How many resources are idle. Those that are too old count until they are trimmed.
+ * @param pool the pool.
+ * @return the number; 0 for NULL and what is no pool.
+ * Errors: none.
+ * Cost: a lock.
+ * Thread: any.
+ * GC: never collects.
+ * Source: len(pool).
+ */
+WEAKREF_API size_t weakref_pool_len(weakref_pool *pool);
+
+/**
+ * @brief Trims what is too old, as any push or pop does.
+ * @param pool the pool.
+ * @return how many were deallocated, or a negative error.
+ * Errors: EINVAL, EPERM.
+ * Cost: a lock, and dealloc for each.
+ * Thread: any thread known to the collector.
+ * GC: collects only if dealloc does.
+ * Source: apr_reslist_maintain.
+ */
+WEAKREF_API long weakref_pool_maintain(weakref_pool *pool);
+
+/**
+ * @brief Closes the pool: idle resources are deallocated, waiters get ECANCELED, later pushes deallocate at once.
+ * @param pool the pool; closing a closed one does nothing.
+ * @return how many were deallocated, or a negative error.
+ * Errors: EINVAL, EPERM.
+ * Cost: dealloc for each.
+ * Thread: any thread known to the collector.
+ * GC: collects only if dealloc does.
+ */
+WEAKREF_API long weakref_pool_close(weakref_pool *pool);
+
+/* ---- scoped use ---------------------------------------------------------------------------------------------------------- */
+
+/**
+ * @brief Takes a resource as a lease, a handle that cannot lose it. WEAKREF_POOL_LEASE and WEAKREF_POOL_LEASE_WAIT give file and
+ * line.
+ * @param pool the pool; the lease keeps it alive.
+ * @param seconds as for weakref_pool_pop_wait; NULL never waits.
+ * @param file where, for the report of a lease that was dropped; must outlive the lease. May be NULL.
+ * @param line likewise.
+ * @return the lease, a block of the collected heap; NULL with errno set.
+ * Errors: as weakref_pool_pop and weakref_pool_pop_wait, in errno (the positive value of a user function's error).
+ * Cost: that of the pop, and an object with destructor: some 1 µs.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: ResourcePool.__call__.
+ */
+WEAKREF_API weakref_pool_lease *weakref_pool_lease_at(weakref_pool *pool, const double *seconds, const char *file, int line);
+
+/** A lease taken here, without waiting; as weakref_pool_lease_at. */
+#define WEAKREF_POOL_LEASE(pool) weakref_pool_lease_at((pool), NULL, __FILE__, __LINE__)
+/** A lease taken here, waiting as weakref_pool_pop_wait does. `seconds` is a double. */
+#define WEAKREF_POOL_LEASE_WAIT(pool, seconds) weakref_pool_lease_at((pool), (const double[]){(seconds)}, __FILE__, __LINE__)
+
+/**
+ * @brief The resource of a lease.
+ * @param lease a lease, or NULL.
+ * @return the resource; NULL once the lease is over.
+ * Errors: none.
+ * Cost: a load.
+ * Thread: any; a lease is for one thread at a time.
+ * GC: never collects.
+ */
+WEAKREF_API void *weakref_pool_lease_get(const weakref_pool_lease *lease);
+
+/**
+ * @brief Ends a lease: the resource goes back to the pool.
+ * @param lease a lease.
+ * @return as weakref_pool_push.
+ * Errors: ESTALE (it is over: returned, or its resource was pushed or invalidated by hand), EINVAL, EPERM.
+ * Cost: as weakref_pool_push.
+ * Thread: any thread known to the collector.
+ * GC: as weakref_pool_push.
+ */
+WEAKREF_API int weakref_pool_lease_return(weakref_pool_lease *lease);
+
+/**
+ * @brief Ends a lease and destroys its resource, as weakref_pool_invalidate.
+ * @param lease a lease.
+ * @return 0, or a negative error.
+ * Errors: ESTALE, EINVAL, EPERM.
+ * Cost: as weakref_pool_invalidate.
+ * Thread: any thread known to the collector.
+ * GC: as weakref_pool_invalidate.
+ */
+WEAKREF_API int weakref_pool_lease_invalidate(weakref_pool_lease *lease);
+
+/**
+ * @brief What WEAKREF_POOL_SCOPED calls at the end of the scope: returns the lease where there is one that is not over.
+ * @param lease points to a variable that holds a lease or NULL.
+ * Errors: none.
+ * Cost: as weakref_pool_lease_return.
+ * Thread: any thread known to the collector.
+ * GC: as weakref_pool_lease_return.
+ */
+WEAKREF_API void weakref_pool_scope_end(weakref_pool_lease **lease);
+
+/**
+ * Declares a lease that is returned when its scope is left: at the end, by return, break or goto, and, where the code is compiled
+ * with -fexceptions, when the thread is cancelled or ends. Left by longjmp, it is recovered by the collector. Set it at its declaration:
+ *
+ *     WEAKREF_POOL_SCOPED(lease) = WEAKREF_POOL_LEASE(pool);
+ */
+#define WEAKREF_POOL_SCOPED(name) __attribute__((cleanup(weakref_pool_scope_end))) weakref_pool_lease *name
+
+/**
+ * @brief Runs a function with a resource, which goes back to the pool on every way out (longjmp: through the collector).
+ * @param pool the pool.
+ * @param seconds as for weakref_pool_lease_at.
+ * @param fn called with the resource.
+ * @param user passed to it.
+ * @return what fn returned, or a negative error of the pop, in which case fn was not called.
+ * Errors: as weakref_pool_pop and weakref_pool_pop_wait.
+ * Cost: that of a lease.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: with pool() as resource.
+ */
+WEAKREF_API int weakref_pool_with(weakref_pool *pool, const double *seconds, int (*fn)(void *resource, void *user), void *user);
+
+/* ---- figures ------------------------------------------------------------------------------------------------------------- */
+
+/** Classes of the histogram of waits: the first below 1 µs, each of the others twice as long, the last open. */
+#define WEAKREF_POOL_WAITS 32
+
+/** What a pool did. */
+typedef struct weakref_pool_stats {
+	/** Now: idle, leased, waiting for one, on their way in or out (in alloc or dealloc; they count for the hard maximum). */
+	size_t idle, leased, waiting, moving;
+	/** Resources that alloc made; pops served by an idle one; foreign ones adopted, init included; pushes of leased ones. */
+	uint64_t allocs, reuses, adopted, returns;
+	/** Resources deallocated; destroyed on demand; found dead by check; errors of alloc. */
+	uint64_t deallocs, invalidated, dead, alloc_errors;
+	/** Leases dropped and recovered; plainly leased blocks that the collector found dead. */
+	uint64_t recovered, lost;
+	/** Pops that waited, in all, and those of them that timed out; how long, in nanoseconds; and how many of which length. */
+	uint64_t waits, timeouts, wait_total_ns, wait_max_ns;
+	uint64_t wait_histogram[WEAKREF_POOL_WAITS];
+	/** The place of the lease that was recovered last; NULL and 0 when there was none. */
+	const char *recovered_file;
+	int recovered_line;
+} weakref_pool_stats;
+
+/**
+ * @brief Reads the figures, all of one moment.
+ * @param pool the pool.
+ * @param out receives them.
+ * @return 0, or a negative error.
+ * Errors: EINVAL, EPERM.
+ * Cost: a lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ */
+WEAKREF_API int weakref_pool_get_stats(weakref_pool *pool, weakref_pool_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * marking: see marking.h.
+ *
+ * A block is on the stack at most once in a collection, when it was marked here: so a stack of as many entries as the heap has blocks never
+ * overflows. It is reserved before the stop, without memory behind it, and what was used of it is given back afterwards. Where it could not
+ * be reserved, blocks that find no room are marked all the same, and when the stack has run empty the whole heap is walked for them:
+ * every marked block is looked at again. That is sound, and slow.
+ *
+ * Invariants
+ *  1. When marking_run_stw returns, the stack is empty, and each block that was marked here has been looked at after it was marked.
+ *  2. Nothing is allocated and no lock is taken between marking_mark_stw and the end of marking_run_stw.
+ *
+ * Locks: libgc's, for all state here.
+ */
+#define GC_THREADS
+#include "marking.h"
+
+#include <gc/gc.h>
+#include <gc/gc_inline.h>
+#include <gc/gc_mark.h>
+
+#include "heap.h"
+
+#define GRANULE 16
+#define FIRST_BYTES ((size_t)64 << 10)
+/* So few that tests of the --enable-checks build run over. */
+#define CHECKS_ROOM 64
+/* What stays in use from one collection to the next. */
+#define KEEP_BYTES ((size_t)256 << 10)
+/* Blocks between the one that is scanned and the last one that is being fetched from memory. */
+#define AHEAD 8U
+#define KINDS 256
+/* libgc's first ones: pointer-free, normal, and the two uncollectable ones. */
+#define LIBGC_KINDS 4
+
+static uintptr_t *stack;
+static size_t reserved; /* bytes */
+static size_t room;	/* entries */
+static size_t top, highest;
+static bool overflowed;
+static void (*watcher)(const void *base);
+
+static bool interior; /* libgc's setting, of this run */
+static uint64_t words_of[KINDS];
+static gc_tracer_fn tracers[KINDS];
+static bool reported[KINDS];
+
+/* ---- memory ---- */
+
+static void room_set(size_t bytes)
+{
+	reserved = bytes;
+	room = CHECKS ? CHECKS_ROOM : bytes / sizeof *stack;
+}
+
+int marking_init(void)
+{
+	for (int kind = 0; kind < KINDS; kind++)
+		words_of[kind] = UINT64_MAX;
+	words_of[GC_I_PTRFREE] = 0;
+	for (int kind = 0; kind < HEAP_KINDS; kind++)
+		words_of[heap_kind_number((enum heap_kind)kind)] = heap_scanned_words((enum heap_kind)kind);
+	stack = heap_reserve_grow(NULL, 0, FIRST_BYTES);
+	if (stack == NULL)
+		return -WEAKREF_ENOMEM;
+	room_set(FIRST_BYTES);
+	return 0;
+}
+
+void marking_prepare_locked(void)
+{
+	size_t bytes = GC_get_heap_size() / GRANULE * sizeof *stack;
+
+	if (likely(bytes <= reserved))
+		return;
+	bytes = (bytes + bytes / 4 + FIRST_BYTES - 1) / FIRST_BYTES * FIRST_BYTES;
+	void *grown = heap_reserve_grow(stack, reserved, bytes);
+	if (grown == NULL)
+		return;
+	stack = grown;
+	room_set(bytes);
+}
+
+void marking_settle_locked(void)
+{
+	if (highest * sizeof *stack > KEEP_BYTES)
+		heap_reserve_forget(stack, highest * sizeof *stack);
+	highest = 0;
+}
+
+/* ---- one block ---- */
+
+static void push(const void *base)
+{
+	if (unlikely(top == room)) {
+		overflowed = true;
+		return;
+	}
+	stack[top++] = (uintptr_t)base;
+}
+
+static void report(int kind)
+{
+	if (kind < LIBGC_KINDS || heap_kind_is_ours(kind) || tracers[kind] != NULL || reported[kind])
+		return;
+	reported[kind] = true;
+	base_warn("marking meets blocks of kind %d, which is not the library's and has no tracer: if it has a mark procedure, what "
+		  "only that sees is lost (gc_set_kind_tracer)",
+		  kind);
+}
+
+bool marking_mark_stw(const void *base)
+{
+	if (GC_is_marked(base))
+		return false;
+	GC_set_mark_bit(base);
+	int kind = GC_get_kind_and_size(base, NULL);
+	if (CHECKS)
+		report(kind);
+	if (watcher != NULL || words_of[kind] != 0)
+		push(base);
+	return true;
+}
+
+/* Set by libgc's own check, which it is told to print where a displacement is not registered. */
+static bool displacement_bad;
+
+static void GC_CALLBACK on_bad_displacement(void *p)
+{
+	(void)p;
+	displacement_bad = true;
+}
+
+static bool displacement_registered(void *p)
+{
+	displacement_bad = false;
+	GC_is_valid_displacement(p);
+	return !displacement_bad;
+}
+
+static void visit(const void *p)
+{
+	if ((uintptr_t)p - (uintptr_t)GC_least_plausible_heap_addr >=
+	    (uintptr_t)GC_greatest_plausible_heap_addr - (uintptr_t)GC_least_plausible_heap_addr)
+		return;
+	void *base = GC_base((void *)p);
+	if (base == NULL || (!interior && base != p && !displacement_registered((void *)p)))
+		return;
+	marking_mark_stw(base);
+}
+
+static void visit_words(void *const *at, size_t size, uint64_t words)
+{
+	size_t n = size / sizeof *at;
+
+	if (words == UINT64_MAX) {
+		for (size_t i = 0; i < n; i++)
+			visit(at[i]);
+		return;
+	}
+	for (; words != 0; words &= words - 1)
+		visit(at[__builtin_ctzll(words)]);
+}
+
+static void scan(const void *base)
+{
+	size_t size;
+	int kind = GC_get_kind_and_size(base, &size);
+
+	if (watcher != NULL)
+		watcher(base);
+	if (tracers[kind] != NULL) {
+		tracers[kind]((void *)base, size, visit);
+		return;
+	}
+	visit_words(base, size, words_of[kind]);
+}
+
+/* ---- all blocks ---- */
+
+/* A block is fetched from memory while those before it are scanned. */
+static void drain(void)
+{
+	const void *ahead[AHEAD];
+	unsigned first = 0, waiting = 0;
+
+	for (;;) {
+		if (top > highest)
+			highest = top;
+		for (; waiting < AHEAD && top > 0; waiting++) {
+			const void *next = (const void *)stack[--top];
+			__builtin_prefetch(next);
+			ahead[(first + waiting) % AHEAD] = next;
+		}
+		if (waiting == 0)
+			return;
+		scan(ahead[first]);
+		first = (first + 1) % AHEAD;
+		waiting--;
+	}
+}
+
+static void scan_again(void *base, size_t size, void *unused)
+{
+	(void)size;
+	(void)unused;
+	scan(base);
+	drain();
+}
+
+void marking_run_stw(void)
+{
+	void(GC_CALLBACK * print)(void *) = GC_is_valid_displacement_print_proc;
+
+	interior = GC_get_all_interior_pointers();
+	GC_is_valid_displacement_print_proc = on_bad_displacement;
+	drain();
+	while (unlikely(overflowed)) {
+		overflowed = false;
+		GC_enumerate_reachable_objects_inner(scan_again, NULL);
+	}
+	GC_is_valid_displacement_print_proc = print;
+}
+
+size_t marking_waiting_stw(void)
+{
+	return top;
+}
+
+void marking_watch_stw(void (*fn)(const void *base))
+{
+	watcher = fn;
+}
+
+/* ---- kinds of hosts ---- */
+
+struct tracer {
+	int kind;
+	gc_tracer_fn fn;
+};
+
+static void *set_tracer_locked(void *arg)
+{
+	const struct tracer *tracer = arg;
+
+	tracers[tracer->kind] = tracer->fn;
+	return NULL;
+}
+
+int marking_set_tracer(int kind, gc_tracer_fn fn)
+{
+	if (kind < LIBGC_KINDS || kind >= KINDS || heap_kind_is_ours(kind))
+		return -WEAKREF_EINVAL;
+	heap_with_lock(set_tracer_locked, &(struct tracer){kind, fn});
+	return 0;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * marking: marking on, where libgc's own marking has ended and the world still stands, by public calls of libgc only. For those who
+ * decide only then that a block lives: pairs of weak arrays (weakarray_pairs.c) keep payloads alive by it.
+ *
+ * A block that is marked here counts as reached for everybody after: for the scanners that clear, for libgc's finalizers, for its sweep. All
+ * that it leads to must be marked as well, so whoever marks runs: marking_mark_stw any number of times, then marking_run_stw.
+ *
+ * What a block leads to, by its kind: libgc's pointer-free blocks, nothing; ours, the words that the collector scans (heap_scanned_words);
+ * a kind with a tracer (gc_set_kind_tracer), what that visits; all others, libgc's own and typed ones and those of hosts, every word.
+ */
+#ifndef MARKING_H
+#define MARKING_H
+
+#include "base.h"
+#include "weakref/gc.h"
+
+/* Reserves memory for a first, small stack. 0 or -WEAKREF_ENOMEM. Once. */
+int marking_init(void);
+
+/* Reserves room for as many blocks as the heap has. libgc's lock held, the world running, before a stop. Where there is no memory, or
+ * nobody calls it, marking takes longer. */
+void marking_prepare_locked(void);
+
+/* Whether the block that starts at base was unmarked: it is marked now, and what it leads to will be by the next run. */
+bool marking_mark_stw(const void *base);
+/* How many blocks wait for the next run. */
+size_t marking_waiting_stw(void);
+/* Marks all that is reached from the blocks marked since the last run. */
+void marking_run_stw(void);
+
+/* From now on each block that is marked here is told to fn, within marking_run_stw, at least once; NULL ends it. fn may mark. */
+void marking_watch_stw(void (*fn)(const void *base));
+
+/* Gives back the memory that was used. libgc's lock held, after the collection. */
+void marking_settle_locked(void);
+
+/* gc_set_kind_tracer. */
+int marking_set_tracer(int kind, gc_tracer_fn fn);
+
+#endif

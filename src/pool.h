@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool: resource pools, as their three files see them: pool.c lends and takes back, pool_life.c makes, closes and ends pools,
+ * pool_lease.c is the scoped use.
+ *
+ * Each resource that a pool knows has an entry, which is in the pool's hash of resources for as long as the pool knows it.
+ *
+ *   entry states   FRESH ──▶ IDLE ──pop──▶ CHECKING ──▶ LEASED ──push──▶ IDLE
+ *                    └────── LEASED            │           └─ invalidated, lost ──▶ GONE
+ *                                              └─ dead ──▶ GONE        IDLE ── trimmed, closed ──▶ GONE
+ *
+ * Invariants, whenever the pool's lock is free
+ *  1. `idle` and `leased` are the numbers of entries in the hash that are IDLE, and CHECKING or LEASED. `moving` counts resources
+ *     that are with alloc or dealloc. Where there is a hard maximum, the three together do not exceed it.
+ *  2. While somebody waits, no resource is idle, and none could be made: whoever brings either about hands it to the first waiter.
+ *  3. `hold` of an idle entry is its resource: the collector sees it. A leased one is kept alive by its holder alone, unless it
+ *     was leased by a lease: then the pool has to have it when the lease dies.
+ *  4. An entry is GONE once and for all; `serial` tells one lease of an entry from the next.
+ *  5. A resource is in the hash of one pool only, but for those that alloc took from another pool.
+ *
+ * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
+ * adopted. alloc, dealloc, check and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks.
+ */
+#ifndef POOL_H
+#define POOL_H
+
+#include <semaphore.h>
+
+#include "base.h"
+#include "lock.h"
+#include "weakref/pool.h"
+#include "weakref/ref.h"
+
+#define POOL_SIGNATURE UINT64_C(0x6c6f6f702d736572) /* "res-pool" */
+
+enum pool_state { POOL_FRESH, POOL_IDLE, POOL_CHECKING, POOL_LEASED, POOL_GONE };
+
+struct pool_entry {
+	struct pool_entry *chain;         /* in the bucket */
+	struct pool_entry *older, *newer; /* of the idle ones; `older` also links what is about to be deallocated */
+	void *hold;
+	uintptr_t hidden;   /* the resource, inverted */
+	weakref_ref *watch; /* where the resource is a block of the collected heap: tells that it died while leased */
+	weakref_pool *pool;
+	uint64_t since; /* idle since; 0 where the pool does not look at ages */
+	uint32_t serial;
+	enum pool_state state;
+};
+
+enum pool_answer { POOL_WAITS, POOL_GIVEN, POOL_SLOT, POOL_CLOSED };
+
+struct pool_waiter {
+	struct pool_waiter *next, *prev;
+	sem_t woken;
+	uint64_t ticket;
+	struct pool_entry *entry;        /* GIVEN */
+	_Atomic enum pool_answer answer; /* SLOT: it may call alloc; `moving` counts it already */
+};
+
+struct weakref_pool {
+	uint64_t signature; /* written last */
+	struct lock_word *lock;
+	struct pool_entry *newest, *oldest;
+	struct pool_entry **buckets;
+	size_t nbuckets, idle, leased, moving;
+	unsigned shift; /* of a hash, to the bucket's number */
+	bool closed, aged;
+	unsigned forks, born; /* lock_forks when it was last locked, and when it was made */
+	uint64_t maxage, ttl; /* nanoseconds; UINT64_MAX for never */
+	size_t floor_size;    /* what trimming by size leaves */
+	size_t floor_age;     /* what trimming by age leaves */
+	uint64_t tickets;
+	struct pool_waiter *first, *last;
+	size_t waiting;
+	uintptr_t next_pool, prev_pool; /* hidden: the list keeps no pool alive */
+	weakref_pool_options options;
+	weakref_pool_stats stats; /* its first four fields are filled in when asked for */
+};
+
+/* A lease: the resource, and what ends it. */
+struct pool_taken {
+	void *resource;
+	struct pool_entry *entry;
+	uint32_t serial;
+};
+
+static inline bool pool_is(const weakref_pool *pool)
+{
+	return pool != NULL && (uintptr_t)pool % _Alignof(weakref_pool) == 0 && pool->signature == POOL_SIGNATURE;
+}
+
+static inline void *pool_resource(const struct pool_entry *entry)
+{
+	return (void *)~entry->hidden;
+}
+
+/* 0, -WEAKREF_EPERM or -WEAKREF_EINVAL. */
+int pool_check(const weakref_pool *pool);
+
+/* In a child after fork: the threads that waited or were in a user function are not here. */
+void pool_after_fork_locked(weakref_pool *pool);
+
+static inline void pool_lock(weakref_pool *pool)
+{
+	lock_word_take(pool->lock);
+	if (unlikely(pool->forks != lock_forks))
+		pool_after_fork_locked(pool);
+}
+
+/* Invariants 1 and 2, in the checking build. */
+void pool_check_locked(const weakref_pool *pool);
+
+static inline void pool_unlock(weakref_pool *pool)
+{
+	if (CHECKS)
+		pool_check_locked(pool);
+	lock_word_drop(pool->lock);
+}
+
+/* The time where ages matter, else 0. */
+static inline uint64_t pool_time(const weakref_pool *pool)
+{
+	return unlikely(pool->aged) ? base_now() : 0;
+}
+
+/* An entry for a resource, in no pool's hash yet, or one without a resource to be named later. NULL with errno. GC: may collect. */
+struct pool_entry *pool_entry_new(weakref_pool *pool);
+/* Names its resource. 0, or a negative error. GC: may collect. */
+int pool_entry_name(struct pool_entry *entry, void *resource);
+
+/* The live entry of a resource; what is stale is forgotten on the way. */
+struct pool_entry *pool_find_locked(weakref_pool *pool, const void *resource);
+/* Fresh entries enter the pool: leased, or idle, as the newest or the oldest. */
+void pool_insert_locked(weakref_pool *pool, struct pool_entry *entry);
+void pool_idle_newest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now);
+void pool_idle_oldest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now);
+/* Gives what there is to those who wait. */
+void pool_serve_locked(weakref_pool *pool);
+/* Takes an idle entry out for deallocation, in front of the chain `out`. */
+void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
+/* What is too old. */
+void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
+/* Deallocates a chain; no lock held. How many. */
+long pool_dispose(weakref_pool *pool, struct pool_entry *chain);
+/* Best effort: more buckets where they are needed. GC: may collect. */
+void pool_grow(weakref_pool *pool);
+
+/* A resource by pop's rules; seconds NULL never waits. `strong`: invariant 3's exception. 0, or a negative error. */
+int pool_take(weakref_pool *pool, const double *seconds, bool strong, struct pool_taken *out);
+/* Whether the lease `serial` of an entry is not over. */
+bool pool_still_leased(weakref_pool *pool, const struct pool_entry *entry, uint32_t serial);
+/* The end of the lease `serial` of an entry: back to the pool, or destroyed. As weakref_pool_push; -WEAKREF_ESTALE. */
+int pool_give_back(weakref_pool *pool, struct pool_entry *entry, uint32_t serial, bool destroy);
+
+/* With lock_pools held: whether another pool has the resource. */
+bool pool_elsewhere(const weakref_pool *pool, const void *resource);
+
+#endif

@@ -1,0 +1,707 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * set: the weak set: a table (table.h) of layout SELF, whose elements are the weak words themselves, behind the public interface.
+ *
+ * Operations on two sets go through one and ask the other, an element after the other; an array as an operand is made a set
+ * first, which checks all of it and drops what is there twice. The object is a typed one; the table stands at its start, since
+ * segments point to it there.
+ *
+ * Invariant: the signature is written last, so whoever passes it sees a whole set.
+ *
+ * Locks: none of its own; the table takes its stripe. hash and equal run without it.
+ *
+ * Deliberately not here: operations that are one step for other threads (look at two sets at once), and a hash of a set.
+ */
+#include "set.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "element.h"
+#include "heap.h"
+#include "weakref/object.h"
+
+#define SET_SIGNATURE UINT64_C(0x7465732d6b616577)  /* "weak-set" */
+#define ITER_SIGNATURE UINT64_C(0x726574692d746573) /* "set-iter" */
+
+struct weakref_set {
+	struct table table;
+	weakref_hash_fn hash; /* NULL: by identity; equal and user are the table's */
+};
+
+struct weakref_set_iter {
+	uint64_t signature;
+	const weakref_set *set;
+	struct table_iter at;
+};
+
+/* ---- checking arguments ---- */
+
+static bool is_set(const weakref_set *set)
+{
+	return set != NULL && (uintptr_t)set % _Alignof(struct weakref_set) == 0 && set->table.signature == SET_SIGNATURE;
+}
+
+static int check(const weakref_set *set)
+{
+	int error = heap_thread_check();
+
+	if (unlikely(error < 0))
+		return error;
+	return likely(is_set(set)) ? 0 : -WEAKREF_EINVAL;
+}
+
+static struct element_rule rule_of(const weakref_set *set)
+{
+	return element_rule(&set->table, set->hash);
+}
+
+/* Two sets that an operation takes. */
+static int check_two(const weakref_set *a, const weakref_set *b)
+{
+	int error = check(a);
+
+	if (error == 0)
+		error = check(b);
+	if (error == 0 && !element_same_rule(rule_of(a), rule_of(b)))
+		error = -WEAKREF_EINVAL;
+	return error;
+}
+
+/* ---- the type ---- */
+
+int weakref_set_repr(const weakref_set *set, char *buf, size_t size)
+{
+	if (!is_set(set) || (buf == NULL && size != 0))
+		return -WEAKREF_EINVAL;
+	return snprintf(buf, size, "<WeakSet at %p>", (const void *)set);
+}
+
+static int type_repr(void *obj, char *buf, size_t size)
+{
+	return weakref_set_repr(obj, buf, size);
+}
+
+static int type_hash(void *obj, uint64_t *out)
+{
+	(void)obj;
+	(void)out;
+	return -WEAKREF_ENOTSUP;
+}
+
+/* With anything but a comparable set: not equal. */
+static int type_equal(void *a, void *b)
+{
+	if (!is_set(a) || !is_set(b) || !element_same_rule(rule_of(a), rule_of(b)))
+		return 0;
+	return weakref_set_equal(a, b);
+}
+
+static int type_len(void *obj, size_t *out)
+{
+	*out = weakref_set_len(obj);
+	return 0;
+}
+
+static int type_truth(void *obj)
+{
+	return weakref_set_len(obj) != 0;
+}
+
+static int type_iterate(void *obj, gc_visit_fn visit, void *user)
+{
+	const weakref_set *set = obj;
+	struct table_entry entry;
+	struct table_iter iter;
+	int result = check(set);
+
+	if (result < 0)
+		return result;
+	table_iter_init(&iter, &set->table);
+	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
+		int stop = visit(entry.value, user);
+		if (stop != 0)
+			return stop;
+	}
+	return result;
+}
+
+static const gc_type set_type = {
+	.name = "WeakSet",
+	.size = sizeof(struct weakref_set),
+	.repr = type_repr,
+	.hash = type_hash,
+	.equal = type_equal,
+	.len = type_len,
+	.truth = type_truth,
+	.iterate = type_iterate,
+};
+
+/* ---- making ---- */
+
+static weakref_set *make(struct element_rule rule)
+{
+	int error = heap_thread_check();
+
+	if (error == 0)
+		error = heap_weak_supported();
+	if (error < 0)
+		return base_null((enum weakref_error)-error);
+	weakref_set *set = gc_new(&set_type);
+	if (set == NULL)
+		return NULL;
+	set->hash = rule.hash;
+	error = table_init(&set->table, &element_ops, TABLE_SELF, false, rule.equal, rule.user);
+	if (error < 0)
+		return base_null((enum weakref_error)-error);
+	set->table.signature = SET_SIGNATURE;
+	return set;
+}
+
+/* The end of a constructor: the set, or NULL with errno. */
+static weakref_set *made(weakref_set *set, int error)
+{
+	return error < 0 ? base_null((enum weakref_error)-error) : set;
+}
+
+weakref_set *weakref_set_new(enum weakref_compare compare)
+{
+	struct element_rule rule;
+
+	return element_rule_of(compare, &rule) ? make(rule) : base_null(WEAKREF_EINVAL);
+}
+
+weakref_set *weakref_set_new_custom(weakref_hash_fn hash, weakref_equal_fn equal, void *user)
+{
+	if (hash == NULL || equal == NULL)
+		return base_null(WEAKREF_EINVAL);
+	return make((struct element_rule){.hash = hash, .equal = equal, .user = user});
+}
+
+weakref_set *weakref_set_from_items(enum weakref_compare compare, void *const *items, size_t n)
+{
+	weakref_set *set = weakref_set_new(compare);
+
+	return set == NULL ? NULL : made(set, weakref_set_update_items(set, items, n));
+}
+
+/* An array as a set with another's rule. */
+static weakref_set *set_of(const weakref_set *like, void *const *items, size_t n)
+{
+	int error = check(like);
+
+	if (error < 0)
+		return made(NULL, error);
+	weakref_set *set = make(rule_of(like));
+	return set == NULL ? NULL : made(set, weakref_set_update_items(set, items, n));
+}
+
+/* ---- elements ---- */
+
+int set_intern(weakref_set *set, void *item, void **now)
+{
+	struct table_key key;
+	int error = check(set);
+
+	if (likely(error == 0))
+		error = element_key(rule_of(set), item, &key);
+	if (unlikely(error < 0))
+		return error;
+	error = table_put(&set->table, &key, 0, TABLE_KEEP, now);
+	BASE_KEEP(item);
+	return error < 0 ? error : error != TABLE_KEPT;
+}
+
+int weakref_set_add(weakref_set *set, void *item)
+{
+	void *now;
+
+	return set_intern(set, item, &now);
+}
+
+int weakref_set_remove(weakref_set *set, const void *item)
+{
+	struct table_key key;
+	void *taken;
+	int error = check(set);
+
+	if (error == 0)
+		error = element_probe(rule_of(set), item, &key);
+	if (error < 0)
+		return error;
+	error = table_take(&set->table, &key, &taken);
+	error = element_missing(rule_of(set), item, error);
+	BASE_KEEP(item);
+	return error;
+}
+
+int weakref_set_discard(weakref_set *set, const void *item)
+{
+	int error = weakref_set_remove(set, item);
+
+	return error == -WEAKREF_ENOENT ? 0 : error < 0 ? error : 1;
+}
+
+int weakref_set_pop(weakref_set *set, void **item)
+{
+	struct table_place place;
+	struct table_entry entry;
+	void *taken = NULL;
+	int error = check(set);
+
+	if (item != NULL)
+		*item = NULL;
+	/* Another may be faster: then the next one will do. */
+	while (error == 0 && (error = table_any(&set->table, &place, &entry)) == 0 && !table_take_at(&set->table, &place, &taken))
+		;
+	if (error == 0 && item != NULL)
+		*item = taken;
+	return error;
+}
+
+int set_find(const weakref_set *set, const void *item, void **found)
+{
+	struct table_key key;
+	int error = check(set);
+
+	*found = NULL;
+	if (error < 0)
+		return error;
+	error = element_probe(rule_of(set), item, &key);
+	if (error == -WEAKREF_EINVAL && element_excluded(rule_of(set), item))
+		return -WEAKREF_ENOENT;
+	if (error == 0)
+		error = table_get(&set->table, &key, found);
+	BASE_KEEP(item);
+	return error;
+}
+
+int weakref_set_contains(const weakref_set *set, const void *item)
+{
+	void *found;
+	int error = set_find(set, item, &found);
+
+	return error == -WEAKREF_ENOENT ? 0 : error < 0 ? error : 1;
+}
+
+void *weakref_set_find(const weakref_set *set, const void *item)
+{
+	void *found;
+
+	return set_find(set, item, &found) == 0 ? found : NULL;
+}
+
+size_t weakref_set_len(const weakref_set *set)
+{
+	return is_set(set) ? table_len(&set->table) : 0;
+}
+
+int weakref_set_clear(weakref_set *set)
+{
+	int error = check(set);
+
+	return error < 0 ? error : table_clear(&set->table);
+}
+
+/* ---- one set and another: both have passed check_two ---- */
+
+/* Whether an element of one set is in another: 1, 0 or an error. */
+static int has(const weakref_set *set, const struct table_entry *entry)
+{
+	int error = table_has(&set->table, &entry->key);
+
+	BASE_KEEP(entry->value);
+	return error == -WEAKREF_ENOENT ? 0 : error < 0 ? error : 1;
+}
+
+static int put(weakref_set *set, const struct table_entry *entry)
+{
+	void *now;
+	int error = table_put(&set->table, &entry->key, 0, TABLE_KEEP, &now);
+
+	BASE_KEEP(entry->value);
+	return error < 0 ? error : 0;
+}
+
+static int take(weakref_set *set, const struct table_entry *entry)
+{
+	void *taken;
+	int error = table_take(&set->table, &entry->key, &taken);
+
+	BASE_KEEP(entry->value);
+	return error == -WEAKREF_ENOENT ? 0 : error;
+}
+
+/* Adds to `out` the elements of a; where there is a b, those alone that are in it, or are not. */
+static int add_all(weakref_set *out, const weakref_set *a, const weakref_set *b, bool wanted)
+{
+	struct table_entry entry;
+	struct table_iter iter;
+	int result;
+
+	table_iter_init(&iter, &a->table);
+	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
+		int in = b == NULL ? wanted : has(b, &entry);
+		if (in < 0)
+			return in;
+		if (in == wanted && (result = put(out, &entry)) < 0)
+			return result;
+	}
+	return result;
+}
+
+/* Takes out of `set` its elements that are in `other`, or are not. */
+static int take_all(weakref_set *set, const weakref_set *other, bool wanted)
+{
+	struct table_entry entry;
+	struct table_iter iter;
+	int result;
+
+	table_iter_init(&iter, &set->table);
+	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
+		int in = has(other, &entry);
+		if (in < 0)
+			return in;
+		if (in == wanted && (result = take(set, &entry)) < 0)
+			return result;
+	}
+	return result;
+}
+
+/* 1 where each element of a is in b (or none is), 0 where not, or an error. */
+static int all_of(const weakref_set *a, const weakref_set *b, bool wanted)
+{
+	struct table_entry entry;
+	struct table_iter iter;
+	int result;
+
+	table_iter_init(&iter, &a->table);
+	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
+		int in = has(b, &entry);
+		if (in < 0)
+			return in;
+		if (in != wanted)
+			return 0;
+	}
+	return result < 0 ? result : 1;
+}
+
+/* ---- new sets ---- */
+
+weakref_set *weakref_set_copy(const weakref_set *set)
+{
+	int error = check(set);
+
+	if (error < 0)
+		return made(NULL, error);
+	weakref_set *copy = make(rule_of(set));
+	return copy == NULL ? NULL : made(copy, add_all(copy, set, NULL, true));
+}
+
+/* A new set from two by some function. */
+static weakref_set *combine(const weakref_set *a, const weakref_set *b,
+			    int (*fill)(weakref_set *, const weakref_set *, const weakref_set *))
+{
+	int error = check_two(a, b);
+
+	if (error < 0)
+		return made(NULL, error);
+	weakref_set *out = make(rule_of(a));
+	return out == NULL ? NULL : made(out, fill(out, a, b));
+}
+
+static weakref_set *combine_items(const weakref_set *a, void *const *items, size_t n,
+				  int (*fill)(weakref_set *, const weakref_set *, const weakref_set *))
+{
+	weakref_set *b = set_of(a, items, n);
+
+	return b == NULL ? NULL : combine(a, b, fill);
+}
+
+static int fill_union(weakref_set *out, const weakref_set *a, const weakref_set *b)
+{
+	int error = add_all(out, a, NULL, true);
+
+	return error < 0 ? error : add_all(out, b, NULL, true);
+}
+
+static int fill_intersection(weakref_set *out, const weakref_set *a, const weakref_set *b)
+{
+	return add_all(out, a, b, true);
+}
+
+static int fill_difference(weakref_set *out, const weakref_set *a, const weakref_set *b)
+{
+	return add_all(out, a, b, false);
+}
+
+static int fill_symmetric_difference(weakref_set *out, const weakref_set *a, const weakref_set *b)
+{
+	int error = add_all(out, a, b, false);
+
+	return error < 0 ? error : add_all(out, b, a, false);
+}
+
+weakref_set *weakref_set_union(const weakref_set *a, const weakref_set *b)
+{
+	return combine(a, b, fill_union);
+}
+
+weakref_set *weakref_set_union_items(const weakref_set *a, void *const *items, size_t n)
+{
+	return combine_items(a, items, n, fill_union);
+}
+
+weakref_set *weakref_set_intersection(const weakref_set *a, const weakref_set *b)
+{
+	return combine(a, b, fill_intersection);
+}
+
+weakref_set *weakref_set_intersection_items(const weakref_set *a, void *const *items, size_t n)
+{
+	return combine_items(a, items, n, fill_intersection);
+}
+
+weakref_set *weakref_set_difference(const weakref_set *a, const weakref_set *b)
+{
+	return combine(a, b, fill_difference);
+}
+
+weakref_set *weakref_set_difference_items(const weakref_set *a, void *const *items, size_t n)
+{
+	return combine_items(a, items, n, fill_difference);
+}
+
+weakref_set *weakref_set_symmetric_difference(const weakref_set *a, const weakref_set *b)
+{
+	return combine(a, b, fill_symmetric_difference);
+}
+
+weakref_set *weakref_set_symmetric_difference_items(const weakref_set *a, void *const *items, size_t n)
+{
+	return combine_items(a, items, n, fill_symmetric_difference);
+}
+
+/* ---- in place ---- */
+
+/* The array's set, for an operation in place on the other; *error where there is none. */
+static const weakref_set *operand(const weakref_set *set, void *const *items, size_t n, int *error)
+{
+	*error = 0;
+	const weakref_set *other = set_of(set, items, n);
+	if (other == NULL)
+		*error = -errno;
+	return other;
+}
+
+int weakref_set_update(weakref_set *set, const weakref_set *other)
+{
+	int error = check_two(set, other);
+
+	return error < 0 || set == other ? error : add_all(set, other, NULL, true);
+}
+
+/* Not by way of another set, since that is made here. All are looked at before the first is added. */
+int weakref_set_update_items(weakref_set *set, void *const *items, size_t n)
+{
+	struct table_key key;
+	int error = check(set);
+
+	if (error == 0 && items == NULL && n != 0)
+		error = -WEAKREF_EINVAL;
+	for (size_t i = 0; i < n && error == 0; i++)
+		error = element_key(rule_of(set), items[i], &key);
+	for (size_t i = 0; i < n && error >= 0; i++)
+		error = weakref_set_add(set, items[i]);
+	return error < 0 ? error : 0;
+}
+
+int weakref_set_intersection_update(weakref_set *set, const weakref_set *other)
+{
+	int error = check_two(set, other);
+
+	return error < 0 || set == other ? error : take_all(set, other, false);
+}
+
+int weakref_set_intersection_update_items(weakref_set *set, void *const *items, size_t n)
+{
+	int error;
+	const weakref_set *other = operand(set, items, n, &error);
+
+	return error < 0 ? error : weakref_set_intersection_update(set, other);
+}
+
+int weakref_set_difference_update(weakref_set *set, const weakref_set *other)
+{
+	int error = check_two(set, other);
+
+	if (error < 0)
+		return error;
+	return set == other ? table_clear(&set->table) : take_all(set, other, true);
+}
+
+int weakref_set_difference_update_items(weakref_set *set, void *const *items, size_t n)
+{
+	int error;
+	const weakref_set *other = operand(set, items, n, &error);
+
+	return error < 0 ? error : weakref_set_difference_update(set, other);
+}
+
+int weakref_set_symmetric_difference_update(weakref_set *set, const weakref_set *other)
+{
+	struct table_entry entry;
+	struct table_iter iter;
+	int result = check_two(set, other);
+
+	if (result < 0)
+		return result;
+	if (set == other)
+		return table_clear(&set->table);
+	table_iter_init(&iter, &other->table);
+	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
+		int in = has(set, &entry);
+		if (in >= 0)
+			in = in ? take(set, &entry) : put(set, &entry);
+		if (in < 0)
+			return in;
+	}
+	return result;
+}
+
+int weakref_set_symmetric_difference_update_items(weakref_set *set, void *const *items, size_t n)
+{
+	int error;
+	const weakref_set *other = operand(set, items, n, &error);
+
+	return error < 0 ? error : weakref_set_symmetric_difference_update(set, other);
+}
+
+/* ---- comparing ---- */
+
+int weakref_set_issubset(const weakref_set *a, const weakref_set *b)
+{
+	int error = check_two(a, b);
+
+	return error < 0 ? error : all_of(a, b, true);
+}
+
+int weakref_set_issubset_items(const weakref_set *a, void *const *items, size_t n)
+{
+	int error;
+	const weakref_set *b = operand(a, items, n, &error);
+
+	return error < 0 ? error : all_of(a, b, true);
+}
+
+int weakref_set_issuperset(const weakref_set *a, const weakref_set *b)
+{
+	return weakref_set_issubset(b, a);
+}
+
+int weakref_set_issuperset_items(const weakref_set *a, void *const *items, size_t n)
+{
+	int error;
+	const weakref_set *b = operand(a, items, n, &error);
+
+	return error < 0 ? error : all_of(b, a, true);
+}
+
+int weakref_set_isdisjoint(const weakref_set *a, const weakref_set *b)
+{
+	int error = check_two(a, b);
+
+	return error < 0 ? error : all_of(a, b, false);
+}
+
+int weakref_set_isdisjoint_items(const weakref_set *a, void *const *items, size_t n)
+{
+	int error;
+	const weakref_set *b = operand(a, items, n, &error);
+
+	return error < 0 ? error : all_of(a, b, false);
+}
+
+int weakref_set_is_proper_subset(const weakref_set *a, const weakref_set *b)
+{
+	int within = weakref_set_issubset(a, b);
+
+	if (within <= 0)
+		return within;
+	int covers = all_of(b, a, true);
+	return covers < 0 ? covers : !covers;
+}
+
+int weakref_set_is_proper_superset(const weakref_set *a, const weakref_set *b)
+{
+	return weakref_set_is_proper_subset(b, a);
+}
+
+int weakref_set_equal(const weakref_set *a, const weakref_set *b)
+{
+	int within = weakref_set_issubset(a, b);
+
+	return within <= 0 ? within : all_of(b, a, true);
+}
+
+/* ---- iterators ---- */
+
+weakref_set_iter *weakref_set_iter_new(const weakref_set *set)
+{
+	int error = check(set);
+
+	if (error < 0)
+		return base_null((enum weakref_error)-error);
+	weakref_set_iter *iter = heap_alloc(sizeof *iter);
+	if (iter == NULL)
+		return NULL;
+	iter->set = set;
+	table_iter_init(&iter->at, &set->table);
+	iter->signature = ITER_SIGNATURE;
+	return iter;
+}
+
+int weakref_set_iter_next(weakref_set_iter *iter, void **item)
+{
+	struct table_entry entry;
+	int error = heap_thread_check();
+
+	if (error < 0)
+		return error;
+	if (iter == NULL || (uintptr_t)iter % _Alignof(struct weakref_set_iter) != 0 || iter->signature != ITER_SIGNATURE)
+		return -WEAKREF_EINVAL;
+	int found = table_iter_next(&iter->at, true, &entry);
+	if (found > 0 && item != NULL)
+		*item = entry.value;
+	return found;
+}
+
+void **weakref_set_items(const weakref_set *set, size_t *n)
+{
+	struct table_entry entry;
+	struct table_iter iter;
+	size_t count = 0;
+	int error = n == NULL ? -WEAKREF_EINVAL : check(set);
+
+	if (error < 0)
+		return base_null((enum weakref_error)-error);
+	size_t room = table_len(&set->table) + 1;
+	void **array = heap_alloc(room * sizeof *array);
+	if (array == NULL)
+		return NULL;
+	table_iter_init(&iter, &set->table);
+	while ((error = table_iter_next(&iter, true, &entry)) > 0) {
+		if (count == room) {
+			void **more = heap_alloc(2 * room * sizeof *more);
+			if (more == NULL)
+				return NULL;
+			array = memcpy(more, array, room * sizeof *more);
+			room *= 2;
+		}
+		array[count++] = entry.value;
+	}
+	if (error < 0)
+		return base_null((enum weakref_error)-error);
+	*n = count;
+	return array;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * table_self: the layouts in which the key is the weak word (SELF), with a payload beside it (PAIR). What belongs to these
+ * alone: how a key is matched, and how a payload is read and replaced. The rest is shared; table.h tells states, invariants
+ * and locks.
+ *
+ * Matching by identity compares words: who looks for a key holds it, so a slot with its address has it. Matching by the
+ * container's function loads the key through epoch_load first: what the function gets is alive, and stays so while it is in
+ * `have`.
+ *
+ * Deliberately not here: what a tag means, and what becomes of a payload in a collection.
+ */
+#include "table_impl.h"
+
+static bool same_hash(uint64_t word, const struct table_key *key)
+{
+	return ((word ^ key->word) & ~TABLE_TAGS) == 0;
+}
+
+/* Whether slot i, which has a key, has this one: 1, 0, or equal's error. *have receives what stands there, *raw its word. */
+static int match(const struct table *table, const struct table_segment *seg, uint32_t i, const struct table_key *key, void **have,
+		 uintptr_t *raw)
+{
+	if (!same_hash(atomic_load_explicit(table_key_at(seg, i), memory_order_acquire), key))
+		return 0;
+	if (table->equal == NULL) {
+		*have = (void *)(uintptr_t)key->data;
+		return (*raw & ~EPOCH_TAG) == (uintptr_t)key->data;
+	}
+	void *p = epoch_load(table_value_at(seg, i), raw);
+	if (!slots_is_value(*raw))
+		return 0;
+	*have = p;
+	int same = p == key->data ? 1 : table->equal(p, key->data, table->user);
+	BASE_KEEP(p);
+	return same;
+}
+
+/* The payload that belongs to the key which slot i had, and which is held; false where it has it no more. */
+static bool payload_of_key(const struct table_segment *seg, uint32_t i, uintptr_t raw, void **payload)
+{
+	uintptr_t loaded;
+	void *key;
+
+	for (;;) {
+		uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
+		if (slots_load(seg->slots, i, &key, &loaded) != raw || atomic_load_explicit(&seg->forgotten, memory_order_acquire))
+			return false;
+		*payload = (void *)loaded;
+		if (likely(atomic_load_explicit(&seg->takeovers, memory_order_relaxed) == takeovers))
+			return true;
+	}
+}
+
+int table_self_find(const struct table *table, const struct table_key *key, bool want_payload, struct table_entry *entry)
+{
+	const struct table_segment *seg;
+	uintptr_t raw;
+	uint32_t i, left;
+
+again:
+	seg = table_segment_of(table, key->hash);
+	i = table_home(seg, key->hash);
+	for (left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
+		void *have, *payload = NULL;
+		raw = table_peek(seg, i);
+		if (raw == SLOTS_EMPTY)
+			return -WEAKREF_ENOENT;
+		if (raw == SLOTS_VACANT)
+			continue;
+		int same = match(table, seg, i, key, &have, &raw);
+		if (same == 0)
+			continue;
+		if (unlikely(same < 0))
+			return same;
+		if (want_payload && table->layout == TABLE_PAIR && unlikely(!payload_of_key(seg, i, raw, &payload)))
+			goto again;
+		*entry = (struct table_entry){.key = {.data = have, .word = key->word & ~TABLE_TAGS, .hash = key->hash, .self = raw},
+					      .value = table->layout == TABLE_PAIR ? payload : have,
+					      .raw = raw};
+		BASE_KEEP(have);
+		BASE_KEEP(payload);
+		return 0;
+	}
+	return -WEAKREF_ENOENT;
+}
+
+enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bool want_payload, struct table_entry *entry)
+{
+	const struct table *table = seg->table;
+	bool pair = table->layout == TABLE_PAIR;
+	uint64_t takeovers, word;
+	uintptr_t raw, payload = 0;
+	void *key;
+
+	do {
+		takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
+		if (!slots_is_value(table_peek(seg, i)))
+			return TABLE_NOTHING;
+		if (pair && want_payload)
+			raw = slots_load(seg->slots, i, &key, &payload);
+		else
+			key = epoch_load(table_value_at(seg, i), &raw);
+		if (!slots_is_value(raw))
+			return TABLE_NOTHING;
+		word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire) & ~TABLE_TAGS;
+	} while (table_peek(seg, i) != raw || atomic_load_explicit(&seg->takeovers, memory_order_relaxed) != takeovers);
+	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = table_word_hash(table, word), .self = raw},
+				      .value = pair ? (void *)payload : key,
+				      .raw = raw};
+	BASE_KEEP(key);
+	BASE_KEEP(payload);
+	return TABLE_LIVE;
+}
+
+int table_self_probe(const struct table *table, const struct table_key *key, struct table_spot *at)
+{
+	struct table_segment *seg = at->seg;
+	uint32_t i = table_home(seg, key->hash), vacant = UINT32_MAX;
+
+	at->found = false;
+	for (uint32_t left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
+		uintptr_t raw = table_peek(seg, i);
+		if (raw == SLOTS_EMPTY)
+			break;
+		if (raw == SLOTS_VACANT) {
+			if (vacant == UINT32_MAX)
+				vacant = i;
+			continue;
+		}
+		int same = match(table, seg, i, key, &at->have, &raw);
+		if (unlikely(same < 0))
+			return same;
+		if (same != 0) {
+			at->found = true;
+			at->i = i;
+			return 0;
+		}
+	}
+	at->i = vacant != UINT32_MAX ? vacant : i;
+	return 0;
+}
+
+/* ---- payloads, under the lock ---- */
+
+bool table_self_payload_locked(const struct table_segment *seg, uint32_t i, void **payload)
+{
+	uintptr_t loaded;
+	void *key;
+
+	/* Where both are weak, the payload may have died just now, and the entry with it. */
+	bool there = slots_is_value(slots_load(seg->slots, i, &key, &loaded));
+	*payload = there ? (void *)loaded : NULL;
+	return there;
+}
+
+bool table_self_replace_locked(const struct table_spot *at, const struct table_key *key, uintptr_t payload)
+{
+	void *old;
+
+	if (!table_self_payload_locked(at->seg, at->i, &old))
+		return false;
+	/* With both sides held the entry stays while it is written to. */
+	slots_payload_set(at->seg->slots, at->i, payload, (enum slots_payload)(key->word & TABLE_TAGS));
+	BASE_KEEP(old);
+	return true;
+}
+
+void table_self_forget_locked(struct table_segment *seg)
+{
+	if (seg->stride != TABLE_STRIDE_PAIR || seg->forgotten)
+		return;
+	atomic_store_explicit(&seg->forgotten, true, memory_order_release);
+	/* After the word of it: who loads a payload that is nobody's by now, sees the word. */
+	for (uint32_t i = 0; i < seg->n; i++) {
+		atomic_fetch_and_explicit(table_key_at(seg, i), ~SLOTS_PAYLOAD_MASK, memory_order_release);
+		atomic_store_explicit(table_payload_at(seg, i), 0, memory_order_release);
+	}
+}

@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# check_examples: the small examples do what they are there to show. (imagecache has check_imagecache.sh.) What was not built is passed
+# by.
+set -u
+build=${abs_top_builddir:-.}
+failures=0 ran=0
+
+fail() {
+	echo "FAIL: $*"
+	failures=$((failures + 1))
+}
+
+# A stray word on the conservative heap may keep a server: of three runs one must show none.
+program=$build/examples/server_registry
+if [ -x "$program" ]; then
+	ran=1 good=0
+	for i in 1 2 3; do
+		out=$("$program") && good=1
+		echo "$out" | grep -q '^inside the function: 12 servers are registered$' || fail "server_registry does not count 12"
+		# Each of the twelve roles once, each with a random UUID of its own, of version 4.
+		for app in yelp pinterest uber twitter; do
+			for component in db web cache; do
+				n=$(echo "$out" | grep -cE "^    ${app}_$component +[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}  aws$")
+				[ "$n" -ge 1 ] || fail "server_registry: $n lines for ${app}_$component"
+			done
+		done
+		[ "$(echo "$out" | awk '/  aws$/ { print $2 }' | sort -u | wc -l)" = 12 ] || fail "server_registry: not 12 different UUIDs"
+	done
+	[ $good = 1 ] || fail "server_registry: servers are left in each of three runs"
+fi
+
+program=$build/examples/annotate
+if [ -x "$program" ]; then
+	ran=1 good=0
+	for i in 1 2 3; do
+		out=$("$program") && good=1
+		echo "$out" | grep -q '^while the document is in use: 521 elements, 521 notes$' || fail "annotate does not find its 521 notes"
+	done
+	[ $good = 1 ] || { fail "annotate: notes are left in each of three runs"; echo "$out"; }
+	"$program" /nonexistent.xml >/dev/null 2>&1 && fail "annotate reads what is not there"
+fi
+
+[ $ran = 1 ] || exit 77
+[ $failures = 0 ]

@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_gcmodule: what Python's gc module has beyond collecting (check_gc): generations, thresholds and figures, callbacks around
+ * collections, debugging output; which objects there are, and freezing them.
+ */
+#define GC_THREADS
+#include "support.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <gc/gc.h>
+
+#include "weakref/checks.h"
+
+static int drop_watched(void *arg)
+{
+	weakref_ref **refs = arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		struct support_node *node = support_node_new(i);
+		SUPPORT_REQUIRE(node != NULL);
+		refs[i] = weakref_ref_new(node, NULL, NULL);
+		SUPPORT_REQUIRE(refs[i] != NULL);
+	}
+	return 0;
+}
+
+static weakref_ref **drop(void)
+{
+	weakref_ref **refs = gc_alloc(SUPPORT_N * sizeof *refs);
+
+	ck_assert_ptr_nonnull(refs);
+	ck_assert_int_eq(support_on_thread(drop_watched, refs), 0);
+	support_scrub();
+	return refs;
+}
+
+/* ---- generations, counts, thresholds ------------------------------------------------------------------------------------- */
+
+/* G06: generations 0 to 2 are collected, all others refused. */
+START_TEST(test_G06_range_of_generations)
+{
+	for (int generation = 0; generation < WEAKREF_GENERATIONS; generation++)
+		ck_assert_int_ge(gc_collect_generation(generation), 0);
+	ck_assert_int_eq(gc_collect_generation(-1), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_collect_generation(3), -WEAKREF_EINVAL);
+}
+END_TEST
+
+/* G06: whichever is named, the whole heap is collected. */
+START_TEST(test_G06_every_generation_is_full)
+{
+	weakref_ref **refs;
+
+	gc_collect_generation(2);
+	refs = drop();
+	ck_assert_int_ge(gc_collect_generation(_i), 0);
+	ck_assert_uint_ge(support_dead(refs, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+}
+END_TEST
+
+/* G07: one, two or three thresholds are set; those that are not named stay. */
+START_TEST(test_G07_thresholds)
+{
+	uint64_t before[WEAKREF_GENERATIONS], now[WEAKREF_GENERATIONS];
+
+	ck_assert_int_eq(gc_get_threshold(before), 0);
+	ck_assert_uint_eq(before[0], 0);
+	ck_assert_int_eq(gc_set_threshold((uint64_t[]){1000000, 5, 6}, 3), 0);
+	ck_assert_int_eq(gc_set_threshold((uint64_t[]){2000000}, 1), 0);
+	ck_assert_int_eq(gc_get_threshold(now), 0);
+	ck_assert_uint_eq(now[0], 2000000);
+	ck_assert_uint_eq(now[1], 5);
+	ck_assert_uint_eq(now[2], 6);
+	ck_assert_int_eq(gc_set_threshold((uint64_t[]){0, 7}, 2), 0);
+	ck_assert_int_eq(gc_get_threshold(now), 0);
+	ck_assert_uint_eq(now[0], 0);
+	ck_assert_uint_eq(now[1], 7);
+	ck_assert_uint_eq(now[2], 6);
+	ck_assert_int_eq(gc_set_threshold(now, 0), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_set_threshold(now, 4), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_set_threshold(NULL, 1), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_get_threshold(NULL), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_set_threshold(before, 3), 0);
+}
+END_TEST
+
+/* G08: the count of objects rises as they are made and falls to almost nothing by a collection; the others count collections. */
+START_TEST(test_G08_counts)
+{
+	uint64_t count[WEAKREF_GENERATIONS];
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	gc_disable();
+	gc_collect();
+	for (int i = 0; i < 50; i++)
+		ck_assert_ptr_nonnull(support_node_new(1));
+	ck_assert_int_eq(gc_get_count(count), 0);
+	ck_assert_uint_eq(count[0], 50);
+	ck_assert_uint_eq(count[1], 0);
+	ck_assert_uint_eq(count[2], 0);
+	gc_collect_generation(0);
+	gc_collect_generation(0);
+	ck_assert_int_eq(gc_get_count(count), 0);
+	ck_assert_uint_eq(count[0], 0);
+	ck_assert_uint_eq(count[1], 2);
+	gc_collect_generation(1);
+	ck_assert_int_eq(gc_get_count(count), 0);
+	ck_assert_uint_eq(count[1], 0);
+	ck_assert_uint_eq(count[2], 1);
+	gc_collect_generation(2);
+	ck_assert_int_eq(gc_get_count(count), 0);
+	ck_assert_uint_eq(count[2], 0);
+	ck_assert_int_eq(gc_get_count(NULL), -WEAKREF_EINVAL);
+}
+END_TEST
+
+/* G09: a collection adds exactly one, and what it found, to the record of the generation that was named. */
+START_TEST(test_G09_stats)
+{
+	gc_generation_stats before[WEAKREF_GENERATIONS], after[WEAKREF_GENERATIONS];
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	gc_disable();
+	gc_collect();
+	drop();
+	ck_assert_int_eq(gc_get_stats(before), 0);
+	long found = gc_collect_generation(_i);
+	ck_assert_int_eq(gc_get_stats(after), 0);
+	ck_assert_int_gt(found, 0);
+	for (int i = 0; i < WEAKREF_GENERATIONS; i++) {
+		ck_assert_uint_eq(after[i].collections - before[i].collections, i == _i);
+		ck_assert_uint_eq(after[i].collected - before[i].collected, i == _i ? (uint64_t)found : 0);
+		ck_assert_uint_eq(after[i].uncollectable, 0);
+	}
+	GC_gcollect();
+	ck_assert_int_eq(gc_get_stats(before), 0);
+	ck_assert_uint_eq(before[0].collections - after[0].collections, 1);
+	ck_assert_int_eq(gc_get_stats(NULL), -WEAKREF_EINVAL);
+}
+END_TEST
+
+static uint64_t collections(void)
+{
+	gc_generation_stats stats[WEAKREF_GENERATIONS];
+	uint64_t sum = 0;
+
+	gc_get_stats(stats);
+	for (int i = 0; i < WEAKREF_GENERATIONS; i++)
+		sum += stats[i].collections;
+	return sum;
+}
+
+static void make_objects(size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct support_node *volatile node = support_node_new(i);
+		(void)node;
+	}
+}
+
+/* G07: with a threshold the library collects by itself, as often as it is passed, older generations less often than younger. */
+START_TEST(test_G07_thresholds_drive_collections)
+{
+	gc_generation_stats before[WEAKREF_GENERATIONS], after[WEAKREF_GENERATIONS];
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0 && !GC_is_incremental_mode(), "collections come by themselves");
+	gc_collect();
+	gc_get_stats(before);
+	ck_assert_int_eq(gc_set_threshold((uint64_t[]){1000, 3, 2}, 3), 0);
+	make_objects(40000);
+	ck_assert_int_eq(gc_set_threshold((uint64_t[]){0, 10, 10}, 3), 0);
+	gc_get_stats(after);
+	uint64_t n[WEAKREF_GENERATIONS];
+	for (int i = 0; i < WEAKREF_GENERATIONS; i++)
+		n[i] = after[i].collections - before[i].collections;
+	ck_assert_uint_ge(n[0] + n[1] + n[2], 20);
+	ck_assert_uint_le(n[0] + n[1] + n[2], 45);
+	ck_assert_uint_gt(n[0], n[1]);
+	ck_assert_uint_gt(n[1], n[2]);
+	ck_assert_uint_gt(n[2], 0);
+}
+END_TEST
+
+/* G05: while automatic collection is off the thresholds make none. */
+START_TEST(test_G05_disabled)
+{
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	gc_disable();
+	ck_assert_int_eq(gc_set_threshold((uint64_t[]){100}, 1), 0);
+	uint64_t before = collections();
+	make_objects(10000);
+	ck_assert_uint_eq(collections(), before);
+	gc_enable();
+	make_objects(1000);
+	ck_assert_uint_gt(collections(), before);
+	ck_assert_int_eq(gc_set_threshold((uint64_t[]){0}, 1), 0);
+}
+END_TEST
+
+static int pace_here(void *unused)
+{
+	(void)unused;
+	make_objects(30000);
+	return 0;
+}
+
+/* Several threads pass the threshold at once. */
+START_TEST(test_thresholds_and_threads)
+{
+	int args[4];
+
+	ck_assert_int_eq(gc_set_threshold((uint64_t[]){2000}, 1), 0);
+	uint64_t before = collections();
+	ck_assert_int_eq(support_threads(4, pace_here, args, sizeof args[0]), 0);
+	ck_assert_uint_ge(collections() - before, 4);
+	ck_assert_int_eq(gc_set_threshold((uint64_t[]){0}, 1), 0);
+}
+END_TEST
+
+/* ---- callbacks ----------------------------------------------------------------------------------------------------------- */
+
+#define EVENTS 64
+
+static struct event {
+	char who;
+	enum weakref_phase phase;
+	gc_collection_info info;
+} events[EVENTS];
+static size_t event_count;
+
+static int note(enum weakref_phase phase, const gc_collection_info *info, void *user)
+{
+	if (event_count < EVENTS)
+		events[event_count++] = (struct event){*(char *)user, phase, *info};
+	return 0;
+}
+
+static char *name_new(char name)
+{
+	char *p = gc_alloc_leaf(1);
+
+	*p = name;
+	return p;
+}
+
+/* G21: each of two callbacks gets start and stop once, in the list's order, with what was found. G22: and with the generation asked for. */
+START_TEST(test_G21_G22_callbacks_in_order)
+{
+	char *a = name_new('a'), *b = name_new('b');
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	gc_disable();
+	gc_collect();
+	ck_assert_int_eq(gc_callbacks_add(note, a), 0);
+	ck_assert_int_eq(gc_callbacks_add(note, b), 0);
+	drop();
+	event_count = 0;
+	long found = gc_collect_generation(_i);
+	ck_assert_uint_eq(event_count, 4);
+	for (size_t i = 0; i < 4; i++) {
+		ck_assert_int_eq(events[i].who, i % 2 == 0 ? 'a' : 'b');
+		ck_assert_int_eq(events[i].phase, i < 2 ? WEAKREF_PHASE_START : WEAKREF_PHASE_STOP);
+		ck_assert_int_eq(events[i].info.generation, _i);
+		ck_assert_uint_eq(events[i].info.collected, i < 2 ? 0 : (uint64_t)found);
+		ck_assert_uint_eq(events[i].info.uncollectable, 0);
+	}
+	ck_assert_int_eq(gc_callbacks_remove(note, a), 0);
+	event_count = 0;
+	gc_collect();
+	ck_assert_uint_eq(event_count, 2);
+	ck_assert_int_eq(events[0].who, 'b');
+	ck_assert_int_eq(gc_callbacks_remove(note, b), 0);
+	ck_assert_int_eq(gc_callbacks_remove(note, b), -WEAKREF_ENOENT);
+	event_count = 0;
+	gc_collect();
+	ck_assert_uint_eq(event_count, 0);
+	ck_assert_int_eq(gc_callbacks_add(NULL, NULL), -WEAKREF_EINVAL);
+}
+END_TEST
+
+/* G21: a collection that somebody else began is announced afterwards, both phases, when callbacks are next delivered. */
+START_TEST(test_G21_automatic_collections)
+{
+	char *a = name_new('a');
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	gc_set_delivery(WEAKREF_DELIVER_MANUAL);
+	gc_run_callbacks();
+	ck_assert_int_eq(gc_callbacks_add(note, a), 0);
+	drop();
+	gc_disable();
+	gc_run_callbacks();
+	event_count = 0;
+	GC_gcollect();
+	ck_assert_uint_eq(event_count, 0);
+	ck_assert(gc_callbacks_pending());
+	gc_run_callbacks();
+	ck_assert_uint_eq(event_count, 2);
+	ck_assert_int_eq(events[0].phase, WEAKREF_PHASE_START);
+	ck_assert_int_eq(events[1].phase, WEAKREF_PHASE_STOP);
+	ck_assert_int_eq(events[1].info.generation, 0);
+	ck_assert_uint_ge(events[1].info.collected, SUPPORT_N - SUPPORT_SLACK);
+	event_count = 0;
+	for (int i = 0; i < 70; i++)
+		GC_gcollect();
+	gc_run_callbacks();
+	ck_assert_uint_eq(event_count, EVENTS);
+	ck_assert_int_eq(gc_callbacks_remove(note, a), 0);
+}
+END_TEST
+
+static unsigned nested;
+
+static int collect_again(enum weakref_phase phase, const gc_collection_info *info, void *user)
+{
+	(void)phase;
+	(void)info;
+	(void)user;
+	nested++;
+	return gc_collect() >= 0 ? 0 : -1;
+}
+
+/* A callback may collect; that collection is announced to nobody. */
+START_TEST(test_callback_collects)
+{
+	ck_assert_int_eq(gc_callbacks_add(collect_again, NULL), 0);
+	nested = 0;
+	ck_assert_int_ge(gc_collect(), 0);
+	gc_run_callbacks();
+	ck_assert_uint_ge(nested, 2);
+	if (support_collect_every() == 0)
+		ck_assert_uint_eq(nested, 2);
+	ck_assert_int_eq(gc_callbacks_remove(collect_again, NULL), 0);
+	gc_run_callbacks();
+}
+END_TEST
+
+static int fails(enum weakref_phase phase, const gc_collection_info *info, void *user)
+{
+	(void)info;
+	(void)user;
+	return phase == WEAKREF_PHASE_START ? -EDOM : -ERANGE;
+}
+
+static int unraised[2];
+static size_t unraised_count;
+
+static void take_unraisable(const gc_unraisable *info, void *user)
+{
+	(void)user;
+	if (strcmp(info->where, "collection callback") == 0 && unraised_count < 2)
+		unraised[unraised_count++] = info->error;
+}
+
+/* G23: an error of a callback is reported; the others are called and the collection goes on. */
+START_TEST(test_G23_failing_callback)
+{
+	char *b = name_new('b');
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	gc_set_unraisable_handler(take_unraisable, NULL);
+	ck_assert_int_eq(gc_callbacks_add(fails, NULL), 0);
+	ck_assert_int_eq(gc_callbacks_add(note, b), 0);
+	weakref_ref **refs = drop();
+	event_count = unraised_count = 0;
+	ck_assert_int_ge(gc_collect(), 1);
+	ck_assert_uint_eq(event_count, 2);
+	ck_assert_uint_eq(unraised_count, 2);
+	ck_assert_int_eq(unraised[0], -EDOM);
+	ck_assert_int_eq(unraised[1], -ERANGE);
+	ck_assert_uint_ge(support_dead(refs, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_int_eq(gc_callbacks_remove(fails, NULL), 0);
+	ck_assert_int_eq(gc_callbacks_remove(note, b), 0);
+}
+END_TEST
+
+/* Without memory the list stays as it was. */
+START_TEST(test_callbacks_without_memory)
+{
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	char *a = name_new('a'), *b = name_new('b');
+
+	weakref_checks_fail_allocation(1);
+	ck_assert_int_eq(gc_callbacks_add(note, a), -WEAKREF_ENOMEM);
+	weakref_checks_fail_allocation(0);
+	ck_assert_int_eq(gc_callbacks_add(note, a), 0);
+	ck_assert_int_eq(gc_callbacks_add(note, b), 0);
+	weakref_checks_fail_allocation(1);
+	ck_assert_int_eq(gc_callbacks_remove(note, a), -WEAKREF_ENOMEM);
+	weakref_checks_fail_allocation(0);
+	ck_assert_int_eq(gc_callbacks_remove(note, a), 0);
+	ck_assert_int_eq(gc_callbacks_remove(note, b), 0);
+}
+END_TEST
+
+/* ---- debugging ----------------------------------------------------------------------------------------------------------- */
+
+static size_t lines_with(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (const char *at = text; (at = strstr(at, what)) != NULL; at++)
+		n++;
+	return n;
+}
+
+/* In a process of its own, whose stderr is read. */
+static int debug_main(const char *mode)
+{
+	weakref_ref *refs[SUPPORT_N];
+
+	if (gc_init() != 0)
+		return 1;
+	gc_disable();
+	SUPPORT_REQUIRE(gc_set_debug(strcmp(mode, "stats") == 0 ? WEAKREF_DEBUG_STATS : WEAKREF_DEBUG_COLLECTABLE) == 0);
+	SUPPORT_REQUIRE(support_on_thread(drop_watched, refs) == 0);
+	support_scrub();
+	gc_collect_generation(1);
+	gc_collect_generation(2);
+	GC_gcollect();
+	gc_run_callbacks();
+	SUPPORT_KEEP(refs);
+	return 0;
+}
+
+/* G19: the flags are set and read; STATS prints a line for each collection. */
+START_TEST(test_G19_stats)
+{
+	char err[4096];
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	ck_assert_int_eq(gc_set_debug(WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_COLLECTABLE), 0);
+	ck_assert_uint_eq(gc_get_debug(), WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_COLLECTABLE);
+	ck_assert_int_eq(gc_set_debug(0), 0);
+	ck_assert_int_eq(support_respawn("stats", NULL, err, sizeof err), 0);
+	ck_assert_uint_eq(lines_with(err, "gc: generation"), 3);
+	ck_assert_uint_eq(lines_with(err, "gc: generation 1: "), 1);
+	ck_assert_uint_eq(lines_with(err, "gc: generation 0: "), 1);
+}
+END_TEST
+
+/* G19: COLLECTABLE prints a line for each watched object that died. */
+START_TEST(test_G19_collectable)
+{
+	char err[32768];
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	ck_assert_int_eq(support_respawn("collectable", NULL, err, sizeof err), 0);
+	ck_assert_uint_ge(lines_with(err, "gc: collectable <node "), SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_uint_le(lines_with(err, "gc: collectable <node "), SUPPORT_N);
+}
+END_TEST
+
+/* ---- which objects there are --------------------------------------------------------------------------------------------- */
+
+static bool lists(void *const *objects, size_t n, const void *obj)
+{
+	for (size_t i = 0; i < n; i++)
+		if (objects[i] == obj)
+			return true;
+	return false;
+}
+
+/* How many nodes with an id from here on are listed. */
+static int count_listed(void *arg)
+{
+	size_t n = 0, found = 0;
+	void **objects = gc_get_objects(WEAKREF_ALL_GENERATIONS, &n);
+
+	SUPPORT_REQUIRE(objects != NULL);
+	for (size_t i = 0; i < n; i++)
+		if (gc_type_of(objects[i]) == &support_node_type)
+			found += ((struct support_node *)objects[i])->id >= 1000000;
+	*(size_t *)arg = found;
+	return 0;
+}
+
+static int make_marked(void *arg)
+{
+	struct support_node **list = arg;
+
+	for (size_t i = 0; i < 1000; i++) {
+		struct support_node *node = support_node_new(1000000 + i);
+		SUPPORT_REQUIRE(node != NULL);
+		node->next = *list;
+		*list = node;
+	}
+	return 0;
+}
+
+/* G11: a fresh object is listed; dropped and collected it is no longer. */
+START_TEST(test_G11_objects_come_and_go)
+{
+	struct support_node **list = gc_alloc(sizeof *list);
+	size_t found = 0;
+
+	ck_assert_int_eq(support_on_thread(make_marked, list), 0);
+	ck_assert_int_eq(support_on_thread(count_listed, &found), 0);
+	ck_assert_uint_eq(found, 1000);
+	*list = NULL;
+	support_collect();
+	ck_assert_int_eq(support_on_thread(count_listed, &found), 0);
+	/* A stale word may hold a part of the chain. */
+	ck_assert_uint_lt(found, 1000);
+	SUPPORT_KEEP(list);
+}
+END_TEST
+
+/* G12: generations outside the range are refused; "all" is the sum of the three. */
+START_TEST(test_G12_generations_of_objects)
+{
+	struct support_node *node = support_node_new(1);
+	size_t n[WEAKREF_GENERATIONS], all = 0;
+	void **objects = gc_get_objects(WEAKREF_ALL_GENERATIONS, &all);
+
+	ck_assert_ptr_nonnull(objects);
+	ck_assert(lists(objects, all, node));
+	for (int i = 0; i < WEAKREF_GENERATIONS; i++)
+		ck_assert_ptr_nonnull(gc_get_objects(i, &n[i]));
+	ck_assert_uint_le(n[0] + n[1] + n[2], all);
+	ck_assert_uint_ge(n[0] + n[1] + n[2] + 64, all);
+	errno = 0;
+	ck_assert_ptr_null(gc_get_objects(-2, &all));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_ptr_null(gc_get_objects(3, &all));
+	ck_assert_ptr_null(gc_get_objects(0, NULL));
+	SUPPORT_KEEP(node);
+}
+END_TEST
+
+/* G16: scanned objects are tracked; leaf objects, foreign blocks, interior pointers and addresses from elsewhere are not. */
+START_TEST(test_G16_is_tracked)
+{
+	static const gc_type leaf_type = {.name = "leaf", .size = 8, .flags = WEAKREF_TYPE_LEAF};
+	struct support_node *node = support_node_new(1);
+
+	ck_assert(gc_is_tracked(node));
+	ck_assert(!gc_is_tracked(&node->id));
+	ck_assert(!gc_is_tracked(gc_new(&leaf_type)));
+	ck_assert(!gc_is_tracked(gc_alloc(8)));
+	ck_assert(!gc_is_tracked(gc_alloc_leaf(8)));
+	ck_assert(!gc_is_tracked(&leaf_type));
+	ck_assert(!gc_is_tracked(NULL));
+}
+END_TEST
+
+static void *volatile risen;
+
+static int rise(void *obj)
+{
+	risen = gc_is_finalized(obj) ? obj : NULL;
+	return 0;
+}
+
+/* Its types are blocks of the heap, which nothing but the objects holds. */
+static int make_rising(void *unused)
+{
+	(void)unused;
+	for (size_t i = 0; i < 8; i++) {
+		gc_type *type = gc_alloc(sizeof *type);
+		SUPPORT_REQUIRE(type != NULL);
+		*type = (gc_type){.name = "rising", .size = 8, .destroy = rise};
+		void *obj = gc_new(type);
+		SUPPORT_REQUIRE(obj != NULL && !gc_is_finalized(obj));
+	}
+	return 0;
+}
+
+/* G17: an object is finalized once its destructor was called, and stays so when it was resurrected; its type is what it was. */
+START_TEST(test_G17_is_finalized)
+{
+	char repr[64];
+
+	risen = NULL;
+	ck_assert_int_eq(support_on_thread(make_rising, NULL), 0);
+	support_collect();
+	ck_assert_ptr_nonnull(risen);
+	support_collect();
+	for (int i = 0; i < 1000; i++)
+		ck_assert_ptr_nonnull(gc_alloc(sizeof(gc_type)));
+	ck_assert(gc_is_finalized(risen));
+	ck_assert_ptr_nonnull(gc_type_of(risen));
+	ck_assert_str_eq(gc_type_of(risen)->name, "rising");
+	ck_assert_int_gt(gc_repr(risen, repr, sizeof repr), 0);
+	ck_assert(!gc_is_finalized(gc_alloc(8)));
+	ck_assert(!gc_is_finalized(support_node_new(1)));
+	ck_assert(!gc_is_finalized(NULL));
+	risen = NULL;
+}
+END_TEST
+
+/* Frozen objects are roots: nothing of them dies until they are unfrozen. What is made later is not frozen. */
+START_TEST(test_freeze)
+{
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "what is dropped would be collected before it can be frozen");
+	gc_disable();
+	gc_collect();
+	weakref_ref **frozen = gc_alloc(SUPPORT_N * sizeof *frozen), **later;
+	struct support_node **kept = gc_alloc(SUPPORT_N * sizeof *kept);
+
+	ck_assert_uint_eq(gc_get_freeze_count(), 0);
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		kept[i] = support_node_new(i);
+		frozen[i] = weakref_ref_new(kept[i], NULL, NULL);
+	}
+	ck_assert_int_eq(gc_freeze(), 0);
+	ck_assert_uint_ge(gc_get_freeze_count(), SUPPORT_N);
+	memset(kept, 0, SUPPORT_N * sizeof *kept);
+	later = drop();
+	support_collect();
+	ck_assert_uint_eq(support_dead(frozen, SUPPORT_N), 0);
+	ck_assert_uint_ge(support_dead(later, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_int_eq(gc_unfreeze(), 0);
+	ck_assert_uint_eq(gc_get_freeze_count(), 0);
+	support_collect();
+	ck_assert_uint_ge(support_dead(frozen, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+	SUPPORT_KEEP(kept);
+}
+END_TEST
+
+/* Without memory for the list nothing changes. */
+START_TEST(test_objects_without_memory)
+{
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	size_t n = 7;
+
+	weakref_checks_fail_allocation(1);
+	errno = 0;
+	ck_assert_ptr_null(gc_get_objects(WEAKREF_ALL_GENERATIONS, &n));
+	ck_assert_int_eq(errno, ENOMEM);
+	ck_assert_uint_eq(n, 7);
+	weakref_checks_fail_allocation(1);
+	ck_assert_int_eq(gc_freeze(), -WEAKREF_ENOMEM);
+	weakref_checks_fail_allocation(0);
+	ck_assert_uint_eq(gc_get_freeze_count(), 0);
+}
+END_TEST
+
+/* ---- the suite ----------------------------------------------------------------------------------------------------------- */
+
+static Suite *suite(void)
+{
+	Suite *suite = suite_create("gcmodule");
+	TCase *figures = support_tcase("generations"), *callbacks = support_tcase("callbacks"), *debug = support_tcase("debug"),
+	      *objects = support_tcase("objects");
+
+	tcase_add_test(figures, test_G06_range_of_generations);
+	tcase_add_loop_test(figures, test_G06_every_generation_is_full, 0, WEAKREF_GENERATIONS);
+	tcase_add_test(figures, test_G07_thresholds);
+	tcase_add_test(figures, test_G08_counts);
+	tcase_add_loop_test(figures, test_G09_stats, 0, WEAKREF_GENERATIONS);
+	tcase_add_test(figures, test_G07_thresholds_drive_collections);
+	tcase_add_test(figures, test_G05_disabled);
+	tcase_add_test(figures, test_thresholds_and_threads);
+	suite_add_tcase(suite, figures);
+
+	tcase_add_loop_test(callbacks, test_G21_G22_callbacks_in_order, 0, WEAKREF_GENERATIONS);
+	tcase_add_test(callbacks, test_G21_automatic_collections);
+	tcase_add_test(callbacks, test_callback_collects);
+	tcase_add_test(callbacks, test_G23_failing_callback);
+	tcase_add_test(callbacks, test_callbacks_without_memory);
+	suite_add_tcase(suite, callbacks);
+
+	tcase_add_test(debug, test_G19_stats);
+	tcase_add_test(debug, test_G19_collectable);
+	suite_add_tcase(suite, debug);
+
+	tcase_add_test(objects, test_G11_objects_come_and_go);
+	tcase_add_test(objects, test_G12_generations_of_objects);
+	tcase_add_test(objects, test_G16_is_tracked);
+	tcase_add_test(objects, test_G17_is_finalized);
+	tcase_add_test(objects, test_freeze);
+	tcase_add_test(objects, test_objects_without_memory);
+	suite_add_tcase(suite, objects);
+	return suite;
+}
+
+int main(int argc, char **argv)
+{
+	return argc > 1 ? debug_main(argv[1]) : support_main(suite);
+}

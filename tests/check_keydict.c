@@ -1,0 +1,875 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_keydict: the contract of weakref/keydict.h with weak keys, by public headers alone. Names of tests carry the
+ * behaviour's id in the conformance list.
+ *
+ * Keys and values are made on a thread whose stack goes away; keys that are to live stand in an array of the heap that the
+ * test holds, values nowhere but in the dictionary. Most tests run for both comparisons (_i is the enumerator).
+ *
+ * Absent: the other weaknesses (check_pairdict.c), threads that write (stress.c), long random sequences (model_containers.c), the
+ * collector's part under pressure (check_ephemeron.c).
+ */
+#define GC_THREADS
+#include "elements.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <gc/gc.h>
+
+#include "weakref/checks.h"
+#include "weakref/keydict.h"
+
+#define N ((size_t)128)
+
+struct fixture {
+	weakref_keydict *dict;
+	struct element **strong; /* [n] */
+	weakref_ref **values;    /* a reference to each value */
+	size_t from, n, keep;
+	size_t found;
+	/* What becomes of value i before it is stored. */
+	void (*tie)(struct fixture *f, size_t i, struct element *key, struct element *value);
+	void *user;
+};
+
+static int fill(void *arg)
+{
+	struct fixture *f = arg;
+
+	for (size_t i = f->from; i < f->n; i++) {
+		struct element *key = element_new(i), *value = element_new(i);
+
+		SUPPORT_REQUIRE(key != NULL && value != NULL);
+		if (f->tie != NULL)
+			f->tie(f, i, key, value);
+		SUPPORT_REQUIRE(weakref_keydict_set(f->dict, key, value) == 0);
+		f->values[i] = weakref_ref_new(value, NULL, NULL);
+		SUPPORT_REQUIRE(f->values[i] != NULL);
+		f->strong[i] = f->keep != 0 && i % f->keep == 0 ? key : NULL;
+	}
+	return 0;
+}
+
+/* Goes through the dictionary: each key once, intact, with its own value; each held one there. */
+static int look(void *arg)
+{
+	struct fixture *f = arg;
+	weakref_keydict_iter *iter = weakref_keydict_iter_new(f->dict);
+	uint8_t *seen = calloc(f->n, 1);
+	void *k, *v, *again;
+	int rc;
+
+	SUPPORT_REQUIRE(iter != NULL && seen != NULL);
+	f->found = 0;
+	while ((rc = weakref_keydict_iter_next(iter, &k, &v)) == 1) {
+		struct element *key = k, *value = v;
+
+		SUPPORT_REQUIRE(element_intact(key) && key->id < f->n && !seen[key->id]);
+		SUPPORT_REQUIRE(element_intact(value) && value->id == key->id);
+		SUPPORT_REQUIRE(weakref_keydict_get(f->dict, key) == value);
+		SUPPORT_REQUIRE(weakref_keydict_lookup(f->dict, key, &again) == 0 && again == value);
+		SUPPORT_REQUIRE(weakref_keydict_contains(f->dict, key) == 1);
+		seen[key->id] = 1;
+		f->found++;
+	}
+	SUPPORT_REQUIRE(rc == 0);
+	for (size_t i = 0; i < f->n; i++)
+		SUPPORT_REQUIRE(f->strong[i] == NULL || seen[i]);
+	free(seen);
+	return 0;
+}
+
+static void fixture_room(struct fixture *f, int compare)
+{
+	f->dict = weakref_keydict_new((enum weakref_compare)compare);
+	f->strong = gc_alloc(f->n * sizeof(*f->strong));
+	f->values = gc_alloc(f->n * sizeof(*f->values));
+	ck_assert_ptr_nonnull(f->dict);
+	ck_assert_ptr_nonnull(f->strong);
+	ck_assert_ptr_nonnull(f->values);
+}
+
+static struct fixture fixture_new(int compare, size_t n, size_t keep)
+{
+	struct fixture f = {.n = n, .keep = keep};
+
+	fixture_room(&f, compare);
+	ck_assert_int_eq(support_on_thread(fill, &f), 0);
+	return f;
+}
+
+static void expect(struct fixture *f, size_t live)
+{
+	ck_assert_int_eq(support_on_thread(look, f), 0);
+	ck_assert_uint_ge(f->found, live);
+	ck_assert_uint_le(f->found, live + SUPPORT_SLACK);
+	ck_assert_uint_eq(weakref_keydict_len(f->dict), f->found);
+}
+
+/* A key dies: its entry is gone, and the value with it. A key that lives keeps its value, which nobody else holds. */
+START_TEST(test_D03_keys_die)
+{
+	struct fixture f = fixture_new(_i, N, 2);
+
+	ck_assert_int_ge(support_collect(), 0);
+	expect(&f, N / 2);
+	ck_assert_uint_ge(support_dead(f.values, N), N / 2 - SUPPORT_SLACK);
+	ck_assert_uint_le(support_dead(f.values, N), N / 2);
+	memset(f.strong, 0, N * sizeof(*f.strong));
+	ck_assert_int_ge(support_collect(), 0);
+	expect(&f, 0);
+	ck_assert_uint_ge(support_dead(f.values, N), N - SUPPORT_SLACK);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
+/* Values that are no pointers into the heap are given back as they are, NULL included, and keep nothing. */
+START_TEST(test_D03_any_value)
+{
+	weakref_keydict *dict = weakref_keydict_new((enum weakref_compare)_i);
+	struct element *key = element_new(1), *other = element_new(2);
+	static int here;
+	void *words[] = {NULL, &here, (void *)(intptr_t)-1, (void *)1, key, &key->id, other}, *value;
+
+	for (size_t k = 0; k < sizeof(words) / sizeof(words[0]); k++)
+		for (size_t l = 0; l < sizeof(words) / sizeof(words[0]); l++) {
+			ck_assert_int_eq(weakref_keydict_set(dict, key, words[k]), 0);
+			ck_assert_int_eq(weakref_keydict_set(dict, key, words[l]), 0);
+			if (l == 0)
+				gc_collect();
+			ck_assert_int_eq(weakref_keydict_lookup(dict, key, &value), 0);
+			ck_assert_ptr_eq(value, words[l]);
+		}
+	errno = 0;
+	ck_assert_int_eq(weakref_keydict_set(dict, key, NULL), 0);
+	ck_assert_ptr_null(weakref_keydict_setdefault(dict, key, other));
+	ck_assert_int_eq(errno, 0);
+	ck_assert_ptr_null(weakref_keydict_get_or(dict, key, &here));
+	SUPPORT_KEEP(key);
+	SUPPORT_KEEP(other);
+}
+END_TEST
+
+/* What cannot be a key: contains says 0; lookup, set and delete say EINVAL. */
+START_TEST(test_D04_unsuitable_keys)
+{
+	weakref_keydict *dict = weakref_keydict_new((enum weakref_compare)_i);
+	struct element *key = element_new(1);
+	static int here;
+	void *bad[] = {NULL, &here, (char *)key + 1, &dict}, *value;
+
+	ck_assert_int_eq(weakref_keydict_set(dict, key, key), 0);
+	for (size_t k = 0; k < 4; k++) {
+		ck_assert_int_eq(weakref_keydict_contains(dict, bad[k]), 0);
+		ck_assert_int_eq(weakref_keydict_set(dict, bad[k], key), -WEAKREF_EINVAL);
+		ck_assert_int_eq(weakref_keydict_lookup(dict, bad[k], &value), -WEAKREF_EINVAL);
+		ck_assert_int_eq(weakref_keydict_delete(dict, bad[k]), -WEAKREF_EINVAL);
+		ck_assert_ptr_null(weakref_keydict_get(dict, bad[k]));
+		errno = 0;
+		ck_assert_ptr_null(weakref_keydict_setdefault(dict, bad[k], key));
+		ck_assert_int_eq(errno, WEAKREF_EINVAL);
+	}
+	ck_assert_uint_eq(weakref_keydict_len(dict), 1);
+	ck_assert_int_eq(weakref_keydict_lookup(NULL, key, &value), -WEAKREF_EINVAL);
+	ck_assert_int_eq(weakref_keydict_set((weakref_keydict *)(void *)key, key, key), -WEAKREF_EINVAL);
+	SUPPORT_KEEP(key);
+}
+END_TEST
+
+/* delete of an absent key, and delete that takes that entry alone. */
+START_TEST(test_D05_D06_delete)
+{
+	struct fixture f = fixture_new(_i, N, 1);
+	struct element *absent = element_new(N + 1);
+	void *value = &f;
+
+	ck_assert_int_eq(weakref_keydict_delete(f.dict, absent), -WEAKREF_ENOENT);
+	ck_assert_int_eq(weakref_keydict_lookup(f.dict, absent, &value), -WEAKREF_ENOENT);
+	ck_assert_ptr_null(value);
+	ck_assert_int_eq(weakref_keydict_pop(f.dict, absent, &value), -WEAKREF_ENOENT);
+	for (size_t i = 0; i < N; i += 2) {
+		ck_assert_int_eq(weakref_keydict_delete(f.dict, f.strong[i]), 0);
+		ck_assert_int_eq(weakref_keydict_delete(f.dict, f.strong[i]), -WEAKREF_ENOENT);
+		f.strong[i] = NULL;
+	}
+	expect(&f, N / 2);
+	SUPPORT_KEEP(absent);
+}
+END_TEST
+
+/* A removed entry's value is released though the key lives. */
+START_TEST(test_D06_value_released)
+{
+	struct fixture f = fixture_new(_i, N, 1);
+
+	for (size_t i = 0; i < N; i++) {
+		if (i % 2)
+			ck_assert_int_eq(weakref_keydict_delete(f.dict, f.strong[i]), 0);
+		else
+			ck_assert_int_eq(weakref_keydict_set(f.dict, f.strong[i], NULL), 0);
+	}
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_ge(support_dead(f.values, N), N - SUPPORT_SLACK);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
+/* items, keys, values, keyrefs: each entry once. */
+START_TEST(test_D07_D08_arrays)
+{
+	struct fixture f = fixture_new(_i, N, 1);
+	size_t n[4] = {0};
+	weakref_pair *items = weakref_keydict_items(f.dict, &n[0]);
+	void **keys = weakref_keydict_keys(f.dict, &n[1]), **values = weakref_keydict_values(f.dict, &n[2]);
+	weakref_ref **refs = weakref_keydict_keyrefs(f.dict, &n[3]);
+	uint64_t sum = 0;
+
+	ck_assert(items != NULL && keys != NULL && values != NULL && refs != NULL);
+	for (int k = 0; k < 4; k++)
+		ck_assert_uint_eq(n[k], N);
+	for (size_t i = 0; i < N; i++) {
+		const struct element *key = items[i].key;
+		ck_assert_ptr_eq(key, f.strong[key->id]);
+		ck_assert_ptr_eq(items[i].value, weakref_keydict_get(f.dict, key));
+		ck_assert_ptr_eq(keys[i], key);
+		ck_assert_ptr_eq(values[i], items[i].value);
+		ck_assert_ptr_eq(weakref_ref_get(refs[i]), key);
+		ck_assert_ptr_eq(refs[i], weakref_ref_new((void *)key, NULL, NULL));
+		sum += key->id;
+	}
+	ck_assert_uint_eq(sum, N * (N - 1) / 2);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
+static weakref_keydict_iter *open_iter;
+static bool step_values;
+
+static int open_and_step(void *arg)
+{
+	struct fixture *f = arg;
+	void *k, *v;
+
+	open_iter = weakref_keydict_iter_new(f->dict);
+	SUPPORT_REQUIRE(open_iter != NULL && weakref_keydict_iter_next(open_iter, &k, step_values ? &v : NULL) == 1);
+	return 0;
+}
+
+static int step_to_end(void *arg)
+{
+	size_t *count = arg;
+	void *k, *v;
+	int rc;
+
+	while ((rc = weakref_keydict_iter_next(open_iter, &k, step_values ? &v : NULL)) == 1) {
+		SUPPORT_REQUIRE(element_intact(k));
+		SUPPORT_REQUIRE(!step_values || (element_intact(v) && ((struct element *)v)->id == ((struct element *)k)->id));
+		++*count;
+	}
+	SUPPORT_REQUIRE(rc == 0);
+	return 0;
+}
+
+/* Keys die while an iterator is open, which goes on and holds none of them. */
+START_TEST(test_D10_D18_die_while_iterating)
+{
+	for (int k = 0; k < 2; k++) {
+		struct fixture f = fixture_new(_i, N, 2);
+		size_t count = 1;
+
+		step_values = k;
+		ck_assert_int_eq(support_on_thread(open_and_step, &f), 0);
+		memset(f.strong, 0, N / 2 * sizeof(*f.strong));
+		ck_assert_int_ge(support_collect(), 0);
+		ck_assert_uint_le(weakref_keydict_len(f.dict), N / 4 + SUPPORT_SLACK);
+		ck_assert_int_eq(support_on_thread(step_to_end, &count), 0);
+		ck_assert_uint_ge(count, N / 4);
+		ck_assert_uint_le(count, N / 4 + 1 + SUPPORT_SLACK);
+		SUPPORT_CLEAR(open_iter);
+		SUPPORT_KEEP(f.strong);
+	}
+}
+END_TEST
+
+/* update from a copy, and clear, while an iterator is open and deaths are not purged. */
+START_TEST(test_D13_change_while_iterating)
+{
+	struct fixture f = fixture_new(_i, N, 2);
+	weakref_keydict *copy = weakref_keydict_copy(f.dict);
+	size_t count = 0;
+
+	step_values = true;
+	ck_assert_int_eq(support_on_thread(open_and_step, &f), 0);
+	support_scrub();
+	GC_gcollect();
+	ck_assert_int_eq(weakref_keydict_update(f.dict, copy), 0);
+	ck_assert_uint_ge(weakref_keydict_len(f.dict), N / 2);
+	ck_assert_int_eq(weakref_keydict_clear(f.dict), 0);
+	ck_assert_uint_eq(weakref_keydict_len(f.dict), 0);
+	ck_assert_int_eq(support_on_thread(step_to_end, &count), 0);
+	ck_assert_uint_eq(count, 0);
+	ck_assert_int_eq(weakref_keydict_update(f.dict, copy), 0);
+	ck_assert_int_ge(support_collect(), 0);
+	expect(&f, N / 2);
+	SUPPORT_CLEAR(open_iter);
+	SUPPORT_KEEP(copy);
+}
+END_TEST
+
+static void tie_self(struct fixture *f, size_t i, struct element *key, struct element *value)
+{
+	(void)f;
+	(void)i;
+	key->other = key;
+	value->other = key;
+}
+
+/* Twenty keys in cycles with themselves and their values; len with an iterator open. */
+START_TEST(test_D15_len_of_cycles)
+{
+	struct fixture f = {.n = 20, .tie = tie_self};
+
+	fixture_room(&f, _i);
+	ck_assert_int_eq(support_on_thread(fill, &f), 0);
+	open_iter = weakref_keydict_iter_new(f.dict);
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_le(weakref_keydict_len(f.dict), SUPPORT_SLACK);
+	SUPPORT_CLEAR(open_iter);
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_le(weakref_keydict_len(f.dict), SUPPORT_SLACK);
+}
+END_TEST
+
+/* len never grows nor wraps while entries die at different paces. */
+START_TEST(test_D16_len_never_wrong)
+{
+	size_t paces = support_scaled(100, 10);
+
+	for (size_t pace = 0; pace < paces; pace++) {
+		struct fixture f = {.n = 50, .tie = tie_self};
+		fixture_room(&f, _i);
+		ck_assert_int_eq(support_on_thread(fill, &f), 0);
+		size_t one = weakref_keydict_len(f.dict);
+		support_churn(pace % 2, (pace + 1) << 12);
+		size_t two = weakref_keydict_len(f.dict);
+		ck_assert(two <= one && one <= 50);
+	}
+}
+END_TEST
+
+/* Construction from pairs and from another; a bad pair leaves no map, and changes none. */
+START_TEST(test_D20_D22_construct)
+{
+	struct fixture f = fixture_new(_i, N, 1);
+	size_t n;
+	weakref_pair *items = weakref_keydict_items(f.dict, &n);
+	static int here;
+	weakref_pair bad[2] = {items[0], {&here, NULL}};
+	weakref_keydict *made = weakref_keydict_from_pairs((enum weakref_compare)_i, items, n), *empty = weakref_keydict_new(_i);
+
+	ck_assert_ptr_nonnull(made);
+	f.dict = made;
+	expect(&f, N);
+	errno = 0;
+	ck_assert_ptr_null(weakref_keydict_from_pairs((enum weakref_compare)_i, bad, 2));
+	ck_assert_int_eq(errno, WEAKREF_EINVAL);
+	ck_assert_int_eq(weakref_keydict_update_pairs(empty, bad, 2), -WEAKREF_EINVAL);
+	ck_assert_int_eq(weakref_keydict_update_pairs(empty, NULL, 2), -WEAKREF_EINVAL);
+	ck_assert_uint_eq(weakref_keydict_len(empty), 0);
+	ck_assert_ptr_null(weakref_keydict_new((enum weakref_compare)7));
+	ck_assert_ptr_null(weakref_keydict_new_custom(NULL, NULL, NULL));
+	ck_assert_ptr_null(weakref_keydict_new_with(&(weakref_keydict_options){.weakness = (enum weakref_weakness)3}));
+	ck_assert_ptr_nonnull(weakref_keydict_new_with(NULL));
+}
+END_TEST
+
+/* popitem gives each pair once, then ENOENT; len counts down. */
+START_TEST(test_D23_popitem)
+{
+	struct fixture f = fixture_new(_i, N, 1);
+	uint8_t seen[128] = {0};
+	void *k, *v;
+
+	for (size_t i = 0; i < N; i++) {
+		ck_assert_int_eq(weakref_keydict_popitem(f.dict, &k, &v), 0);
+		struct element *key = k, *value = v;
+		ck_assert(element_intact(key) && element_intact(value) && key->id == value->id && !seen[key->id]++);
+		ck_assert_uint_eq(weakref_keydict_len(f.dict), N - 1 - i);
+	}
+	ck_assert_int_eq(weakref_keydict_popitem(f.dict, &k, &v), -WEAKREF_ENOENT);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
+/* setdefault stores where there is nothing, and keeps what is there. */
+START_TEST(test_D25_setdefault)
+{
+	weakref_keydict *dict = weakref_keydict_new((enum weakref_compare)_i);
+	struct element *key = element_new(1), *twin = element_new(1), *a = element_new(2), *b = element_new(3);
+
+	ck_assert_ptr_eq(weakref_keydict_setdefault(dict, key, a), a);
+	ck_assert_ptr_eq(weakref_keydict_setdefault(dict, key, b), a);
+	ck_assert_ptr_eq(weakref_keydict_setdefault(dict, twin, b), _i == WEAKREF_BY_EQUALITY ? a : b);
+	SUPPORT_KEEP(key);
+	SUPPORT_KEEP(twin);
+}
+END_TEST
+
+static weakref_keydict *small;
+
+static int put_dead(void *arg)
+{
+	(void)arg;
+	for (uint64_t i = 0; i < SUPPORT_N; i++)
+		SUPPORT_REQUIRE(weakref_keydict_set(small, element_new(i), element_new(i)) == 0);
+	return 0;
+}
+
+/* pop and get with a default, on live and dead entries. (By identity nobody can name a dead key: an equal one stands for it.) */
+START_TEST(test_D27_D28_defaults)
+{
+	static int fallback;
+	void *value;
+	struct element *key = element_new(SUPPORT_N), *held = element_new(4);
+	size_t missing = 0;
+
+	small = weakref_keydict_new((enum weakref_compare)_i);
+	ck_assert_int_eq(support_on_thread(put_dead, NULL), 0);
+	ck_assert_int_eq(weakref_keydict_set(small, key, held), 0);
+	ck_assert_int_ge(support_collect(), 0);
+	for (uint64_t i = 0; i < SUPPORT_N; i++) {
+		struct element *probe = element_new(i);
+		missing += weakref_keydict_get_or(small, probe, &fallback) == &fallback &&
+			   weakref_keydict_pop_or(small, probe, &fallback) == &fallback &&
+			   weakref_keydict_pop(small, probe, &value) == -WEAKREF_ENOENT;
+	}
+	ck_assert_uint_ge(missing, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_ptr_eq(weakref_keydict_get_or(small, key, &fallback), held);
+	ck_assert_ptr_eq(weakref_keydict_pop_or(small, key, &fallback), held);
+	ck_assert_ptr_eq(weakref_keydict_pop_or(small, key, &fallback), &fallback);
+	ck_assert_uint_le(weakref_keydict_len(small), SUPPORT_SLACK);
+	small = NULL;
+}
+END_TEST
+
+/* update, union, copy: who wins, and that results live on their own and are weak. */
+START_TEST(test_D29_D30_D31_D32_merge)
+{
+	struct fixture f = fixture_new(_i, N, 1);
+	weakref_keydict *other = weakref_keydict_new((enum weakref_compare)_i), *both, *copy;
+	weakref_keydict *strange = weakref_keydict_new(_i == WEAKREF_BY_IDENTITY ? WEAKREF_BY_EQUALITY : WEAKREF_BY_IDENTITY);
+	struct element *marker = element_new(1000), *extra = element_new(N + 5);
+
+	ck_assert_int_eq(weakref_keydict_set(other, f.strong[0], marker), 0);
+	ck_assert_int_eq(weakref_keydict_set(other, extra, marker), 0);
+	both = weakref_keydict_union(f.dict, other);
+	ck_assert_ptr_nonnull(both);
+	ck_assert_uint_eq(weakref_keydict_len(both), N + 1);
+	ck_assert_ptr_eq(weakref_keydict_get(both, f.strong[0]), marker);
+	ck_assert_ptr_ne(weakref_keydict_get(f.dict, f.strong[0]), marker);
+	copy = weakref_keydict_copy(f.dict);
+	ck_assert_int_eq(weakref_keydict_delete(copy, f.strong[1]), 0);
+	ck_assert_int_eq(weakref_keydict_contains(f.dict, f.strong[1]), 1);
+	ck_assert_int_eq(weakref_keydict_update(copy, other), 0);
+	ck_assert_ptr_eq(weakref_keydict_get(copy, f.strong[0]), marker);
+	ck_assert_int_eq(weakref_keydict_update(f.dict, f.dict), 0);
+	ck_assert_int_eq(weakref_keydict_update(f.dict, strange), -WEAKREF_EINVAL);
+	ck_assert_ptr_null(weakref_keydict_union(f.dict, strange));
+	expect(&f, N);
+	memset(f.strong, 0, N * sizeof(*f.strong));
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_le(weakref_keydict_len(both), 1 + SUPPORT_SLACK);
+	ck_assert_uint_le(weakref_keydict_len(copy), 1 + SUPPORT_SLACK);
+	SUPPORT_KEEP(extra);
+	SUPPORT_KEEP(marker);
+}
+END_TEST
+
+static void *copy_element(const void *value, void *user)
+{
+	const struct element *e = value;
+	size_t *left = user;
+
+	if (left != NULL && (*left)-- == 0) {
+		errno = WEAKREF_ECANCELED;
+		return NULL;
+	}
+	return element_new(e->id);
+}
+
+/* A deep copy shares keys and has values of its own. */
+START_TEST(test_D33_deepcopy)
+{
+	struct fixture f = fixture_new(_i, N, 1);
+	weakref_keydict *copy = weakref_keydict_deepcopy(f.dict, copy_element, NULL);
+	size_t left = 3;
+
+	ck_assert_ptr_nonnull(copy);
+	for (size_t i = 0; i < N; i++) {
+		struct element *a = weakref_keydict_get(f.dict, f.strong[i]), *b = weakref_keydict_get(copy, f.strong[i]);
+		ck_assert(a != b && a != NULL && b != NULL && a->id == b->id);
+	}
+	errno = 0;
+	ck_assert_ptr_null(weakref_keydict_deepcopy(f.dict, copy_element, &left));
+	ck_assert_int_eq(errno, WEAKREF_ECANCELED);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
+/* By identity, equal keys are two entries; by equality one, under the key that was first. */
+START_TEST(test_D36_identity)
+{
+	weakref_keydict *dict = weakref_keydict_new((enum weakref_compare)_i);
+	struct element *a = element_new(1), *b = element_new(1), *x = element_new(2), *y = element_new(3);
+	void *key, *value;
+
+	ck_assert_int_eq(weakref_keydict_set(dict, a, x), 0);
+	ck_assert_int_eq(weakref_keydict_set(dict, b, y), 0);
+	if (_i == WEAKREF_BY_IDENTITY) {
+		ck_assert_uint_eq(weakref_keydict_len(dict), 2);
+		ck_assert_ptr_eq(weakref_keydict_get(dict, a), x);
+	} else {
+		ck_assert_uint_eq(weakref_keydict_len(dict), 1);
+		ck_assert_int_eq(weakref_keydict_popitem(dict, &key, &value), 0);
+		ck_assert(key == a && value == y);
+	}
+	SUPPORT_KEEP(a);
+	SUPPORT_KEEP(b);
+}
+END_TEST
+
+/* repr gives type and address. */
+START_TEST(test_D38_repr)
+{
+	weakref_keydict *dict = weakref_keydict_new((enum weakref_compare)_i);
+	char text[64], want[64];
+
+	snprintf(want, sizeof(want), "<WeakKeyDictionary at %p>", (void *)dict);
+	ck_assert_int_eq(weakref_keydict_repr(dict, text, sizeof(text)), (int)strlen(want));
+	ck_assert_str_eq(text, want);
+	ck_assert_int_eq(gc_repr(dict, text, sizeof(text)), (int)strlen(want));
+	ck_assert_int_eq(gc_truth(dict), 0);
+	ck_assert_int_eq(weakref_keydict_repr(NULL, text, sizeof(text)), -WEAKREF_EINVAL);
+}
+END_TEST
+
+/* ---- dictionaries that are dropped, and what refers to what -------------------------------------------------------------- */
+
+static void tie_dict(struct fixture *f, size_t i, struct element *key, struct element *value)
+{
+	(void)i;
+	value->other = f->dict;
+	(void)key;
+}
+
+/* A dropped dictionary is garbage though its keys live and its values refer to it; the values go with it. */
+START_TEST(test_D39_D40_dropped)
+{
+	weakref_ref **refs = gc_alloc(SUPPORT_N * sizeof(*refs));
+	struct fixture f = {.n = SUPPORT_N, .keep = 1, .tie = tie_dict};
+
+	fixture_room(&f, _i);
+	ck_assert_int_eq(support_on_thread(fill, &f), 0);
+	SUPPORT_CLEAR(f.dict);
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_ge(support_dead(f.values, f.n), f.n - SUPPORT_SLACK);
+	ck_assert_int_eq(weakref_getweakrefcount(f.strong[0]), 0);
+	SUPPORT_KEEP(f.strong);
+	SUPPORT_KEEP(refs);
+}
+END_TEST
+
+static void tie_chain(struct fixture *f, size_t i, struct element *key, struct element *value)
+{
+	struct element **previous = f->user;
+
+	(void)i;
+	if (previous[0] != NULL)
+		previous[0]->other = key;
+	previous[0] = value;
+}
+
+/* Key i + 1 is held by value i alone: all stay as long as the first key does, and go with it. */
+START_TEST(test_D43_chain)
+{
+	struct fixture f = {.n = 1000, .keep = 1000, .tie = tie_chain};
+
+	fixture_room(&f, _i);
+	f.user = gc_alloc(sizeof(void *));
+	ck_assert_int_eq(support_on_thread(fill, &f), 0);
+	*(void **)f.user = NULL;
+	ck_assert_int_ge(support_collect(), 0);
+	expect(&f, 1000);
+	f.strong[0] = NULL;
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_le(weakref_keydict_len(f.dict), 100);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
+/* A value that leads to its own key keeps neither. */
+START_TEST(test_D43_value_holds_key)
+{
+	struct fixture f = {.n = N, .keep = 2, .tie = tie_self};
+
+	fixture_room(&f, _i);
+	ck_assert_int_eq(support_on_thread(fill, &f), 0);
+	ck_assert_int_ge(support_collect(), 0);
+	expect(&f, N / 2);
+	memset(f.strong, 0, N * sizeof(*f.strong));
+	ck_assert_int_ge(support_collect(), 0);
+	expect(&f, 0);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
+/* Many come and nearly all go; then the table works on, and keeps no memory that it does not need. */
+START_TEST(test_R35_growth_and_mass_death)
+{
+	size_t n = support_scaled(60000, 2000);
+	struct fixture f = fixture_new(_i, n, 100);
+
+	ck_assert_int_ge(support_collect(), 0);
+	expect(&f, (n + 99) / 100);
+	if (weakref_checks_enabled())
+		ck_assert_int_ge(weakref_checks_validate(), 0);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* After many deaths that nothing has purged no single write takes long: none moves more than its segment. */
+START_TEST(test_R35_write_after_deaths_is_bounded)
+{
+	size_t n = support_scaled(300000, 2000);
+	struct fixture f = fixture_new(_i, n, 0);
+	struct element *keys[200];
+	double worst = 0;
+
+	for (uint64_t i = 0; i < 200; i++)
+		keys[i] = element_new(n + i);
+	support_scrub();
+	GC_gcollect();
+	ck_assert_uint_le(weakref_keydict_len(f.dict), SUPPORT_SLACK);
+	for (size_t i = 0; i < 200; i++) {
+		double before = now();
+		ck_assert_int_eq(weakref_keydict_set(f.dict, keys[i], NULL), 0);
+		double took = now() - before;
+		worst = took > worst ? took : worst;
+	}
+	/* Purging all at once would take as long as the dictionary is large; the bound leaves room for a collection and a busy machine. */
+	ck_assert_double_lt(worst, 2.0);
+	SUPPORT_KEEP(keys[199]);
+}
+END_TEST
+
+/* ---- threads ------------------------------------------------------------------------------------------------------------- */
+
+struct dropper {
+	struct element **strong;
+	size_t n;
+	uint64_t state;
+	_Atomic bool *stop;
+};
+
+static int drop_keys(void *arg)
+{
+	struct dropper *d = arg;
+
+	for (size_t i = 0; i < d->n && !*d->stop; i++) {
+		d->strong[support_random(&d->state) % d->n] = NULL;
+		if (i % (d->n / 4 + 1) == 0)
+			gc_collect();
+	}
+	return 0;
+}
+
+struct copier {
+	struct fixture *f;
+	_Atomic bool *stop;
+	bool deep;
+};
+
+static int copy_often(void *arg)
+{
+	struct copier *c = arg;
+
+	for (int round = 0; round < 4; round++) {
+		weakref_keydict *copy = c->deep ? weakref_keydict_deepcopy(c->f->dict, copy_element, NULL) : weakref_keydict_copy(c->f->dict);
+		weakref_keydict_iter *iter;
+		void *k, *v;
+
+		SUPPORT_REQUIRE(copy != NULL);
+		iter = weakref_keydict_iter_new(copy);
+		SUPPORT_REQUIRE(iter != NULL);
+		while (weakref_keydict_iter_next(iter, &k, &v) == 1)
+			SUPPORT_REQUIRE(element_intact(k) && element_intact(v) && ((struct element *)k)->id == ((struct element *)v)->id);
+	}
+	*c->stop = true;
+	return 0;
+}
+
+struct job {
+	support_fn fn;
+	void *arg;
+};
+
+static int run_job(void *arg)
+{
+	struct job *job = arg;
+
+	return job->fn(job->arg);
+}
+
+/* Copies, deep ones too, while another thread drops keys at random. */
+START_TEST(test_T04_T06_copy_while_keys_die)
+{
+	size_t n = support_scaled(70000, 1000);
+
+	for (int deep = 0; deep < 2; deep++) {
+		struct fixture f = fixture_new(_i, n, 1);
+		_Atomic bool stop = false;
+		struct dropper d = {.strong = f.strong, .n = n, .state = support_seed(), .stop = &stop};
+		struct copier c = {.f = &f, .stop = &stop, .deep = deep};
+		struct job jobs[2] = {{drop_keys, &d}, {copy_often, &c}};
+
+		ck_assert_int_eq(support_threads(2, run_job, jobs, sizeof(jobs[0])), 0);
+	}
+}
+END_TEST
+
+/* ---- no memory ----------------------------------------------------------------------------------------------------------- */
+
+enum swept { NEW, SET, SETDEFAULT, PAIRS, COPY, DEEPCOPY, UNION, UPDATE, CLEAR, POPITEM, ITER, ITEMS, KEYS, VALUES, KEYREFS, SWEPT };
+
+static int swept_call(enum swept what, struct fixture *f, weakref_keydict *empty, struct element *fresh, weakref_pair *pairs, long *added)
+{
+	void *made = NULL;
+	size_t n;
+
+	*added = 0;
+	switch (what) {
+	case NEW:
+		made = weakref_keydict_new(WEAKREF_BY_EQUALITY);
+		break;
+	case SET:
+		*added = 1;
+		return weakref_keydict_set(f->dict, fresh, fresh);
+	case SETDEFAULT:
+		*added = 1;
+		made = weakref_keydict_setdefault(f->dict, fresh, fresh);
+		break;
+	case PAIRS:
+		made = weakref_keydict_from_pairs(WEAKREF_BY_IDENTITY, pairs, 1);
+		break;
+	case COPY:
+		made = weakref_keydict_copy(f->dict);
+		break;
+	case DEEPCOPY:
+		made = weakref_keydict_deepcopy(f->dict, copy_element, NULL);
+		break;
+	case UNION:
+		made = weakref_keydict_union(f->dict, f->dict);
+		break;
+	case UPDATE:
+		return weakref_keydict_update(empty, f->dict);
+	case CLEAR:
+		*added = -(long)f->n;
+		return weakref_keydict_clear(f->dict);
+	case POPITEM:
+		*added = -1;
+		return weakref_keydict_popitem(f->dict, NULL, NULL);
+	case ITER:
+		made = weakref_keydict_iter_new(f->dict);
+		break;
+	case ITEMS:
+		made = weakref_keydict_items(f->dict, &n);
+		break;
+	case KEYS:
+		made = weakref_keydict_keys(f->dict, &n);
+		break;
+	case VALUES:
+		made = weakref_keydict_values(f->dict, &n);
+		break;
+	default:
+		made = weakref_keydict_keyrefs(f->dict, &n);
+		break;
+	}
+	return made != NULL ? 0 : -errno;
+}
+
+/* With each allocation of a call failing in turn it says ENOMEM and has changed nothing. */
+START_TEST(test_R44_allocation_fails)
+{
+	static const size_t sizes[] = {1, 4, 5, 16, 60};
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
+		for (unsigned long nth = 1, left = 0; left == 0; nth++) {
+			struct fixture f = fixture_new(_i % 2, sizes[s], 1);
+			weakref_keydict *empty = weakref_keydict_new(_i % 2);
+			struct element *fresh = element_new(777);
+			weakref_pair pair = {fresh, fresh};
+			long added;
+
+			weakref_checks_fail_allocation(nth);
+			int rc = swept_call((enum swept)(_i / 2), &f, empty, fresh, &pair, &added);
+			left = (unsigned long)weakref_checks_fail_allocation(0);
+			ck_assert_msg(rc == 0 || rc == -WEAKREF_ENOMEM, "call %d: %d", _i, rc);
+			ck_assert(rc == 0 || left == 0);
+			ck_assert_uint_eq(weakref_keydict_len(f.dict), (size_t)((long)f.n + (rc == 0 ? added : 0)));
+			if (rc != 0)
+				expect(&f, f.n);
+		}
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("keydict");
+	TCase *tc = support_tcase("keydict");
+
+	suite_add_tcase(s, tc);
+	tcase_add_loop_test(tc, test_D03_keys_die, 0, 2);
+	tcase_add_loop_test(tc, test_D03_any_value, 0, 2);
+	tcase_add_loop_test(tc, test_D04_unsuitable_keys, 0, 2);
+	tcase_add_loop_test(tc, test_D05_D06_delete, 0, 2);
+	tcase_add_loop_test(tc, test_D06_value_released, 0, 2);
+	tcase_add_loop_test(tc, test_D07_D08_arrays, 0, 2);
+	tcase_add_loop_test(tc, test_D10_D18_die_while_iterating, 0, 2);
+	tcase_add_loop_test(tc, test_D13_change_while_iterating, 0, 2);
+	tcase_add_loop_test(tc, test_D15_len_of_cycles, 0, 2);
+	tcase_add_loop_test(tc, test_D16_len_never_wrong, 0, 2);
+	tcase_add_loop_test(tc, test_D20_D22_construct, 0, 2);
+	tcase_add_loop_test(tc, test_D23_popitem, 0, 2);
+	tcase_add_loop_test(tc, test_D25_setdefault, 0, 2);
+	tcase_add_loop_test(tc, test_D27_D28_defaults, 0, 2);
+	tcase_add_loop_test(tc, test_D29_D30_D31_D32_merge, 0, 2);
+	tcase_add_loop_test(tc, test_D33_deepcopy, 0, 2);
+	tcase_add_loop_test(tc, test_D36_identity, 0, 2);
+	tcase_add_loop_test(tc, test_D38_repr, 0, 2);
+	tcase_add_loop_test(tc, test_D39_D40_dropped, 0, 2);
+	tcase_add_loop_test(tc, test_D43_chain, 0, 2);
+	tcase_add_loop_test(tc, test_D43_value_holds_key, 0, 2);
+	tcase_add_loop_test(tc, test_R35_growth_and_mass_death, 0, 2);
+	tcase_add_loop_test(tc, test_R35_write_after_deaths_is_bounded, 0, 2);
+	tcase_add_loop_test(tc, test_T04_T06_copy_while_keys_die, 0, 2);
+	tcase_add_loop_test(tc, test_R44_allocation_fails, 0, 2 * SWEPT);
+	return s;
+}
+
+int main(void)
+{
+	return support_main(suite);
+}
