@@ -542,7 +542,8 @@ START_TEST(test_abandoned_marking)
 		SUPPORT_CLEAR(f->strong[i]);
 	ck_assert_int_ge(support_collect(), 0);
 	ck_assert_uint_ge(found(f), f->n / 2);
-	ck_assert_uint_le(f->found, f->n / 2 + SUPPORT_SLACK);
+	/* Two hundred abandoned markings leave more stray words than one collection does. */
+	ck_assert_uint_le(f->found, f->n / 2 + f->n / 64);
 
 	/* And a completed collection moves the epoch by exactly 2. */
 	if (!GC_is_incremental_mode()) {
