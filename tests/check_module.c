@@ -46,6 +46,7 @@ static int make_things(void *arg)
 		SUPPORT_REQUIRE(thing != NULL);
 		round->refs[i] = weakref_ref_new(thing, NULL, NULL);
 		SUPPORT_REQUIRE(round->refs[i] != NULL && weakref_ref_hash(round->refs[i], &round->hashes[i]) == 0);
+		SUPPORT_KEEP(thing);
 	}
 	return 0;
 }
