@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# check_examples: the small examples do what they are there to show. (imagecache has check_imagecache.sh.) What was not built is passed
-# by.
+# check_examples: the small examples do what they are there to show (D61: server_registry). imagecache has check_imagecache.sh. What was
+# not built is passed by.
 set -u
 build=${abs_top_builddir:-.}
 failures=0 ran=0

@@ -73,6 +73,32 @@ static int end_exit(void)
 	exit(4);
 }
 
+/* Two objects of the program's own data that refer to each other, each with a finalizer. */
+static struct support_node *ring[2];
+
+static void make_ring(void)
+{
+	for (int i = 0; i < 2; i++)
+		ring[i] = support_node_new((uint64_t)i);
+	for (int i = 0; i < 2; i++) {
+		ring[i]->other = ring[1 - i];
+		if (weakref_finalize_new(ring[i], letter, (void *)(uintptr_t)(unsigned char)"ab"[i]) == NULL)
+			abort();
+	}
+}
+
+static int ring_return(void)
+{
+	make_ring();
+	return 0;
+}
+
+static int ring_exit(void)
+{
+	make_ring();
+	exit(0);
+}
+
 static int end_quick(void)
 {
 	three();
@@ -647,6 +673,8 @@ static const struct scenario {
 } scenarios[] = {
 	{"return", end_return, 3, "cba"},
 	{"exit", end_exit, 4, "cba"},
+	{"ring, return", ring_return, 0, "ba"},
+	{"ring, exit", ring_exit, 0, "ba"},
 	{"quick_exit", end_quick, 5, ""},
 	{"_exit", end_at_once, 6, ""},
 	{"abort", end_abort, 1000 + SIGABRT, ""},
@@ -698,8 +726,8 @@ static bool matches(const char *text, const char *pattern)
 	return *text == '\0';
 }
 
-/* F12, F13, F17: return, exit, quick_exit, _exit, abort, a signal; threads, forks, and finalizers that do what they please in the run. */
-START_TEST(test_F12_F13_F17_at_exit)
+/* F12, F13, F17, and G36 (a cycle of the program's own data): return, exit, quick_exit, _exit, abort, a signal; threads, forks, and finalizers that do what they please in the run. */
+START_TEST(test_F12_F13_F17_G36_at_exit)
 {
 	const struct scenario *scenario = &scenarios[_i];
 	char text[4096];
@@ -715,7 +743,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("exit");
 	TCase *t = support_tcase("exit");
 
-	tcase_add_loop_test(t, test_F12_F13_F17_at_exit, 0, SCENARIOS);
+	tcase_add_loop_test(t, test_F12_F13_F17_G36_at_exit, 0, SCENARIOS);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -1036,8 +1036,9 @@ START_TEST(test_count_and_list_by_interior_pointer)
 }
 END_TEST
 
-/* C39: the callback and its data can be asked for while the reference lives; a plain one and a dead one have none. */
-START_TEST(test_C39_callback_getter)
+/* C39: the callback and its data can be asked for while the reference lives; a plain one and a dead one have none. C40: nothing replaces it, a
+ * new target neither. */
+START_TEST(test_C39_C40_callback_getter)
 {
 	struct batch b = {.refer = refer_callback, .refs = refs_new(SUPPORT_N)};
 	void *obj = support_node_new(1), *data = &b;
@@ -1047,6 +1048,9 @@ START_TEST(test_C39_callback_getter)
 	ck_assert(weakref_ref_callback(ref, &data) == count);
 	ck_assert_ptr_eq(data, tally);
 	ck_assert(weakref_ref_callback(ref, NULL) == count);
+	ck_assert_int_eq(weakref_ref_retarget(ref, without), 0);
+	ck_assert(weakref_ref_callback(ref, &data) == count && data == tally);
+	ck_assert_int_eq(weakref_ref_retarget(ref, obj), 0);
 	ck_assert(weakref_ref_callback(without, &data) == NULL);
 	ck_assert(weakref_ref_callback(NULL, &data) == NULL);
 	batch(&b);
@@ -1897,7 +1901,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_C29_list);
 	tcase_add_test(t, test_C29_dropped_handle_leaves_the_list);
 	tcase_add_test(t, test_count_and_list_by_interior_pointer);
-	tcase_add_test(t, test_C39_callback_getter);
+	tcase_add_test(t, test_C39_C40_callback_getter);
 	tcase_add_test(t, test_C41_repr);
 	suite_add_tcase(s, t);
 
