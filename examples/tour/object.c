@@ -115,6 +115,15 @@ void print_ref(const char *label, const weakref_ref *ref)
 
 /* ---- statements ---- */
 
+/* A destructor or a finalizer that ran on this stack may have left its object there. */
+static __attribute__((noinline)) void overwrite_dead_frames(void)
+{
+	volatile char stack[16384];
+
+	for (size_t i = 0; i < sizeof stack; i++)
+		stack[i] = 0;
+}
+
 /* A pointer to a function may not travel as a pointer to an object; one to a variable that holds it may. */
 static void *step_thread(void *arg)
 {
@@ -128,17 +137,9 @@ void step(void (*statement)(void))
 {
 	pthread_t thread;
 
+	overwrite_dead_frames();
 	done(-pthread_create(&thread, NULL, step_thread, &statement), "pthread_create");
 	done(-pthread_join(thread, NULL), "pthread_join");
-}
-
-/* A destructor or a finalizer that ran on this stack may have left its object there. */
-static __attribute__((noinline)) void overwrite_dead_frames(void)
-{
-	volatile char stack[16384];
-
-	for (size_t i = 0; i < sizeof stack; i++)
-		stack[i] = 0;
 }
 
 void collect(void)
