@@ -3,8 +3,8 @@
  * dictionaries: the notebook's cache, once in a plain dictionary and once in a weak-value dictionary, with the debugging output
  * of the collector (on stderr).
  *
- * The plain dictionary is an array of the collected heap: as in Python's, what is in it is alive. Iteration has no order (rule R41 of
- * doc/semantics.md), so keys are sorted before they are printed.
+ * The plain dictionary is an array of the collected heap: as in Python's, what is in it is alive. Iteration has no order (rule
+ * R41 of doc/semantics.md), so keys are sorted before they are printed.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -164,7 +164,8 @@ static void demo(const struct factory *factory)
 
 void tour_dictionary(void)
 {
-	/* There is no DEBUG_UNCOLLECTABLE: nothing is. These list each collection and each object that is found dead. */
+	/* The notebook sets DEBUG_UNCOLLECTABLE, which has nothing to say of its objects. These tell of each collection, and of each
+	 * object that is found dead. */
 	collect();
 	done(gc_set_debug(WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_COLLECTABLE), "gc_set_debug");
 	demo(&plain);

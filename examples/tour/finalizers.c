@@ -2,7 +2,7 @@
 /*
  * finalizers: the notebook's weakref.finalize, its atexit, and the two ways to keep an object alive by its own finalizer.
  *
- * Here a finalizer runs before __del__ (rule R73 of doc/semantics.md).
+ * Here a finalizer runs before __del__ (rule R73 of doc/semantics.md), as where Python's collector finds the object dead.
  */
 #include <errno.h>
 #include <spawn.h>
@@ -114,6 +114,19 @@ static void look_among_objects(void)
 			puts("found uncollected object in gc");
 }
 
+static void detach(void)
+{
+	done(weakref_finalize_detach(module.f, NULL, NULL, NULL), "weakref_finalize_detach");
+}
+
+/* Where a Python program ends, it lets go of this object, too, and does not call the finalizer, whose atexit is false. */
+static void end_of_program(void)
+{
+	step(detach);
+	module.f = NULL;
+	collect();
+}
+
 void tour_uncollected(void)
 {
 	step(make_object);
@@ -121,6 +134,7 @@ void tour_uncollected(void)
 	module.obj = NULL;
 	collect();
 	step(look_among_objects);
+	end_of_program();
 }
 
 /* ---- a finalizer that calls a method of its object ---- */
@@ -181,6 +195,7 @@ void tour_method(void)
 	module.obj = NULL;
 	collect();
 	step(look_among_objects);
+	end_of_program();
 
 	puts("finalize(obj, WeakMethod(obj.release)):");
 	step(make_object);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * weakref_tour [SECTION...]: the programs of a notebook on Python's weakref, in its order, on this library. Without arguments all of them,
- * each under a heading; tour.h tells how they are written.
+ * weakref_tour [SECTION...]: the programs of a notebook on Python's weakref, in its order, on this library. Without arguments
+ * all of them, each under a heading; tour.h tells how they are written.
  *
  * `weakref_tour --atexit 0|1` is the notebook's program of that name, which takes an argument and shows something at its end. The
  * section atexit runs it with both.

@@ -67,7 +67,7 @@ static void make_ref_with_callback(void)
 	module.r = made(weakref_ref_new(module.obj, callback, NULL), "weakref_ref_new");
 }
 
-/* Here callback comes before __del__ (rule R73 of doc/semantics.md), as where Python's collector finds the object dead. */
+/* Here the callback comes before __del__ (rule R73 of doc/semantics.md), as where Python's collector finds the object dead. */
 void tour_callback(void)
 {
 	step(make_ref_with_callback);

@@ -8,8 +8,8 @@
  * A collector that looks into stacks word by word may find there what a statement has left, although nobody uses it any more. So
  *  1. every statement that has an object in its hands is a function that runs on a thread of its own (step), whose stack is gone
  *     when it is over;
- *  2. collections are made by the main thread, which has an object in its hands in destructors and at exit only; what those leave below its
- *     stack pointer is overwritten before the next statement and the next collection.
+ *  2. collections are made by the main thread, which has an object in its hands in destructors and at exit only; what those leave
+ *     below its stack pointer is overwritten before the next statement and the next collection.
  */
 #ifndef EXAMPLES_TOUR_TOUR_H
 #define EXAMPLES_TOUR_TOUR_H
