@@ -38,6 +38,16 @@ endif
 examples_annotate_CPPFLAGS = $(AM_CPPFLAGS) $(XML_CFLAGS)
 examples_annotate_LDADD = libweakref.la $(XML_LIBS) $(BDW_GC_LIBS)
 
+noinst_PROGRAMS += examples/weakref_tour
+examples_weakref_tour_LDADD = libweakref.la $(BDW_GC_LIBS)
+examples_weakref_tour_SOURCES = \
+	examples/tour/dictionaries.c \
+	examples/tour/finalizers.c \
+	examples/tour/main.c \
+	examples/tour/object.c \
+	examples/tour/references.c \
+	examples/tour/tour.h
+
 noinst_PROGRAMS += examples/pool_readme
 examples_pool_readme_LDADD = libweakref.la $(BDW_GC_LIBS)
 if HAVE_SQLITE

@@ -86,7 +86,8 @@ script_tests = \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \
 	tests/check_pool_examples.sh \
-	tests/check_symbols.sh
+	tests/check_symbols.sh \
+	tests/check_tour.sh
 
 LDADD = tests/libsupport.la libweakref.la $(CHECK_LIBS) $(BDW_GC_LIBS)
 unit_ldadd = tests/libsupport.la libweakref-core.la $(core_libs) $(CHECK_LIBS)
