@@ -25,6 +25,7 @@
 #include "cycle.h"
 #include "executor.h"
 #include "foreign.h"
+#include "garbage.h"
 #include "heap.h"
 
 struct registry {
@@ -509,12 +510,15 @@ static enum verdict scan_ordered_stw(weakref_ref *ref)
 {
 	if (ref->state != REF_LIVE)
 		return FORGET;
-	if (!block_alive_stw(ref)) {
-		deliver_expect_stw(1);
-		if ((ref->flags & REF_MOURNED) == 0)
-			cycle_dead_stw(ref->block);
+	if (block_alive_stw(ref))
+		return KEEP;
+	if ((ref->flags & REF_MOURNED) == 0) {
+		cycle_dead_stw(ref->block);
+		if (garbage_saving)
+			return KEEP;
 		ref->flags |= REF_MOURNED;
 	}
+	deliver_expect_stw(1);
 	return KEEP;
 }
 

@@ -186,6 +186,15 @@ static void print_seen(void)
 		fprintf(stderr, "libweakref: gc: collectable: %s more\n", one.name);
 }
 
+void collector_uncollectable(const void *obj)
+{
+	const gc_type *type = gc_type_of(obj);
+
+	if ((atomic_load(&debug) & WEAKREF_DEBUG_UNCOLLECTABLE) != 0)
+		fprintf(stderr, "libweakref: gc: uncollectable <%s %p>\n",
+			type == NULL ? "block" : type->name != NULL ? type->name : "object", obj);
+}
+
 static struct list *list_get(void)
 {
 	return __atomic_load_n(&roots->list, __ATOMIC_ACQUIRE);

@@ -10,6 +10,9 @@
 /* Errors: -WEAKREF_ENOMEM. Once, by gc_init, before deliver_init. */
 int collector_init(void);
 
+/* WEAKREF_DEBUG_UNCOLLECTABLE, where it is on: the line for an object that is never freed. No lock held. */
+void collector_uncollectable(const void *obj);
+
 /* Takes over the debugging flags. Errors: -WEAKREF_ENOMEM. */
 int collector_set_debug(unsigned flags);
 

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "epoch.h"
+#include "garbage.h"
 #include "heap.h"
 
 #define SENTINEL_BYTES 4000 /* a block of its own: small ones are not marked anew in partial collections */
@@ -133,6 +134,8 @@ static uint64_t log_drain_stw(void)
 			different++;
 			if (cycle_dead_seen_stw != NULL)
 				cycle_dead_seen_stw(log_entries[i]);
+			if (garbage_saving)
+				garbage_add_stw(log_entries[i]);
 		}
 	for (size_t i = 0; i < log_count; i++)
 		GC_clear_mark_bit(log_entries[i]);
@@ -167,12 +170,14 @@ static void mark_end_stw(void)
 	epoch_make_odd();
 	atomic_store_explicit(&window, true, memory_order_relaxed);
 	heap_mark_stock_stw();
+	garbage_mark_stw();
 	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
 		if (s->scan_stw != NULL)
 			s->scan_stw();
 	uint64_t watched = log_drain_stw();
-	scrub_stack();
 	stats.dead += count_all && base_known ? dead_of_all_stw() : watched;
+	garbage_save_stw();
+	scrub_stack();
 	stats.collections++;
 	if (count_all)
 		allocated_before = heap_objects_allocated_locked();
@@ -198,6 +203,7 @@ static void reclaim_end_locked(void)
 
 static void prepare_locked(void)
 {
+	garbage_prepare_locked(words);
 	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
 		if (s->prepare_locked != NULL)
 			s->prepare_locked();
@@ -387,6 +393,7 @@ static void *check_locked(void *sum)
 	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
 		if (s->check_locked != NULL)
 			*(size_t *)sum += s->check_locked();
+	*(size_t *)sum += garbage_check_locked();
 	ASSERT(words <= log_capacity);
 	return NULL;
 }

@@ -15,7 +15,7 @@
  *
  * Scanners are the modules that hold weak words. They run in the order in which they were added. In scan_stw they allocate nothing, take
  * no lock, and may meet every structure half way through a change. What is dead there stays dead for the library, though libgc may revive
- * the memory for a finalizer's sake.
+ * the memory for a finalizer's sake, or the cycle itself, when all have run, to save it (garbage.h).
  */
 #ifndef CYCLE_H
 #define CYCLE_H

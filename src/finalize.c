@@ -31,6 +31,7 @@
 
 #include "anchor.h"
 #include "checks.h"
+#include "collector.h"
 #include "cycle.h"
 #include "deliver.h"
 #include "heap.h"
@@ -367,8 +368,10 @@ static void cycles_report(struct deliver_node *unused)
 
 	(void)unused;
 	for (; heap_with_lock(news_locked, &news) != NULL; news.n = 0)
-		for (size_t i = 0; i < news.n; i++)
+		for (size_t i = 0; i < news.n; i++) {
+			collector_uncollectable(news.objs[i]);
 			deliver_failed(-WEAKREF_ENOTSUP, "finalizer in a cycle", news.objs[i]);
+		}
 }
 
 static void watch_cycles(void)

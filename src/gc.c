@@ -13,6 +13,7 @@
 #include "collector.h"
 #include "cycle.h"
 #include "deliver.h"
+#include "garbage.h"
 #include "heap.h"
 #include "lock.h"
 #include "marking.h"
@@ -213,12 +214,13 @@ int gc_set_debug(unsigned flags)
 
 	if (error != 0)
 		return error;
-	if ((flags & ~(unsigned)(WEAKREF_DEBUG_COUNT_ALL | WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_COLLECTABLE)) != 0)
+	if ((flags & ~(unsigned)(WEAKREF_DEBUG_COUNT_ALL | WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_LEAK)) != 0)
 		return -WEAKREF_EINVAL;
 	error = collector_set_debug(flags);
 	if (error != 0)
 		return error;
 	unsigned before = atomic_exchange(&debug_flags, flags);
+	garbage_set_saving((flags & WEAKREF_DEBUG_SAVEALL) != 0);
 	cycle_set_count_all((flags & WEAKREF_DEBUG_COUNT_ALL) != 0);
 	if ((flags & ~before & WEAKREF_DEBUG_COUNT_ALL) != 0)
 		heap_collect();

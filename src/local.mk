@@ -32,6 +32,8 @@ libweakref_core_la_SOURCES = \
 	src/executor.h \
 	src/foreign.c \
 	src/foreign.h \
+	src/garbage.c \
+	src/garbage.h \
 	src/gc.c \
 	src/heap.c \
 	src/heap.h \

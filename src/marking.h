@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * marking: marking on, where libgc's own marking has ended and the world still stands, by public calls of libgc only. For those who
- * decide only then that a block lives: pairs of weak arrays (weakarray_pairs.c) keep payloads alive by it.
+ * decide only then that a block lives: pairs of weak arrays (weakarray_pairs.c) keep payloads alive by it, the garbage list (garbage.c) what
+ * was saved.
  *
  * A block that is marked here counts as reached for everybody after: for the scanners that clear, for libgc's finalizers, for its sweep. All
  * that it leads to must be marked as well, so whoever marks runs: marking_mark_stw any number of times, then marking_run_stw.

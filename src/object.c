@@ -18,6 +18,7 @@
 
 #include "cycle.h"
 #include "deliver.h"
+#include "garbage.h"
 #include "heap.h"
 #include "object.h"
 
@@ -63,10 +64,11 @@ static void scan_stw(void)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (cycle_alive_stw(registry[i]))
-			registry[kept++] = registry[i];
-		else
+		bool alive = cycle_alive_stw(registry[i]);
+		if (!alive)
 			cycle_dead_stw(registry[i]);
+		if (alive || garbage_saving)
+			registry[kept++] = registry[i];
 	}
 	cycle_words_remove_locked(count - kept);
 	deliver_expect_stw(count - kept);

@@ -28,6 +28,7 @@ contract_tests = \
 	tests/check_proxy \
 	tests/check_ref \
 	tests/check_refcmp \
+	tests/check_saveall \
 	tests/check_set \
 	tests/check_threads \
 	tests/check_tls \
@@ -51,6 +52,7 @@ short_tests = \
 	tests/check_proxy \
 	tests/check_ref \
 	tests/check_refcmp \
+	tests/check_saveall \
 	tests/check_set \
 	tests/check_threads \
 	tests/check_tls \

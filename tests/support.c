@@ -309,6 +309,7 @@ static void settings_back(void)
 	gc_set_delivery(WEAKREF_DELIVER_AT_ALLOCATION);
 	gc_set_heap_limit(0);
 	gc_set_debug(0);
+	gc_garbage_clear();
 	gc_enable();
 	gc_run_callbacks();
 	gc_set_unraisable_handler(NULL, NULL);

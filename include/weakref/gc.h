@@ -105,7 +105,8 @@ typedef struct gc_generation_stats {
 	uint64_t collections;
 	/** Objects found dead by them, counted as gc_collect counts. */
 	uint64_t collected;
-	/** Always 0: what is found dead is reclaimed, cycles with destructors included. */
+	/** Always 0: what is found dead is reclaimed, cycles with destructors included. Cycles of ordered finalizers are not counted: the
+	 * collector tells of one object of each, in every collection anew (WEAKREF_DEBUG_UNCOLLECTABLE). */
 	uint64_t uncollectable;
 } gc_generation_stats;
 
@@ -393,6 +394,13 @@ enum weakref_debug {
 	WEAKREF_DEBUG_STATS = 2,
 	/** A line on stderr for each watched object of the library's own found dead, at the same time; of one collection at most 1000. */
 	WEAKREF_DEBUG_COLLECTABLE = 4,
+	/** A line on stderr for each object that is told to the unraisable handler as one of a cycle of ordered finalizers, at the same
+	 * time: nothing else is never freed. */
+	WEAKREF_DEBUG_UNCOLLECTABLE = 8,
+	/** Watched objects that are found dead are put on the garbage list (gc_garbage_list) and not freed. */
+	WEAKREF_DEBUG_SAVEALL = 16,
+	/** For a program that leaks: print what is found, and save it. */
+	WEAKREF_DEBUG_LEAK = WEAKREF_DEBUG_COLLECTABLE | WEAKREF_DEBUG_UNCOLLECTABLE | WEAKREF_DEBUG_SAVEALL,
 };
 
 /**
@@ -415,6 +423,61 @@ WEAKREF_API int gc_set_debug(unsigned flags);
  * GC: never collects.
  */
 WEAKREF_API unsigned gc_get_debug(void);
+
+/* ---- the garbage list ---------------------------------------------------------------------------------------------------- */
+
+/**
+ * @brief How many objects are on the garbage list: those that were found dead while WEAKREF_DEBUG_SAVEALL was set.
+ *
+ * Watched objects and foreign blocks are put there by every collection, automatic ones included, and live on from then, whole, with all that
+ * they lead to. Their short references and entries were cleared as at every death, and callbacks and finalizers run; their destructors do
+ * not, until they die anew: taken off the list, reached by nothing, in a collection without the flag.
+ * @return the number.
+ * Errors: none; 0 before gc_init.
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ * Source: len(gc.garbage).
+ */
+WEAKREF_API size_t gc_garbage_len(void);
+
+/**
+ * @brief The garbage list, as it is at one moment; of one collection in no particular order, those of later collections behind.
+ * @param n receives how many.
+ * @return an array of the collected heap that holds them; NULL with errno set. A foreign block is named by its start.
+ * Errors: EINVAL (NULL, or gc_init was never called), ENOMEM, EPERM.
+ * Cost: linear.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: gc.garbage.
+ */
+WEAKREF_API void **gc_garbage_list(size_t *n);
+
+/**
+ * @brief Takes one object off the garbage list. It is an ordinary one again, and may be used; where nothing holds it, the next collection
+ * finds it dead. With WEAKREF_DEBUG_SAVEALL that one saves it again, if it is watched: by a destructor, a long reference, or a new one.
+ * @param obj as gc_garbage_list gave it.
+ * @return 0, or a negative error.
+ * Errors: ENOENT (it is not on the list), EINVAL (NULL, or gc_init was never called), EPERM.
+ * Cost: linear.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: gc.garbage.remove().
+ */
+WEAKREF_API int gc_garbage_remove(void *obj);
+
+/**
+ * @brief Takes all objects off the garbage list.
+ * @return 0, or a negative error.
+ * Errors: EPERM, EINVAL (gc_init was never called).
+ * Cost: libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: gc.garbage.clear().
+ */
+WEAKREF_API int gc_garbage_clear(void);
+
+/* ---- figures ------------------------------------------------------------------------------------------------------------- */
 
 /** What the library saw of the collector since gc_init. Times are in nanoseconds of the monotonic clock. */
 typedef struct gc_cycle_stats {

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_saveall: WEAKREF_DEBUG_SAVEALL and the garbage list; WEAKREF_DEBUG_UNCOLLECTABLE.
+ */
+#define GC_THREADS
+#include "support.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <gc/gc.h>
+
+#include "weakref/checks.h"
+#include "weakref/ephemeron.h"
+#include "weakref/finalize.h"
+#include "weakref/valuedict.h"
+
+#define MANY ((size_t)1000)
+
+static _Atomic unsigned destroyed, told, finalized, ordered, broken;
+
+static void counters_clear(void)
+{
+	destroyed = told = finalized = ordered = broken = 0;
+}
+
+static int node_destroy(void *obj)
+{
+	broken += !support_node_intact(obj);
+	destroyed++;
+	return 0;
+}
+
+static const gc_type dying_type = {.name = "dying", .size = sizeof(struct support_node), .destroy = node_destroy};
+
+static int tell(weakref_ref *ref, void *data)
+{
+	(void)data;
+	broken += weakref_ref_get(ref) != NULL;
+	told++;
+	return 0;
+}
+
+static int finalize(void *args)
+{
+	(void)args;
+	finalized++;
+	return 0;
+}
+
+static int finalize_ordered(void *args)
+{
+	(void)args;
+	ordered++;
+	return 0;
+}
+
+static weakref_ref *distinct(void *obj)
+{
+	return weakref_ref_new_with(obj, &(weakref_ref_options){.distinct = true});
+}
+
+enum sort { PLAIN, CYCLES, FOREIGN, DYING, SORTS };
+
+struct job {
+	enum sort sort;
+	size_t n;
+	weakref_ref **refs;
+	size_t intact; /* of what is on the list */
+};
+
+static struct support_node *node_of(enum sort sort, uint64_t id)
+{
+	struct support_node *node = sort == FOREIGN ? GC_MALLOC(sizeof *node) : sort == DYING ? gc_new(&dying_type) : NULL;
+	struct support_node *like = support_node_new(id);
+
+	if (sort != FOREIGN && sort != DYING)
+		return like;
+	if (node != NULL && like != NULL)
+		*node = *like;
+	return like != NULL ? node : NULL;
+}
+
+/* Each leads to a node that nobody watches; the id tells them apart from what other tests left. */
+static int make(void *arg)
+{
+	struct job *job = arg;
+	struct support_node *before = NULL;
+
+	for (size_t i = 0; i < job->n; i++) {
+		struct support_node *node = node_of(job->sort, 1000000 + i);
+		SUPPORT_REQUIRE(node != NULL);
+		node->next = support_node_new(i);
+		SUPPORT_REQUIRE(node->next != NULL);
+		if (job->sort == CYCLES && i % 2 == 1) {
+			node->other = before;
+			before->other = node;
+		}
+		job->refs[i] = weakref_ref_new(node, tell, NULL);
+		SUPPORT_REQUIRE(job->refs[i] != NULL && weakref_finalize_new(node, finalize, NULL) != NULL);
+		before = node;
+	}
+	return 0;
+}
+
+static struct job *drop(enum sort sort, size_t n)
+{
+	struct job *job = gc_alloc(sizeof *job);
+
+	ck_assert_ptr_nonnull(job);
+	*job = (struct job){.sort = sort, .n = n, .refs = gc_alloc(n * sizeof *job->refs)};
+	ck_assert_ptr_nonnull(job->refs);
+	ck_assert_int_eq(support_on_thread(make, job), 0);
+	support_scrub();
+	return job;
+}
+
+/* Looks at all that is saved, and makes new references to it. */
+static int look(void *arg)
+{
+	struct job *job = arg;
+	size_t n = 0;
+	void **all = gc_garbage_list(&n);
+
+	SUPPORT_REQUIRE(all != NULL);
+	memset(job->refs, 0, job->n * sizeof *job->refs);
+	job->intact = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct support_node *node = all[i];
+		if (GC_size(GC_base(node)) < sizeof *node || !support_node_intact(node) || node->id < 1000000)
+			continue;
+		SUPPORT_REQUIRE(job->intact < job->n);
+		SUPPORT_REQUIRE(support_node_intact(node->next) && node->next->id == node->id - 1000000);
+		SUPPORT_REQUIRE(job->sort != CYCLES || node->other == NULL || support_node_intact(node->other));
+		job->refs[job->intact] = distinct(node);
+		SUPPORT_REQUIRE(job->refs[job->intact] != NULL);
+		job->intact++;
+	}
+	return 0;
+}
+
+/* On: what earlier tests left is dead before. */
+static void saveall(bool on)
+{
+	if (on)
+		support_collect();
+	ck_assert_int_eq(gc_set_debug(on ? WEAKREF_DEBUG_SAVEALL : 0), 0);
+}
+
+/* G18: with SAVEALL a thousand dead objects, single ones, cycles, foreign blocks and such with a destructor, die for all who watch them, and
+ * are on the list, whole, with what they lead to, for as long as they are there; taken off they are freed. */
+START_TEST(test_G18_saved_and_taken_off)
+{
+	counters_clear();
+	saveall(true);
+	struct job *job = drop((enum sort)_i, MANY);
+	support_collect();
+	ck_assert_uint_ge(support_dead(job->refs, MANY), MANY - SUPPORT_SLACK);
+	ck_assert_uint_ge(told, MANY - SUPPORT_SLACK);
+	ck_assert_uint_ge(finalized, MANY - SUPPORT_SLACK);
+	ck_assert_uint_ge(gc_garbage_len(), MANY - SUPPORT_SLACK);
+	saveall(false);
+	support_collect();
+	ck_assert_uint_eq(destroyed, 0);
+	ck_assert_int_eq(support_on_thread(look, job), 0);
+	ck_assert_uint_ge(job->intact, MANY - SUPPORT_SLACK);
+	support_collect();
+	ck_assert_uint_eq(support_dead(job->refs, job->intact), 0);
+	ck_assert_uint_eq(destroyed, 0);
+	ck_assert_int_eq(gc_garbage_clear(), 0);
+	ck_assert_uint_eq(gc_garbage_len(), 0);
+	support_collect();
+	ck_assert_uint_ge(support_dead(job->refs, job->intact), job->intact - SUPPORT_SLACK);
+	if (_i == DYING)
+		ck_assert_uint_ge(destroyed, MANY - SUPPORT_SLACK);
+	ck_assert_uint_eq(broken, 0);
+	SUPPORT_KEEP(job);
+}
+END_TEST
+
+/* G18: what collections that libgc begins find dead is saved as well. */
+START_TEST(test_G18_automatic_collections)
+{
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	counters_clear();
+	saveall(true);
+	struct job *job = drop(PLAIN, MANY);
+	gc_cycle_stats before, after;
+	gc_get_cycle_stats(&before);
+	for (int i = 0; i < 8 && gc_garbage_len() < MANY - SUPPORT_SLACK; i++)
+		ck_assert(support_churn(3, (size_t)512 << 20));
+	gc_get_cycle_stats(&after);
+	ck_assert_uint_gt(after.collections, before.collections);
+	ck_assert_uint_ge(gc_garbage_len(), MANY - SUPPORT_SLACK);
+	ck_assert_int_eq(support_on_thread(look, job), 0);
+	ck_assert_uint_ge(job->intact, MANY - SUPPORT_SLACK);
+	SUPPORT_KEEP(job);
+}
+END_TEST
+
+/* Takes off those with an even id. */
+static int take_off_half(void *arg)
+{
+	size_t n = 0, *taken = arg;
+	void **all = gc_garbage_list(&n);
+
+	SUPPORT_REQUIRE(all != NULL);
+	for (size_t i = 0; i < n; i++)
+		if (((struct support_node *)all[i])->id % 2 == 0) {
+			SUPPORT_REQUIRE(gc_garbage_remove(all[i]) == 0);
+			SUPPORT_REQUIRE(gc_garbage_remove(all[i]) == -WEAKREF_ENOENT);
+			++*taken;
+		}
+	SUPPORT_REQUIRE(gc_garbage_len() == n - *taken);
+	return 0;
+}
+
+/* G18: one by one; what has a destructor is watched yet, and is saved again while the flag is set, not destroyed. */
+START_TEST(test_G18_taken_off_and_saved_again)
+{
+	size_t taken = 0;
+
+	counters_clear();
+	saveall(true);
+	struct job *job = drop(DYING, SUPPORT_N);
+	support_collect();
+	size_t saved = gc_garbage_len();
+	ck_assert_uint_ge(saved, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_int_eq(support_on_thread(take_off_half, &taken), 0);
+	ck_assert_uint_ge(taken, SUPPORT_N / 2 - SUPPORT_SLACK);
+	support_collect();
+	ck_assert_uint_ge(gc_garbage_len() + SUPPORT_SLACK, saved);
+	ck_assert_uint_eq(destroyed, 0);
+	ck_assert_int_eq(support_on_thread(look, job), 0);
+	saveall(false);
+	taken = 0;
+	ck_assert_int_eq(support_on_thread(take_off_half, &taken), 0);
+	support_collect();
+	ck_assert_uint_ge(destroyed + SUPPORT_SLACK, taken);
+	ck_assert_uint_le(destroyed, taken + SUPPORT_SLACK);
+	ck_assert_uint_eq(broken, 0);
+	SUPPORT_KEEP(job);
+}
+END_TEST
+
+/* What is not on the list, and wrong arguments. */
+START_TEST(test_G18_errors)
+{
+	errno = 0;
+	ck_assert_ptr_null(gc_garbage_list(NULL));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_int_eq(gc_garbage_remove(NULL), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_garbage_remove(&errno), -WEAKREF_ENOENT);
+	ck_assert_int_eq(gc_set_debug(32), -WEAKREF_EINVAL);
+}
+END_TEST
+
+/* What a saved object leads to: a reference and a dictionary, both of a live and of a dead object. */
+struct led {
+	struct support_node *live;
+	weakref_ref *heads[SUPPORT_N];
+	weakref_ref *longs[SUPPORT_N];
+	weakref_finalize *finalizers[SUPPORT_N];
+	weakref_ephemeron *ephemerons[SUPPORT_N];
+	size_t right;
+};
+
+static int make_led(void *arg)
+{
+	struct led *led = arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		struct support_node *head = support_node_new(i), *inner = support_node_new(i), *dead = support_node_new(i);
+		weakref_valuedict *dict = weakref_valuedict_new(WEAKREF_KEY_POINTER);
+		SUPPORT_REQUIRE(head != NULL && inner != NULL && dead != NULL && dict != NULL);
+		head->next = inner;
+		head->other = dict;
+		inner->other = distinct(led->live);
+		SUPPORT_REQUIRE(inner->other != NULL);
+		SUPPORT_REQUIRE(weakref_valuedict_set(dict, led->live, led->live) >= 0);
+		SUPPORT_REQUIRE(weakref_valuedict_set(dict, (char *)led->live + 1, dead) >= 0);
+		led->heads[i] = distinct(head);
+		led->longs[i] = weakref_ref_new_with(head, &(weakref_ref_options){.is_long = true});
+		led->finalizers[i] = weakref_finalize_new_ordered(head, finalize_ordered, NULL);
+		led->ephemerons[i] = weakref_ephemeron_new(head, dead);
+		SUPPORT_REQUIRE(led->heads[i] != NULL && led->longs[i] != NULL && led->finalizers[i] != NULL);
+		SUPPORT_REQUIRE(led->ephemerons[i] != NULL);
+	}
+	return 0;
+}
+
+static int look_led(void *arg)
+{
+	struct led *led = arg;
+
+	led->right = 0;
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		struct support_node *head = weakref_ref_get(led->longs[i]);
+		if (head == NULL || weakref_ref_get(led->heads[i]) != NULL)
+			continue;
+		SUPPORT_REQUIRE(support_node_intact(head) && support_node_intact(head->next));
+		SUPPORT_REQUIRE(weakref_ref_get(head->next->other) == led->live);
+		SUPPORT_REQUIRE(weakref_valuedict_get(head->other, led->live) == led->live);
+		SUPPORT_REQUIRE(weakref_valuedict_contains(head->other, (char *)led->live + 1) == 0);
+		SUPPORT_REQUIRE(weakref_valuedict_len(head->other) == 1);
+		SUPPORT_REQUIRE(weakref_ephemeron_key(led->ephemerons[i]) == NULL);
+		led->right++;
+	}
+	return 0;
+}
+
+/* G18: what a saved object leads to works as before: references and dictionaries of live objects; long references read it, short ones and
+ * ephemerons are dead; its ordered finalizer waits for its next death. */
+START_TEST(test_G18_what_it_leads_to)
+{
+	struct led *led = gc_alloc(sizeof *led);
+
+	counters_clear();
+	led->live = support_node_new(7);
+	saveall(true);
+	ck_assert_int_eq(support_on_thread(make_led, led), 0);
+	support_collect();
+	saveall(false);
+	support_collect();
+	ck_assert_int_eq(support_on_thread(look_led, led), 0);
+	ck_assert_uint_ge(led->right, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_uint_le(ordered, SUPPORT_SLACK);
+	ck_assert_uint_ge(weakref_getweakrefcount(led->live), SUPPORT_N);
+	gc_garbage_clear();
+	for (int i = 0; i < 3; i++)
+		weakref_finalize_run_ordered();
+	support_collect();
+	ck_assert_uint_ge(ordered, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_uint_ge(support_dead(led->longs, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_int_eq(support_on_thread(look_led, led), 0);
+	ck_assert_uint_le(led->right, SUPPORT_SLACK);
+	SUPPORT_KEEP(led);
+}
+END_TEST
+
+/* G18: COUNT_ALL counts what is saved with the dead, and once. */
+START_TEST(test_G18_counted)
+{
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	gc_collect();
+	ck_assert_int_eq(gc_set_debug(WEAKREF_DEBUG_SAVEALL | WEAKREF_DEBUG_COUNT_ALL), 0);
+	struct job *job = drop(PLAIN, SUPPORT_N);
+	long dead = gc_collect();
+	/* With the one that each leads to. */
+	ck_assert_int_ge(dead, (long)(2 * (SUPPORT_N - SUPPORT_SLACK)));
+	ck_assert_int_le(gc_collect(), 4 * (long)SUPPORT_SLACK);
+	SUPPORT_KEEP(job);
+}
+END_TEST
+
+/* Without memory for the array the list is as it was. */
+START_TEST(test_G18_without_memory)
+{
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	size_t n = 7;
+
+	saveall(true);
+	struct job *job = drop(PLAIN, SUPPORT_N);
+	support_collect();
+	saveall(false);
+	size_t before = gc_garbage_len();
+	weakref_checks_fail_allocation(1);
+	errno = 0;
+	ck_assert_ptr_null(gc_garbage_list(&n));
+	ck_assert_int_eq(errno, ENOMEM);
+	ck_assert_uint_eq(n, 7);
+	weakref_checks_fail_allocation(1);
+	support_collect();
+	weakref_checks_fail_allocation(0);
+	ck_assert_uint_eq(gc_garbage_len(), before);
+	SUPPORT_KEEP(job);
+}
+END_TEST
+
+static int churn_thread(void *arg)
+{
+	unsigned *which = arg;
+
+	for (int round = 0; round < 20; round++) {
+		struct job job = {.sort = (enum sort)(*which % SORTS), .n = SUPPORT_N, .refs = gc_alloc(SUPPORT_N * sizeof *job.refs)};
+		SUPPORT_REQUIRE(job.refs != NULL && make(&job) == 0);
+		SUPPORT_REQUIRE(gc_collect() >= 0);
+		size_t n;
+		void **all = gc_garbage_list(&n);
+		SUPPORT_REQUIRE(all != NULL);
+		for (size_t i = 0; i < n; i++) {
+			SUPPORT_REQUIRE(support_node_intact(all[i]));
+			/* Another thread may have been first. */
+			if (i % 4 == *which % 4)
+				gc_garbage_remove(all[i]);
+		}
+		if (round % 8 == 7)
+			SUPPORT_REQUIRE(gc_garbage_clear() == 0);
+		SUPPORT_KEEP(all);
+	}
+	return 0;
+}
+
+/* G18: several threads make garbage, collect, list it and take it off at once. */
+START_TEST(test_G18_threads)
+{
+	unsigned which[4] = {0, 1, 2, 3};
+
+	counters_clear();
+	saveall(true);
+	ck_assert_uint_eq(support_threads(4, churn_thread, which, sizeof *which), 0);
+	saveall(false);
+	gc_garbage_clear();
+	support_collect();
+	ck_assert_uint_eq(broken, 0);
+}
+END_TEST
+
+/* ---- what is never freed --------------------------------------------------------------------------------------------------- */
+
+static int make_ring(void *unused)
+{
+	struct support_node *a = support_node_new(1), *b = support_node_new(2);
+
+	(void)unused;
+	SUPPORT_REQUIRE(a != NULL && b != NULL);
+	a->next = b;
+	b->next = a;
+	SUPPORT_REQUIRE(weakref_finalize_new_ordered(a, finalize_ordered, NULL) != NULL);
+	SUPPORT_REQUIRE(weakref_finalize_new_ordered(b, finalize_ordered, NULL) != NULL);
+	return 0;
+}
+
+#define RINGS 8
+
+/* In a process of its own, whose stderr is read. */
+static int uncollectable_main(void)
+{
+	if (gc_init() != 0)
+		return 1;
+	SUPPORT_REQUIRE(gc_set_debug(WEAKREF_DEBUG_UNCOLLECTABLE) == 0);
+	for (int i = 0; i < RINGS; i++)
+		SUPPORT_REQUIRE(support_on_thread(make_ring, NULL) == 0);
+	support_collect();
+	gc_run_callbacks();
+	return ordered != 0;
+}
+
+/* G19: UNCOLLECTABLE prints a line for each object that is reported as one of a cycle that is never freed. The flags are set and read. */
+START_TEST(test_G19_uncollectable)
+{
+	char err[32768];
+	size_t n = 0;
+
+	ck_assert_int_eq(gc_set_debug(WEAKREF_DEBUG_LEAK), 0);
+	ck_assert_uint_eq(gc_get_debug(), WEAKREF_DEBUG_COLLECTABLE | WEAKREF_DEBUG_UNCOLLECTABLE | WEAKREF_DEBUG_SAVEALL);
+	ck_assert_int_eq(gc_set_debug(0), 0);
+	ck_assert_int_eq(support_respawn("uncollectable", NULL, err, sizeof err), 0);
+	for (const char *at = err; (at = strstr(at, "gc: uncollectable <node ")) != NULL; at++)
+		n++;
+	ck_assert_uint_ge(n, RINGS - SUPPORT_SLACK);
+	ck_assert_uint_le(n, 2 * RINGS);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *suite = suite_create("saveall");
+	TCase *tcase = support_tcase("saveall");
+
+	tcase_add_loop_test(tcase, test_G18_saved_and_taken_off, 0, SORTS);
+	tcase_add_test(tcase, test_G18_automatic_collections);
+	tcase_add_test(tcase, test_G18_taken_off_and_saved_again);
+	tcase_add_test(tcase, test_G18_errors);
+	tcase_add_test(tcase, test_G18_what_it_leads_to);
+	tcase_add_test(tcase, test_G18_counted);
+	tcase_add_test(tcase, test_G18_without_memory);
+	tcase_add_test(tcase, test_G18_threads);
+	tcase_add_test(tcase, test_G19_uncollectable);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}
+
+int main(int argc, char **argv)
+{
+	(void)argv;
+	return argc > 1 ? uncollectable_main() : support_main(suite);
+}
