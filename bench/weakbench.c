@@ -4,13 +4,19 @@
  *
  *     alloc   gc_new beside GC_MALLOC of the same total size, and a leaf beside GC_MALLOC_ATOMIC; the ratio of each
  *     ref     making references, reading them in random order by one thread and by two, their share of a collection
- *     eph     single ephemerons: a value that leads to its key, a chain of them, beside the same objects linked strongly; their share of a
- *             collection. With -r libgc only the objects linked strongly
- *     wvd     weak-value dictionary by string: insert, get in random order, collections with all entries live and with half dead, memory
+ *     eph     a weak-key dictionary whose values lead to their keys (eph_self) or each to the next key (eph_chain), beside the same objects
+ *             linked strongly: what leaks, in how many collections the rest goes, and the time of them
+ *     single  the same with single ephemerons, and their share of a collection. With -r libgc, which has none, only the objects linked
+ *             strongly
+ *     wkd     weak-key dictionary by identity with numbers as values: insert, get in random order, collections with all entries live and
+ *             with half dead, memory
+ *     wvd     weak-value dictionary by string: the same
  *
  * -r libgc runs the same workloads on what a C programmer writes by hand on libgc alone: a chained table with one disappearing link
- * an entry, read under the allocation lock. Keys and objects exist before a clock starts; the permutation is the same everywhere;
- * a sum over the objects proves that what was read was right.
+ * an entry, whose values are read under the allocation lock. Keys and objects exist before a clock starts; the permutation is the
+ * same everywhere; a sum over the objects proves that what was read was right.
+ *
+ * Environment: CHAIN, the links of the chains in eph and single; 100000 by default, and never more than N.
  */
 #define GC_THREADS
 #include <gc/gc.h>
@@ -159,11 +165,13 @@ static NOINLINE void drop_half(void)
 
 /* ---- by hand on libgc ---- */
 
+/* With weak values `hidden` is the value; with weak keys it is the key, and `value` holds the value. */
 struct node {
 	struct node *next;
 	const char *key;
 	uint64_t hash;
 	GC_hidden_pointer hidden;
+	void *value;
 };
 
 struct hand {
@@ -241,6 +249,44 @@ static obj *hand_get(struct hand *t, const char *key)
 	struct node *node = hand_find(t, key, hash_string(key));
 
 	return node == NULL ? NULL : GC_call_with_alloc_lock(reveal, &node->hidden);
+}
+
+static uint64_t hash_pointer(const void *p)
+{
+	uint64_t h = ((uint64_t)(uintptr_t)p >> 4) * 0x9E3779B97F4A7C15ull;
+
+	return h ^ h >> 32;
+}
+
+static struct node *hand_key_find(struct hand *t, const void *key, uint64_t hash)
+{
+	struct node *node = t->buckets[hash & (t->capacity - 1)];
+
+	while (node != NULL && node->hidden != GC_HIDE_POINTER(key))
+		node = node->next;
+	return node;
+}
+
+static void hand_key_put(struct hand *t, obj *key, void *value)
+{
+	uint64_t hash = hash_pointer(key);
+
+	if (hand_key_find(t, key, hash) != NULL)
+		die("a key came twice");
+	if (t->len++ >= t->capacity)
+		hand_grow(t);
+	struct node *node = GC_MALLOC(sizeof *node), **bucket = &t->buckets[hash & (t->capacity - 1)];
+	*node = (struct node){.next = *bucket, .hash = hash, .hidden = GC_HIDE_POINTER(key), .value = value};
+	*bucket = node;
+	if (GC_general_register_disappearing_link((void **)&node->hidden, key) != GC_SUCCESS)
+		die("no link");
+}
+
+static void *hand_key_get(struct hand *t, const obj *key)
+{
+	struct node *node = hand_key_find(t, key, hash_pointer(key));
+
+	return node == NULL ? NULL : node->value;
 }
 
 static size_t hand_purge(struct hand *t)
@@ -480,7 +526,77 @@ static void group_wvd(void)
 	}
 }
 
-/* ---- eph ---- */
+/* ---- wkd ---- */
+
+static void *key_table_new(void)
+{
+	void *made = raw ? (void *)hand_new() : (void *)weakref_keydict_new(WEAKREF_BY_IDENTITY);
+
+	if (made == NULL)
+		die("no memory");
+	return made;
+}
+
+static void key_put(long i, void *value)
+{
+	if (raw)
+		hand_key_put(*table, objs[i], value);
+	else if (weakref_keydict_set(*table, objs[i], value) != 0)
+		die("cannot insert");
+}
+
+/* By hand the dead entries have to be looked for. */
+static size_t key_len(void)
+{
+	return raw ? hand_purge(*table) : weakref_keydict_len(*table);
+}
+
+static NOINLINE void wkd_fill(void)
+{
+	double began = now();
+
+	for (long i = 0; i < n; i++)
+		key_put(i, (void *)i);
+	emit("wkd_insert", "time", (now() - began) / (double)n, "ns/op");
+}
+
+static NOINLINE long wkd_read(void)
+{
+	long sum = 0;
+
+	for (long i = 0; i < n; i++) {
+		obj *key = objs[order[i]];
+		sum += (long)(raw ? hand_key_get(*table, key) : weakref_keydict_get(*table, key));
+	}
+	return sum;
+}
+
+static void group_wkd(void)
+{
+	objs_make();
+	order = permutation();
+	table = GC_MALLOC_UNCOLLECTABLE(sizeof *table);
+	double base = collect_time(), used = heap_used();
+	*table = key_table_new();
+	wkd_fill();
+	double began = now();
+	check_sum(wkd_read());
+	emit("wkd_get_hit", "time", (now() - began) / (double)n, "ns/op");
+	double live = collect_time();
+	emit("wkd_gc_live", "base", base / 1e6, "ms");
+	emit("wkd_gc_live", "live", live / 1e6, "ms");
+	emit("wkd_gc_live", "overhead", (live - base) / 1e6, "ms");
+	emit("wkd_gc_live", "overhead_per_entry", (live - base) / (double)n, "ns");
+	emit("wkd_mem", "heap_per_entry", (heap_used() - used) / (double)n, "B");
+	began = now();
+	drop_half();
+	GC_gcollect();
+	size_t len = key_len();
+	emit("wkd_gc_dead", "time", (now() - began) / 1e6, "ms");
+	emit("wkd_gc_dead", "residual", (double)len - (double)(n - n / 2), "entries");
+}
+
+/* ---- eph and single ---- */
 
 struct value {
 	long v;
@@ -501,14 +617,14 @@ static struct value *value_new(obj *key)
 	return value;
 }
 
-static void eph_put(long i, void *value)
+static void single_put(long i, void *value)
 {
 	ephemerons[i] = weakref_ephemeron_new(objs[i], value);
 	if (ephemerons[i] == NULL)
 		die("cannot make an ephemeron");
 }
 
-static size_t eph_len(void)
+static size_t single_len(void)
 {
 	size_t len = 0;
 
@@ -517,39 +633,49 @@ static size_t eph_len(void)
 	return len;
 }
 
+/* A group's entries: in one dictionary, or each an ephemeron. */
+struct entries {
+	const char *self, *chain;
+	void (*put)(long i, void *value);
+	size_t (*len)(void);
+};
+
+static const struct entries in_table = {"eph_self", "eph_chain", key_put, key_len};
+static const struct entries in_ephemerons = {"single_self", "single_chain", single_put, single_len};
+
 /* How many collections until all but a few are gone. */
-static int eph_collect(size_t *left)
+static int entries_collect(const struct entries *entries, size_t *left)
 {
 	int rounds = 0;
 
 	for (*left = (size_t)n; rounds < 5 && *left > 16; rounds++) {
 		GC_gcollect();
-		*left = eph_len();
+		*left = entries->len();
 	}
 	return rounds;
 }
 
-static NOINLINE void eph_fill_self(void)
+static NOINLINE void fill_self(const struct entries *entries)
 {
 	for (long i = 0; i < n; i++)
-		eph_put(i, value_new(objs[i]));
+		entries->put(i, value_new(objs[i]));
 }
 
-static NOINLINE void eph_fill_numbers(void)
+static NOINLINE void fill_chain(const struct entries *entries)
+{
+	for (long i = 0; i < n; i++)
+		entries->put(i, value_new(i + 1 < n ? objs[i + 1] : NULL));
+	for (long i = 1; i < n; i++)
+		objs[i] = NULL;
+}
+
+static NOINLINE void single_fill_numbers(void)
 {
 	double began = now();
 
 	for (long i = 0; i < n; i++)
-		eph_put(i, (void *)i);
-	emit("eph_new", "time", (now() - began) / (double)n, "ns/op");
-}
-
-static NOINLINE void eph_fill_chain(void)
-{
-	for (long i = 0; i < n; i++)
-		eph_put(i, value_new(i + 1 < n ? objs[i + 1] : NULL));
-	for (long i = 1; i < n; i++)
-		objs[i] = NULL;
+		single_put(i, (void *)i);
+	emit("single_new", "time", (now() - began) / (double)n, "ns/op");
 }
 
 static NOINLINE void objs_drop(void)
@@ -571,69 +697,100 @@ static NOINLINE void strong_chain(void)
 	*chain_root = first;
 }
 
-static void eph_strong(void)
+static void chain_strong(const struct entries *entries)
 {
+	chain_root = GC_MALLOC_UNCOLLECTABLE(sizeof *chain_root);
 	strong_chain();
-	emit("eph_chain", "strong", collect_time() / 1e6, "ms");
+	emit(entries->chain, "strong", collect_time() / 1e6, "ms");
 	*chain_root = NULL;
 	GC_gcollect();
 }
 
-static void eph_live(const char *metric, double base)
-{
-	emit("eph_gc_live", metric, (collect_time() - base) / (double)n, "ns");
-}
-
-static void eph_self(void)
+/* The entries are there, and their objects held; all of these are dropped. */
+static void self_drop(const struct entries *entries)
 {
 	size_t left;
 
-	objs_make();
-	double base = collect_time();
-	eph_fill_numbers();
-	eph_live("per_number", base);
-	eph_fill_self();
-	eph_live("per_object", base);
 	objs_drop();
 	double began = now();
-	int rounds = eph_collect(&left);
-	emit("eph_self", "leaked", (double)left, "entries");
-	emit("eph_self", "time", (now() - began) / 1e6, "ms");
-	emit("eph_self", "rounds", rounds, "gcs");
+	int rounds = entries_collect(entries, &left);
+	emit(entries->self, "leaked", (double)left, "entries");
+	emit(entries->self, "time", (now() - began) / 1e6, "ms");
+	emit(entries->self, "rounds", rounds, "gcs");
 }
 
-static void eph_chain(void)
+static void chain(const struct entries *entries)
 {
 	size_t left;
 
 	objs_make();
-	eph_fill_chain();
+	fill_chain(entries);
 	double began = now();
 	GC_gcollect();
-	emit("eph_chain", "collect", (now() - began) / 1e6, "ms");
-	emit("eph_chain", "remain", (double)eph_len(), "entries");
+	emit(entries->chain, "collect", (now() - began) / 1e6, "ms");
+	emit(entries->chain, "remain", (double)entries->len(), "entries");
 	objs[0] = NULL;
-	eph_collect(&left);
-	emit("eph_chain", "leaked", (double)left, "entries");
+	entries_collect(entries, &left);
+	emit(entries->chain, "leaked", (double)left, "entries");
+}
+
+static long chain_length(void)
+{
+	const char *text = getenv("CHAIN");
+	long length = text != NULL ? atol(text) : 100000;
+
+	return length < 2 ? 2 : length > n ? n : length;
 }
 
 static void group_eph(void)
 {
 	long full = n;
-	const char *chain = getenv("CHAIN");
 
-	chain_root = GC_MALLOC_UNCOLLECTABLE(sizeof *chain_root);
+	table = GC_MALLOC_UNCOLLECTABLE(sizeof *table);
+	*table = key_table_new();
+	objs_make();
+	fill_self(&in_table);
+	self_drop(&in_table);
+	*table = NULL;
+	GC_gcollect();
+	n = chain_length();
+	chain_strong(&in_table);
+	*table = key_table_new();
+	chain(&in_table);
+	*table = NULL;
+	n = full;
+}
+
+static void single_live(const char *metric, double base)
+{
+	emit("single_gc_live", metric, (collect_time() - base) / (double)n, "ns");
+}
+
+static void single_self(void)
+{
+	objs_make();
+	double base = collect_time();
+	single_fill_numbers();
+	single_live("per_number", base);
+	fill_self(&in_ephemerons);
+	single_live("per_object", base);
+	self_drop(&in_ephemerons);
+}
+
+static void group_single(void)
+{
+	long full = n;
+
 	ephemerons = GC_MALLOC_UNCOLLECTABLE((size_t)n * sizeof *ephemerons);
 	if (!raw) {
-		eph_self();
+		single_self();
 		memset(ephemerons, 0, (size_t)n * sizeof *ephemerons);
 		GC_gcollect();
 	}
-	n = chain != NULL ? atol(chain) : 100000;
-	n = n > full ? full : n;
-	eph_strong();
+	n = chain_length();
+	chain_strong(&in_ephemerons);
 	if (!raw)
-		eph_chain();
+		chain(&in_ephemerons);
 	n = full;
 }
 
@@ -642,14 +799,15 @@ static void group_eph(void)
 static const struct group {
 	const char *name;
 	void (*run)(void);
-} groups[] = {{"alloc", group_alloc}, {"eph", group_eph}, {"ref", group_ref}, {"wvd", group_wvd}};
+} groups[] = {{"alloc", group_alloc}, {"eph", group_eph}, {"ref", group_ref}, {"single", group_single},
+	      {"wkd", group_wkd},     {"wvd", group_wvd}};
 
 static const struct group *group_find(const char *name)
 {
 	for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
 		if (strcmp(groups[i].name, name) == 0)
 			return &groups[i];
-	fprintf(stderr, "weakbench: no group '%s'; there are alloc, eph, ref, wvd\n", name);
+	fprintf(stderr, "weakbench: no group '%s'; there are alloc, eph, ref, single, wkd, wvd\n", name);
 	exit(2);
 }
 
@@ -664,7 +822,8 @@ int main(int argc, char **argv)
 	}
 	raw = strcmp(runtime, "libgc") == 0;
 	if (argc - optind < 2 || (n = atol(argv[optind])) < 2) {
-		fprintf(stderr, "usage: weakbench [-r RUNTIME] N GROUP...   (-r libgc: by hand on libgc)\n");
+		fprintf(stderr, "usage: [CHAIN=n] weakbench [-r RUNTIME] N GROUP...   (-r libgc: by hand on libgc)\n"
+				"groups: alloc eph ref single wkd wvd\n");
 		return 2;
 	}
 	for (int i = optind + 1; i < argc; i++)

@@ -20,6 +20,7 @@ contract_tests = \
 	tests/check_gcmodule \
 	tests/check_interner \
 	tests/check_keydict \
+	tests/check_keydict_chains \
 	tests/check_method \
 	tests/check_module \
 	tests/check_object \
@@ -75,12 +76,14 @@ tests_check_weakarray_LDADD = $(unit_ldadd)
 # In programs that run libgc their own way. Each is built where its host is found.
 host_tests =
 if HAVE_GUILE
-host_tests += tests/host_guile tests/host_guile_ephemeron
+host_tests += tests/host_guile tests/host_guile_ephemeron tests/host_guile_keydict
 endif
 tests_host_guile_CPPFLAGS = $(AM_CPPFLAGS) $(GUILE_CFLAGS)
 tests_host_guile_LDADD = $(LDADD) $(GUILE_LIBS)
 tests_host_guile_ephemeron_CPPFLAGS = $(AM_CPPFLAGS) $(GUILE_CFLAGS)
 tests_host_guile_ephemeron_LDADD = $(LDADD) $(GUILE_LIBS)
+tests_host_guile_keydict_CPPFLAGS = $(AM_CPPFLAGS) $(GUILE_CFLAGS)
+tests_host_guile_keydict_LDADD = $(LDADD) $(GUILE_LIBS)
 
 script_tests = \
 	tests/check_examples.sh \

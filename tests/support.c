@@ -104,7 +104,12 @@ __attribute__((noinline)) bool support_churn(unsigned collections, size_t limit)
 	return false;
 }
 
-__attribute__((noinline)) size_t support_dead(weakref_ref *const *refs, size_t n)
+__attribute__((noinline)) unsigned support_partial_collections(void)
+{
+	return partial;
+}
+
+size_t support_dead(weakref_ref *const *refs, size_t n)
 {
 	size_t dead = 0;
 

@@ -78,6 +78,8 @@ long support_collect(void);
 /* Allocates garbage, without calling the library, until libgc has completed `collections` of its own or `limit` bytes were
  * allocated. */
 bool support_churn(unsigned collections, size_t limit);
+/* How many partial collections there were in this process: 0 but in incremental mode. */
+unsigned support_partial_collections(void);
 /* How many of the references read NULL. */
 size_t support_dead(weakref_ref *const *refs, size_t n);
 
