@@ -10,7 +10,7 @@
 
 #include "checks.h"
 
-static void write_line(const char *format, va_list args)
+static void WEAKREF_PRINTF(1, 0) write_line(const char *format, va_list args)
 {
 	char line[512] = "libweakref: ";
 	size_t head = sizeof "libweakref: " - 1;

@@ -73,7 +73,7 @@ static struct model {
 	const char *doing;
 } *m;
 
-_Noreturn static void broken(const char *format, ...)
+_Noreturn static void WEAKREF_PRINTF(1, 2) broken(const char *format, ...)
 {
 	va_list args;
 
