@@ -26,12 +26,10 @@
  *     VALUE -> DEAD                                                                                   the collector's scan, at any point
  *     DEAD -> ERASED                                                                                  a purge
  *
- * A slot never becomes EMPTY again and no entry moves within a segment: segments that are full of vacant slots, too small or too
- * sparse are
- * replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again but by the scan,
- * and where a pair's payloads are let go (below);
- * readers and
- * iterators that still have it go on with it, and the collector frees it after them.
+ * A slot never becomes EMPTY again and no entry moves within a segment: segments that are full of vacant slots, too small or
+ * too sparse are replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again
+ * but by the scan, and where a pair's payloads are let go (below); readers and iterators that still have it go on with it, and
+ * the collector frees it after them.
  *
  * Invariants (table_check, lock held)
  *  1. The directory has 2^depth entries. A segment of depth d stands in 2^(depth-d) of them, those whose index begins with its d bits.
@@ -42,35 +40,29 @@
  *     no DEAD slots: dead is then how many deaths no write or purge has taken note of.
  *  6. Arena offsets lie within fill <= capacity; the keys in use and `garbage` together are fill.
  *
- * Readers take no lock. They look at: directory, segment, value word (EMPTY ends), key word, arena or keys[i], the value through
- * epoch_load, and then once more at the key. A BYTES slot that got another key has another key word, since arenas only grow: the
- * same word
- * means the same key all along. In the other layouts a key may leave a slot and come back, so there the segment counts take-overs:
+ * Readers take no lock. They look at: directory, segment, value word (EMPTY ends), key word, arena or keys[i], the value
+ * through epoch_load, and then once more at the key. A BYTES slot that got another key has another key word, since arenas only
+ * grow: the same word means the same key all along. In the other layouts a key may leave a slot and come back, so there the
+ * segment counts take-overs:
  *     writer   value is VACANT; key (release); takeovers + 1 (release); value (release)
  *     reader   takeovers (acquire); key (acquire); value (acquire); takeovers: the same number?
- * If the value came from a take-over T, then the second count includes T, so the first does, so the key is T's or a later one's; a later
- * one's key was stored after T's value had been taken out, which the value's load would have seen. Keys that are pointers are
- * only ever loaded
- * from keys[i], which the collector scans: from the load on they are in a register. The unscanned key word of such a key is
- * compared, never
- * followed.
+ * If the value came from a take-over T, then the second count includes T, so the first does, so the key is T's or a later
+ * one's; a later one's key was stored after T's value had been taken out, which the value's load would have seen. Keys that are
+ * pointers are only ever loaded from keys[i], which the collector scans: from the load on they are in a register. The unscanned
+ * key word of such a key is compared, never followed.
  *
  * A PAIR is read by slots_load, of one moment but for take-overs, which are counted as above. A replaced segment lets go of its
  * payloads (`forgotten`, tags and payload words 0), so that an iterator which has it yet keeps none alive; a reader that sees this
  * after it loaded one looks anew, in the segment that has been put in its place before.
  *
- * Writers hold one stripe lock. Neither user code runs nor anything is allocated with it: a custom key is looked for without the lock,
- * which is then taken and the segment's count of key changes compared; what a write lacks is allocated without the lock, and
- * used if it still
- * fits then.
+ * Writers hold one stripe lock. Neither user code runs nor anything is allocated with it: a custom key is looked for without
+ * the lock, which is then taken and the segment's count of key changes compared; what a write lacks is allocated without the
+ * lock, and used if it still fits then.
  *
  * The collector may stop a writer between any two instructions. What the scan sees then: value words, and counts that were
- * raised before a
- * value was stored and lowered after one was exchanged out. A rebuild takes each value through epoch_load, so between the two
- * arrays it is
- * in a register, a root: either it is marked and both arrays keep it, or it was cleared in the old one before it was read. Both
- * arrays are
- * registered, so a value that dies later vanishes from both.
+ * raised before a value was stored and lowered after one was exchanged out. A rebuild takes each value through epoch_load, so
+ * between the two arrays it is in a register, a root: either it is marked and both arrays keep it, or it was cleared in the old
+ * one before it was read. Both arrays are registered, so a value that dies later vanishes from both.
  *
  * Deliberately not here: what values are and who may be one, user-visible errors but the codes, merging of segments (a directory never
  * shrinks but by table_clear; small segments are cheap).

@@ -3,12 +3,11 @@
  * table_iter: going through a table, taking entries in no order, and the check of the invariants.
  *
  * An iteration goes up through the hashes: it stands at a hash up to which all is done, finds the segment that is responsible
- * for it now, walks that
- * one segment's slots to the end, and goes on where its hashes end. Segments are only ever divided, so an end stays a border for as long
- * as nobody clears the table, and no key is met in two of them. While it walks, entries do not move in the segment, and if that is
- * retired, it has all that was there at that moment: each key, also one whose value died in the old slots, is looked up in the
- * table as it is
- * now. So an entry that stays is found, one that went is not, none is found twice.
+ * for it now, walks that one segment's slots to the end, and goes on where its hashes end. Segments are only ever divided, so
+ * an end stays a border for as long as nobody clears the table, and no key is met in two of them. While it walks, entries do
+ * not move in the segment, and if that is retired, it has all that was there at that moment: each key, also one whose value
+ * died in the old slots, is looked up in the table as it is now. So an entry that stays is found, one that went is not, none is
+ * found twice.
  *
  * No locks but in table_any, table_take_at and table_check.
  */

@@ -2,15 +2,13 @@
 /*
  * table_resize: how segments are made, grow, split, shrink, and are swept of dead keys.
  *
- * A segment's slots are of one of the sizes below, chosen so that block, header and the byte that libgc adds fill whole pages or
- * size classes. One
- * that is full is rebuilt: at the size that leaves a fifth free for what it holds now, the same, larger or smaller; past the
- * largest it is split.
- * Where a split would leave nearly everything on one side (keys of equal hashes), the segment grows beyond instead.
+ * A segment's slots are of one of the sizes below, chosen so that block, header and the byte that libgc adds fill whole pages
+ * or size classes. One that is full is rebuilt: at the size that leaves a fifth free for what it holds now, the same, larger or
+ * smaller; past the largest it is split. Where a split would leave nearly everything on one side (keys of equal hashes), the
+ * segment grows beyond instead.
  *
  * Each change has three steps, so that nothing is allocated under the lock: plan (lock held), make (not held), apply (held; it
- * finds out whether
- * the plan still fits, and if not, the caller, who looks anew in any case, plans again).
+ * finds out whether the plan still fits, and if not, the caller, who looks anew in any case, plans again).
  */
 #include "table_impl.h"
 

@@ -2,15 +2,13 @@
 /*
  * check_valuedict: the contract of weakref/valuedict.h, over all kinds of key, by public headers alone.
  *
- * Names of tests carry the behaviour's id in the conformance list (D01 …) or the rule in doc/semantics.md (R34 …). Most run once
- * for each kind of
- * key (_i). Values are nodes whose id is their key's number, so that a wrong or reclaimed value shows. All objects are made and
- * looked
- * at in support_on_thread, whose stack goes away; what is to live stands in an array of the heap that the test holds.
+ * Names of tests carry the behaviour's id in the conformance list (D01 …) or the rule in doc/semantics.md (R34 …). Most run
+ * once for each kind of key (_i). Values are nodes whose id is their key's number, so that a wrong or reclaimed value shows.
+ * All objects are made and looked at in support_on_thread, whose stack goes away; what is to live stands in an array of the
+ * heap that the test holds.
  *
- * Absent: threads at work on one dictionary (check_threads.c, stress.c), collections at bad moments (check_cycle.c), long random
- * sequences
- * (model_valuedict.c).
+ * Absent: threads at work on one dictionary (check_threads.c, stress.c), collections at bad moments (check_cycle.c), long
+ * random sequences (model_valuedict.c).
  */
 #include "support.h"
 

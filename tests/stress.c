@@ -5,16 +5,14 @@
  *     stress [--seconds S] [--seed N] [--readers R] [--writers W] [--collectors C] [--incremental]
  *
  * Every object carries a signature made from its id, and half of the objects a destructor that overwrites it. Whatever any call
- * hands
- * out (references, look-ups, iterators, pops, arrays, callbacks) is checked: signature, and the id that belongs to the key or
- * reference
- * it came from. So memory that was reclaimed, reused for another object, or destroyed shows at once, and the program stops with
- * its seed.
+ * hands out (references, look-ups, iterators, pops, arrays, callbacks) is checked: signature, and the id that belongs to the
+ * key or reference it came from. So memory that was reclaimed, reused for another object, or destroyed shows at once, and the
+ * program stops with its seed.
  *
- * Each writer keeps a ledger of callback references that it never drops. At the end all objects are dropped and collected, and for
- * each reference in it: the callback ran once if the reference reads NULL, and not at all if it does not. The program also fails
- * when what it
- * claims did not happen: no collection, no death, no partial collection in incremental mode, no abandoned marking.
+ * Each writer keeps a ledger of callback references that it never drops. At the end all objects are dropped and collected, and
+ * for each reference in it: the callback ran once if the reference reads NULL, and not at all if it does not. The program also
+ * fails when what it claims did not happen: no collection, no death, no partial collection in incremental mode, no abandoned
+ * marking.
  *
  * Locks: none. What threads share lies in atomic words of one block of the collected heap. The hook counts with libgc's lock held.
  */
