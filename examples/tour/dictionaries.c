@@ -164,10 +164,10 @@ static void demo(const struct factory *factory)
 
 void tour_dictionary(void)
 {
-	/* The notebook sets DEBUG_UNCOLLECTABLE, which has nothing to say of its objects. These tell of each collection, and of each
-	 * object that is found dead. */
+	/* The notebook's flag, which has nothing to say of its objects, and two that have: of each collection, and of each object that
+	 * is found dead. */
 	collect();
-	done(gc_set_debug(WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_COLLECTABLE), "gc_set_debug");
+	done(gc_set_debug(WEAKREF_DEBUG_UNCOLLECTABLE | WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_COLLECTABLE), "gc_set_debug");
 	demo(&plain);
 	puts("");
 	demo(&weak);
