@@ -2,8 +2,8 @@
 /*
  * garbage: see garbage.h and weakref/gc.h.
  *
- * The list is memory of our own, which libgc does not scan: nothing is allocated when an object is saved. In its place garbage_mark_stw marks
- * what is listed, at the end of each marking, before anything is looked at.
+ * The list is memory of our own, which libgc does not scan: nothing is allocated when an object is saved. In its place
+ * garbage_mark_stw marks what is listed, at the end of each marking, before anything is looked at.
  *
  * A saved block is marked when every weak word has been cleared, before libgc looks for what to finalize. To all others that is as if a
  * finalizer had brought it back: what was parked because it seemed dead is revived when the collection settles. Its own libgc finalizer

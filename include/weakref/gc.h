@@ -429,9 +429,10 @@ WEAKREF_API unsigned gc_get_debug(void);
 /**
  * @brief How many objects are on the garbage list: those that were found dead while WEAKREF_DEBUG_SAVEALL was set.
  *
- * Watched objects and foreign blocks are put there by every collection, automatic ones included, and live on from then, whole, with all that
- * they lead to. Their short references and entries were cleared as at every death, and callbacks and finalizers run; their destructors do
- * not, until they die anew: taken off the list, reached by nothing, in a collection without the flag.
+ * Watched objects and foreign blocks are put there by every collection, automatic ones included, and live on from then, whole, with all
+ * that they lead to. Their short references and entries were cleared as at every death, and callbacks and finalizers run; their
+ * destructors do not, until they die anew: taken off the list, reached by nothing, in a collection without the flag. Each collection
+ * marks them while the world stands.
  * @return the number.
  * Errors: none; 0 before gc_init.
  * Cost: libgc's lock.
