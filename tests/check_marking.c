@@ -779,6 +779,38 @@ START_TEST(test_unknown_kind_is_reported)
 }
 END_TEST
 
+/* Blocks of the library's kinds and of libgc's first ones, in every array and behind every payload. */
+static int meet_known_kinds(void)
+{
+	for (enum holder what = 0; what < HOLDERS; what++) {
+		struct follow follow = {.what = what, .slots = array_new(N, SLOTS_WEAK_EPHEMERON), .keys = gc_alloc(N * sizeof(node *))};
+
+		/* libgc makes the kinds of its typed blocks like a host's. */
+		if (what == TYPED)
+			continue;
+		follow.refs = gc_alloc(N * sizeof(weakref_ref *));
+		for (uint32_t i = 0; i < N; i++)
+			follow.keys[i] = support_node_new(i);
+		if (support_on_thread(make_holders, &follow) != 0)
+			return 1;
+		support_collect();
+		SUPPORT_KEEP(follow.keys);
+		SUPPORT_KEEP(follow.refs);
+	}
+	return 0;
+}
+
+/* It says nothing about its own kinds, the collection's sentinel among them, nor about libgc's. */
+START_TEST(test_known_kinds_are_not_reported)
+{
+	char err[4096];
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "the library was built without --enable-checks");
+	ck_assert_int_eq(support_respawn("known-kinds", NULL, err, sizeof err), 0);
+	ck_assert_ptr_null(strstr(err, "marking meets"));
+}
+END_TEST
+
 /* ---- arrays that a finalizer revives ---- */
 
 static unsigned finalized, wrong;
@@ -1081,6 +1113,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_host_kind_with_tracer);
 	tcase_add_test(t, test_tracer_arguments);
 	tcase_add_test(t, test_unknown_kind_is_reported);
+	tcase_add_test(t, test_known_kinds_are_not_reported);
 	suite_add_tcase(s, t);
 	t = support_tcase("change");
 	tcase_add_test(t, test_payloads_change);
@@ -1093,5 +1126,7 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "unknown-kind") == 0)
 		return gc_init() != 0 || meet_unknown_kind() != 0;
+	if (argc > 1 && strcmp(argv[1], "known-kinds") == 0)
+		return gc_init() != 0 || meet_known_kinds() != 0;
 	return support_main(suite);
 }
