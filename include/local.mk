@@ -6,22 +6,18 @@ dist_weakrefinclude_HEADERS = \
 	include/weakref/checks.h \
 	include/weakref/ephemeron.h \
 	include/weakref/error.h \
+	include/weakref/executor.h \
 	include/weakref/finalize.h \
 	include/weakref/gc.h \
 	include/weakref/interner.h \
 	include/weakref/key.h \
 	include/weakref/keydict.h \
+	include/weakref/method.h \
 	include/weakref/object.h \
 	include/weakref/pool.h \
 	include/weakref/proxy.h \
 	include/weakref/ref.h \
 	include/weakref/set.h \
-	include/weakref/executor.h \
-	include/weakref/gc.h \
-	include/weakref/method.h \
-	include/weakref/object.h \
-	include/weakref/proxy.h \
-	include/weakref/ref.h \
 	include/weakref/tls.h \
 	include/weakref/valuedict.h \
 	include/weakref/weakref.h

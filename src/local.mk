@@ -27,9 +27,9 @@ libweakref_core_la_SOURCES = \
 	src/epoch.c \
 	src/epoch.h \
 	src/error.c \
-	src/finalize.c \
 	src/executor.c \
 	src/executor.h \
+	src/finalize.c \
 	src/foreign.c \
 	src/foreign.h \
 	src/garbage.c \
