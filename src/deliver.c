@@ -145,9 +145,10 @@ static void *pop_locked(void *rule)
 	if (roots->first == NULL)
 		roots->last = NULL;
 	node->next = NULL;
-	uint64_t number = atomic_fetch_add_explicit(&started, 1, memory_order_release) + 1;
+	/* In this order: who sees the node as started sees that the thread is in it (thread_is_past). */
 	if (is_thread)
-		atomic_store(&active, number);
+		atomic_store(&active, atomic_load(&started) + 1);
+	atomic_fetch_add(&started, 1);
 	return node;
 }
 
@@ -374,9 +375,19 @@ static void thread_over(void *unused)
 		announce();
 }
 
+/* The thread's stack may be that of one which has ended: what that left there would be roots for as long as this one lives. */
+static NOINLINE void stack_clear(void)
+{
+	volatile uintptr_t dead[4096];
+
+	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
+		dead[i] = 0;
+}
+
 static void *thread_main(void *unused)
 {
 	is_thread = true;
+	stack_clear();
 	pthread_cleanup_push(thread_over, NULL);
 	while (atomic_load(&policy) == WEAKREF_DELIVER_THREAD) {
 		run_all(WEAKREF_DELIVER_THREAD);
