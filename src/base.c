@@ -59,3 +59,11 @@ void *base_null(enum weakref_error code)
 	errno = (int)code;
 	return NULL;
 }
+
+NOINLINE void base_clear_stack(void)
+{
+	volatile uintptr_t dead[4096];
+
+	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
+		dead[i] = 0;
+}

@@ -45,6 +45,9 @@ void base_warn(const char *format, ...) WEAKREF_PRINTF(1, 2);
 			base_fatal("%s:%d: invariant broken: %s", __FILE__, __LINE__, #cond);              \
 	} while (0)
 
+/* Writes zeros over 32 KiB of dead stack below the caller: pointers left there would be roots once other frames lie over them. */
+void base_clear_stack(void);
+
 /* Nanoseconds of the monotonic clock; of the virtual one when the adversary froze it. Async-signal-safe. */
 uint64_t base_now(void);
 

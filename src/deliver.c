@@ -375,19 +375,11 @@ static void thread_over(void *unused)
 		announce();
 }
 
-/* The thread's stack may be that of one which has ended: what that left there would be roots for as long as this one lives. */
-static NOINLINE void stack_clear(void)
-{
-	volatile uintptr_t dead[4096];
-
-	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
-		dead[i] = 0;
-}
-
 static void *thread_main(void *unused)
 {
 	is_thread = true;
-	stack_clear();
+	/* The stack may be that of a thread which has ended: what that left there would be held for as long as this one lives. */
+	base_clear_stack();
 	pthread_cleanup_push(thread_over, NULL);
 	while (atomic_load(&policy) == WEAKREF_DELIVER_THREAD) {
 		run_all(WEAKREF_DELIVER_THREAD);

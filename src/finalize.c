@@ -382,15 +382,6 @@ static void watch_cycles(void)
 		heap_watch_cycles(cycle_seen);
 }
 
-/* Finalizers leave pointers behind on the dead part of the stack, which keep what is next in turn when a frame comes to lie over them. */
-static NOINLINE void stack_clear(void)
-{
-	volatile uintptr_t dead[1024];
-
-	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
-		dead[i] = 0;
-}
-
 /* A word that is left over may hold one back for a collection: the fixpoint is where some in a row bring nothing. */
 #define IDLE_ROUNDS 3
 
@@ -399,7 +390,8 @@ long weakref_finalize_run_ordered(void)
 	uint64_t first = atomic_load(&ordered_ran), before = first;
 
 	for (int idle = 0; idle < IDLE_ROUNDS; idle++) {
-		stack_clear();
+		/* Finalizers leave pointers behind, which keep what is next in turn. */
+		base_clear_stack();
 		long result = gc_collect();
 		if (result >= 0)
 			result = gc_run_callbacks();
