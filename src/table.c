@@ -452,9 +452,10 @@ static void place_locked(struct table_segment *seg, uint32_t i, const struct tab
 	}
 	if (!fresh)
 		count_locked(&seg->takeovers);
-	count_locked(&seg->writes);
 	atomic_fetch_add_explicit(&seg->slots->live, 1, memory_order_relaxed);
 	atomic_store_explicit(table_value_at(seg, i), raw, memory_order_release);
+	/* Last: a search without the lock that has this count from before it began has seen the value too. */
+	count_locked(&seg->writes);
 }
 
 static bool has_room_for(struct table_segment *seg, size_t room)

@@ -42,7 +42,7 @@ struct table_segment {
 	_Atomic bool forgotten; /* retired, replaced, and its payloads are not looked after any more */
 	_Atomic(struct table_arena *) arena; /* NULL as long as there is no key */
 	_Atomic uint64_t takeovers;          /* vacant slots that got another key */
-	_Atomic uint64_t writes;             /* changes of keys: what a search without the lock is checked by */
+	_Atomic uint64_t writes;             /* changes of keys, counted after each: what a search without the lock is checked by */
 	/* Under the lock. */
 	uint32_t used;
 	uint32_t fill;    /* of the arena */

@@ -920,8 +920,9 @@ static void *writer_main(void *arg)
 {
 	struct duel *duel = arg;
 
-	for (uint64_t version = 2; version < 60000; version++)
-		shared_write(duel->shared, &duel->random, version, SHARED_KEYS - SHARED_STAY);
+	/* Now all over the table, now both in a few slots. */
+	for (uint64_t version = 2; version < 120000; version++)
+		shared_write(duel->shared, &duel->random, version, version / 20000 % 2 == 0 ? SHARED_KEYS - SHARED_STAY : 4);
 	return NULL;
 }
 

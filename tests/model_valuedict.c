@@ -447,6 +447,7 @@ STEP(copy)
 
 STEP(update)
 {
+	static uint32_t came[KEYS];
 	struct model_dict *other = draw(&m.input, 8) == 0 ? d : d == &m.d[0] ? &m.d[1] : &m.d[0];
 	int rc = 0;
 
@@ -458,25 +459,31 @@ STEP(update)
 		EXPECT(d->dict != NULL, "union: %s", strerror(errno));
 	}
 	EXPECT(rc == 0, "update: %d", rc);
+	/* A doomed one may have died before it was reached, and then the old entry stands; or afterwards, and then there is none. One value
+	 * may have gone both ways, under two keys: so that none of them counts as dead before all its keys were looked at. */
+	for (size_t i = 0; i < KEYS; i++) {
+		uint32_t serial = other->serial[i];
+
+		came[i] = NO_SERIAL;
+		if (serial == NO_SERIAL || m.dead[serial] || serial == d->serial[i])
+			continue;
+		if (!held(serial)) {
+			struct keys_room room;
+			struct support_node *node = weakref_valuedict_get(d->dict, keys_find(m.kind, i, &room));
+
+			EXPECT(node == NULL || support_node_intact(node), "key %zu gave memory that is no node", i);
+			came[i] = serial;
+			if (node != NULL && node->id != serial)
+				continue;
+		}
+		d->serial[i] = serial;
+	}
 	for (size_t i = 0; i < KEYS; i++) {
 		struct keys_room room;
-		uint32_t serial = other->serial[i];
-		struct support_node *node;
 
-		if (serial == NO_SERIAL || m.dead[serial])
-			continue;
-		if (held(serial)) {
-			d->serial[i] = serial;
-			continue;
-		}
-		/* A doomed one may have died before, and then the old entry stands; or afterwards, and then there is none. */
-		node = weakref_valuedict_get(d->dict, keys_find(m.kind, i, &room));
-		EXPECT(node == NULL || support_node_intact(node), "key %zu gave memory that is no node", i);
-		if (node == NULL || node->id == serial)
-			d->serial[i] = serial;
-		else
-			died(serial);
-		judge(d, i, node);
+		judge(d, i, weakref_valuedict_get(d->dict, keys_find(m.kind, i, &room)));
+		if (came[i] != NO_SERIAL && d->serial[i] != came[i])
+			died(came[i]);
 	}
 }
 
