@@ -436,7 +436,7 @@ struct cache_begin {
 	bool counted, level;
 };
 /* What came of it. */
-enum cache_begun { CACHE_BEGUN, CACHE_PRESENT, CACHE_JOINED, CACHE_ABSENT };
+enum cache_begun { CACHE_BEGUN, CACHE_PRESENT, CACHE_JOINED, CACHE_ABSENT, CACHE_BUSY };
 /* Begins a work, or finds a value or another work: enum cache_begun, or a negative error. *work receives the work that was begun or
  * joined, *value the value that is there. No lock held, before and after. */
 int cache_work_begin(const struct cache_begin *b, struct cache_work **work, void **value);
