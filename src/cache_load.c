@@ -451,16 +451,16 @@ static void key_of_entry(struct cache_work *work, const struct cache_entry *entr
 	weakref_cache *cache = work->cache;
 
 	work->key = cache_key(cache, entry, &work->bytes);
-	work->ready = (struct table_key){.data = entry->key, .size = entry->size, .word = entry->word, .hash = entry->policy.hash};
+	work->ready = (struct table_key){.data = entry->key, .word = entry->word, .hash = entry->policy.hash};
 	if (cache->config.kind <= WEAKREF_KEY_BYTES)
-		work->ready.data = entry->bytes;
+		work->ready = (struct table_key){.data = cache_bytes(cache, entry), .size = entry->size, .hash = entry->policy.hash};
 	else if (cache->config.weak_keys)
 		work->ready.data = work->key;
 }
 
 NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
 {
-	uint64_t written = atomic_load_explicit(&entry->written, memory_order_relaxed);
+	uint64_t written = atomic_load_explicit(&entry->times.written, memory_order_relaxed);
 	const struct table_key none = {0};
 
 	if (now < written || now - written < cache_time(cache, WEAKREF_CACHE_REFRESH) || __atomic_load_n(&entry->work, __ATOMIC_RELAXED) != NULL)
