@@ -61,8 +61,10 @@ libweakref_core_la_SOURCES = \
 	src/slots.h \
 	src/table.c \
 	src/table.h \
+	src/table_group.h \
 	src/table_impl.h \
 	src/table_iter.c \
+	src/table_quick.c \
 	src/table_resize.c \
 	src/table_self.c \
 	src/tls.c \

@@ -3,7 +3,7 @@
  * table: keys, look-up, writing and taking of the hash table; its states, invariants and locks are told in table.h. Here nothing is
  * allocated but what table_init and table_clear begin with: a write that lacks room asks table_resize and looks anew.
  */
-#include "table_impl.h"
+#include "table_group.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -231,41 +231,52 @@ bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
 
 /* ---- look-up ---- */
 
+/* A group of slots, looked at for a key. */
+FLATTEN struct table_group look(const struct table_segment *seg, uint32_t at, const struct table_key *key, enum table_layout layout)
+{
+	if (layout == TABLE_BYTES)
+		return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_HASH, key->hash);
+	return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_WORD, key->word);
+}
+
+
 /* Writes *value and *found on success only. */
 FLATTEN int find(const struct table *table, const struct table_key *key, enum table_layout layout, bool load, void **value,
 		 uintptr_t *found)
 {
 	const struct table_segment *seg;
 	void *have = NULL, *loaded = NULL;
+	uint32_t at, left;
 	uintptr_t raw;
-	uint32_t i, left;
 
 again:
 	seg = table_segment_of(table, key->hash);
-	i = table_home(seg, key->hash);
-	for (left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
-		raw = peek(seg, i);
-		if (raw == SLOTS_EMPTY)
-			return -WEAKREF_ENOENT;
-		uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
-		/* The caller will want the object: fetch it while its key is compared. */
-		if (layout == TABLE_BYTES && load && (uint32_t)(word >> 32) == key->hash)
-			__builtin_prefetch((const void *)(raw & ~EPOCH_TAG));
-		int same = match(table, seg, i, word, key, layout, &have);
-		if (same == 0)
-			continue;
-		if (unlikely(same < 0))
-			return same;
-		if (unlikely(!value_of_key(seg, i, word, have, layout, load, &loaded, &raw)))
-			goto again;
-		if (likely(slots_is_value(raw))) {
-			*value = loaded;
-			*found = raw;
-			return 0;
+	at = table_home(seg, key->hash);
+	for (left = seg->n; left > 0; left -= TABLE_GROUP, at = table_group_next(seg, at)) {
+		struct table_group group = look(seg, at, key, layout);
+		while (group.hits != 0) {
+			uint32_t i = table_group_take(&group.hits, at);
+			uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
+			/* The caller will want the object: fetch it while its key is compared. */
+			if (layout == TABLE_BYTES && load)
+				__builtin_prefetch((const void *)(peek(seg, i) & ~EPOCH_TAG));
+			int same = match(table, seg, i, word, key, layout, &have);
+			if (same == 0)
+				continue;
+			if (unlikely(same < 0))
+				return same;
+			if (unlikely(!value_of_key(seg, i, word, have, layout, load, &loaded, &raw)))
+				goto again;
+			if (likely(slots_is_value(raw))) {
+				*value = loaded;
+				*found = raw;
+				return 0;
+			}
+			if (layout != TABLE_WORD || word != TABLE_ERASED)
+				return -WEAKREF_ESTALE;
 		}
-		if (layout == TABLE_WORD && word == TABLE_ERASED)
-			continue;
-		return -WEAKREF_ESTALE;
+		if (group.empty != 0)
+			return -WEAKREF_ENOENT;
 	}
 	return -WEAKREF_ENOENT;
 }
@@ -342,31 +353,34 @@ size_t table_len(const struct table *table)
 FLATTEN int probe(const struct table *table, const struct table_key *key, enum table_layout layout, struct table_spot *at)
 {
 	struct table_segment *seg = at->seg;
-	uint32_t i = table_home(seg, key->hash), vacant = UINT32_MAX;
+	uint32_t from = table_home(seg, key->hash), vacant = UINT32_MAX;
 	void *have;
 
 	at->found = false;
-	for (uint32_t left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
-		uintptr_t raw = peek(seg, i);
-		if (raw == SLOTS_EMPTY)
-			break;
-		uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
-		if (raw == SLOTS_VACANT) {
-			if (vacant == UINT32_MAX)
-				vacant = i;
-			if (table_is_erased(seg, i, word))
+	for (uint32_t left = seg->n; left > 0; left -= TABLE_GROUP, from = table_group_next(seg, from)) {
+		struct table_group group = look(seg, from, key, layout);
+		while (group.hits != 0) {
+			uint32_t i = table_group_take(&group.hits, from);
+			uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
+			if (peek(seg, i) == SLOTS_VACANT && table_is_erased(seg, i, word))
 				continue;
+			int same = match(table, seg, i, word, key, layout, &have);
+			if (unlikely(same < 0))
+				return same;
+			if (same != 0) {
+				at->found = true;
+				at->i = i;
+				return 0;
+			}
 		}
-		int same = match(table, seg, i, word, key, layout, &have);
-		if (unlikely(same < 0))
-			return same;
-		if (same != 0) {
-			at->found = true;
-			at->i = i;
+		if (vacant == UINT32_MAX && group.vacant != 0)
+			vacant = from + (uint32_t)__builtin_ctz(group.vacant);
+		if (group.empty != 0) {
+			at->i = vacant != UINT32_MAX ? vacant : from + (uint32_t)__builtin_ctz(group.empty);
 			return 0;
 		}
 	}
-	at->i = vacant != UINT32_MAX ? vacant : i;
+	at->i = vacant; /* not reached: some slot is empty (invariant 3) */
 	return 0;
 }
 

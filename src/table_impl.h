@@ -3,8 +3,10 @@
  * table_impl: what the files of the table share: the shape of its blocks, and how a slot is found and changed. See table.h.
  *
  *     table.c         keys, look-up, write, take
+ *     table_quick.c   the look-up of a string that is there, in as few instructions as can be
  *     table_self.c    the same where the key is the weak word
  *     table_resize.c  making, rebuilding, splitting, purging segments
+ *     table_group.h   some slots at one glance
  *     table_iter.c    iteration, taking any entry, checks
  */
 #ifndef TABLE_IMPL_H
@@ -18,6 +20,9 @@
 #define TABLE_STRIDE 2
 #define TABLE_STRIDE_PAIR 3
 #define TABLE_VALUE 1
+
+/* Slots that are looked at together (table_group.h); a segment has a multiple of it. */
+#define TABLE_GROUP 4
 
 /* Keys of the BYTES layout, from `bytes` on: a length (a byte, or 255 and four), the bytes, a NUL. Offsets count from the block's
  * start, so none
@@ -64,10 +69,13 @@ static inline uint32_t table_fold(uint64_t hash)
 	return (uint32_t)(hash >> 32);
 }
 
-/* The directory takes the hash's top bits, the slot's place is the fraction that the bits below the segment's own make. */
+/* Where a search begins: the first slot of a group. The directory takes the hash's top bits, the group's place is the fraction that the
+ * bits below the segment's own make. */
 static inline uint32_t table_home(const struct table_segment *seg, uint32_t hash)
 {
-	return (uint32_t)(((uint64_t)(uint32_t)(hash << seg->depth) * seg->n) >> 32);
+	uint32_t groups = seg->n / TABLE_GROUP;
+
+	return (uint32_t)(((uint64_t)(uint32_t)(hash << seg->depth) * groups) >> 32) * TABLE_GROUP;
 }
 
 static inline struct table_segment *table_segment_of(const struct table *table, uint32_t hash)

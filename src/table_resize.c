@@ -14,7 +14,7 @@
 
 /* Bytes of a block of slots. */
 static const uint32_t slot_blocks[] = {
-	192, 512, 1024, 2048,
+	208, 512, 1024, 2048,
 #if !CHECKS /* there splits come early */
 	4096, 8192, 12288, 16384, 24576, 32768, 45056, 65536,
 #endif
@@ -54,7 +54,7 @@ static uint32_t limit_of(uint32_t n)
 
 static uint32_t slots_in(size_t block, unsigned stride)
 {
-	return (uint32_t)((block - 1 - sizeof(struct slots)) / (stride * sizeof(uintptr_t)));
+	return (uint32_t)((block - 1 - sizeof(struct slots)) / (stride * sizeof(uintptr_t))) / TABLE_GROUP * TABLE_GROUP;
 }
 
 uint32_t table_slots_min(const struct table *table)

@@ -10,11 +10,21 @@
  *
  * Deliberately not here: what a tag means, and what becomes of a payload in a collection.
  */
-#include "table_impl.h"
+#include "table_group.h"
 
 static bool same_hash(uint64_t word, const struct table_key *key)
 {
 	return ((word ^ key->word) & ~TABLE_TAGS) == 0;
+}
+
+/* A group of slots, looked at for a key. */
+static struct table_group look(const struct table_segment *seg, uint32_t at, const struct table_key *key)
+{
+	uint64_t wanted = key->word & ~TABLE_TAGS;
+
+	if (seg->stride == TABLE_STRIDE)
+		return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_WORD, wanted);
+	return table_group_look(seg, at, TABLE_STRIDE_PAIR, TABLE_COMPARE_TAGGED, wanted);
 }
 
 /* Whether slot i, which has a key, has this one: 1, 0, or equal's error. *have receives what stands there, *raw its word. */
@@ -55,32 +65,36 @@ static bool payload_of_key(const struct table_segment *seg, uint32_t i, uintptr_
 int table_self_find(const struct table *table, const struct table_key *key, bool want_payload, struct table_entry *entry)
 {
 	const struct table_segment *seg;
+	uint32_t at, left;
 	uintptr_t raw;
-	uint32_t i, left;
 
 again:
 	seg = table_segment_of(table, key->hash);
-	i = table_home(seg, key->hash);
-	for (left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
-		void *have, *payload = NULL;
-		raw = table_peek(seg, i);
-		if (raw == SLOTS_EMPTY)
+	at = table_home(seg, key->hash);
+	for (left = seg->n; left > 0; left -= TABLE_GROUP, at = table_group_next(seg, at)) {
+		struct table_group group = look(seg, at, key);
+		while (group.hits != 0) {
+			void *have, *payload = NULL;
+			uint32_t i = table_group_take(&group.hits, at);
+			if (!slots_is_value(raw = table_peek(seg, i)))
+				continue;
+			int same = match(table, seg, i, key, &have, &raw);
+			if (same == 0)
+				continue;
+			if (unlikely(same < 0))
+				return same;
+			if (want_payload && table->layout == TABLE_PAIR && unlikely(!payload_of_key(seg, i, raw, &payload)))
+				goto again;
+			*entry = (struct table_entry){
+				.key = {.data = have, .word = key->word & ~TABLE_TAGS, .hash = key->hash, .self = raw},
+				.value = table->layout == TABLE_PAIR ? payload : have,
+				.raw = raw};
+			BASE_KEEP(have);
+			BASE_KEEP(payload);
+			return 0;
+		}
+		if (group.empty != 0)
 			return -WEAKREF_ENOENT;
-		if (raw == SLOTS_VACANT)
-			continue;
-		int same = match(table, seg, i, key, &have, &raw);
-		if (same == 0)
-			continue;
-		if (unlikely(same < 0))
-			return same;
-		if (want_payload && table->layout == TABLE_PAIR && unlikely(!payload_of_key(seg, i, raw, &payload)))
-			goto again;
-		*entry = (struct table_entry){.key = {.data = have, .word = key->word & ~TABLE_TAGS, .hash = key->hash, .self = raw},
-					      .value = table->layout == TABLE_PAIR ? payload : have,
-					      .raw = raw};
-		BASE_KEEP(have);
-		BASE_KEEP(payload);
-		return 0;
 	}
 	return -WEAKREF_ENOENT;
 }
@@ -116,28 +130,31 @@ enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bo
 int table_self_probe(const struct table *table, const struct table_key *key, struct table_spot *at)
 {
 	struct table_segment *seg = at->seg;
-	uint32_t i = table_home(seg, key->hash), vacant = UINT32_MAX;
+	uint32_t from = table_home(seg, key->hash), vacant = UINT32_MAX;
 
 	at->found = false;
-	for (uint32_t left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
-		uintptr_t raw = table_peek(seg, i);
-		if (raw == SLOTS_EMPTY)
-			break;
-		if (raw == SLOTS_VACANT) {
-			if (vacant == UINT32_MAX)
-				vacant = i;
-			continue;
+	for (uint32_t left = seg->n; left > 0; left -= TABLE_GROUP, from = table_group_next(seg, from)) {
+		struct table_group group = look(seg, from, key);
+		while (group.hits != 0) {
+			uint32_t i = table_group_take(&group.hits, from);
+			uintptr_t raw = table_peek(seg, i);
+			int same = slots_is_value(raw) ? match(table, seg, i, key, &at->have, &raw) : 0;
+			if (unlikely(same < 0))
+				return same;
+			if (same != 0) {
+				at->found = true;
+				at->i = i;
+				return 0;
+			}
 		}
-		int same = match(table, seg, i, key, &at->have, &raw);
-		if (unlikely(same < 0))
-			return same;
-		if (same != 0) {
-			at->found = true;
-			at->i = i;
+		if (vacant == UINT32_MAX && group.vacant != 0)
+			vacant = from + (uint32_t)__builtin_ctz(group.vacant);
+		if (group.empty != 0) {
+			at->i = vacant != UINT32_MAX ? vacant : from + (uint32_t)__builtin_ctz(group.empty);
 			return 0;
 		}
 	}
-	at->i = vacant != UINT32_MAX ? vacant : i;
+	at->i = vacant; /* not reached: some slot is empty (invariant 3) */
 	return 0;
 }
 
