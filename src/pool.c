@@ -16,13 +16,18 @@
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 
 #include "checks.h"
 #include "deliver.h"
 #include "heap.h"
 
-#define SPINS 100
+#define SPINS 100 /* looks for an answer before a sleep */
+#define PATIENCE_MIN 2000
+#define PATIENCE_MAX 50000
+#define LOOKS 6      /* after so many, each twice as long as the one before, other threads are let run */
+#define ROUNDS 200   /* where the clock stands still */
 #define FOREVER UINT64_MAX
 #define SECOND UINT64_C(1000000000)
 
@@ -59,8 +64,10 @@ static bool room_locked(const weakref_pool *pool)
 
 void pool_check_locked(const weakref_pool *pool)
 {
-	ASSERT((pool->idle == 0) == (pool->newest == NULL) && (pool->newest == NULL) == (pool->oldest == NULL));
-	ASSERT(pool->newest == NULL || (pool->newest->newer == NULL && pool->newest->hold == pool_resource(pool->newest)));
+	const struct pool_entry *newest = pool_newest_locked(pool);
+
+	ASSERT((pool->idle == 0) == (newest == NULL) && (newest == NULL) == (pool->oldest == NULL));
+	ASSERT(newest == NULL || (newest->newer == NULL && newest->hold == pool_resource(newest)));
 	ASSERT(pool->options.hardmax == 0 || pool->idle + pool->leased + pool->moving <= pool->options.hardmax);
 	ASSERT((pool->waiting == 0) == (pool->first == NULL));
 	ASSERT(pool->first == NULL || (pool->idle == 0 && !pool->closed && (pool->options.alloc == NULL || !room_locked(pool))));
@@ -188,33 +195,50 @@ int pool_entry_name(struct pool_entry *entry, void *resource)
 
 /* ---- the idle ones ---- */
 
-void pool_idle_newest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
+static void newest_set_locked(weakref_pool *pool, struct pool_entry *entry)
+{
+	atomic_store_explicit(&pool->newest, entry, memory_order_relaxed);
+}
+
+static void idle_begin_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
 {
 	entry->state = POOL_IDLE;
 	entry->hold = pool_resource(entry);
 	entry->since = now;
-	entry->newer = NULL;
-	entry->older = pool->newest;
-	*(pool->newest != NULL ? &pool->newest->newer : &pool->oldest) = entry;
-	pool->newest = entry;
 	pool->idle++;
+}
+
+void pool_idle_newest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
+{
+	struct pool_entry *older = pool_newest_locked(pool);
+
+	idle_begin_locked(pool, entry, now);
+	entry->newer = NULL;
+	entry->older = older;
+	*(older != NULL ? &older->newer : &pool->oldest) = entry;
+	newest_set_locked(pool, entry);
 }
 
 void pool_idle_oldest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
 {
-	entry->state = POOL_IDLE;
-	entry->hold = pool_resource(entry);
-	entry->since = now;
+	struct pool_entry *newer = pool->oldest;
+
+	idle_begin_locked(pool, entry, now);
 	entry->older = NULL;
-	entry->newer = pool->oldest;
-	*(pool->oldest != NULL ? &pool->oldest->older : &pool->newest) = entry;
+	entry->newer = newer;
 	pool->oldest = entry;
-	pool->idle++;
+	if (newer != NULL)
+		newer->older = entry;
+	else
+		newest_set_locked(pool, entry);
 }
 
 static void idle_remove_locked(weakref_pool *pool, struct pool_entry *entry)
 {
-	*(entry->newer != NULL ? &entry->newer->older : &pool->newest) = entry->older;
+	if (entry->newer != NULL)
+		entry->newer->older = entry->older;
+	else
+		newest_set_locked(pool, entry->older);
 	*(entry->older != NULL ? &entry->older->newer : &pool->oldest) = entry->newer;
 	entry->newer = entry->older = NULL;
 	pool->idle--;
@@ -223,7 +247,7 @@ static void idle_remove_locked(weakref_pool *pool, struct pool_entry *entry)
 /* The newest goes to somebody; it stays held until pool_take knows for whom. */
 static struct pool_entry *lend_locked(weakref_pool *pool)
 {
-	struct pool_entry *entry = pool->newest;
+	struct pool_entry *entry = pool_newest_locked(pool);
 
 	idle_remove_locked(pool, entry);
 	entry->state = POOL_CHECKING;
@@ -358,24 +382,33 @@ static void dequeue_locked(weakref_pool *pool, struct pool_waiter *w)
 	pool->waiting--;
 }
 
+/* Only one can be woken by whoever drops the lock; of several, the others are woken here. */
+static void answer_waiter_locked(weakref_pool *pool, struct pool_waiter *w, enum pool_answer answer)
+{
+	dequeue_locked(pool, w);
+	if (atomic_exchange(&w->answer, answer) != POOL_SLEEPS)
+		return;
+	if (pool->wake != NULL)
+		sem_post(pool->wake);
+	pool->wake = &w->woken;
+}
+
 void pool_serve_locked(weakref_pool *pool)
 {
 	struct pool_waiter *w;
 
 	while (unlikely((w = pool->first) != NULL)) {
 		if (pool->closed) {
-			w->answer = POOL_CLOSED;
-		} else if (pool->newest != NULL) {
+			answer_waiter_locked(pool, w, POOL_CLOSED);
+		} else if (pool_newest_locked(pool) != NULL) {
 			w->entry = lend_locked(pool);
-			w->answer = POOL_GIVEN;
+			answer_waiter_locked(pool, w, POOL_GIVEN);
 		} else if (pool->options.alloc != NULL && room_locked(pool)) {
 			pool->moving++;
-			w->answer = POOL_SLOT;
+			answer_waiter_locked(pool, w, POOL_SLOT);
 		} else {
 			return;
 		}
-		dequeue_locked(pool, w);
-		sem_post(&w->woken);
 	}
 }
 
@@ -393,12 +426,13 @@ struct wait {
 	weakref_pool *pool;
 	struct pool_waiter waiter;
 	uint64_t began;
+	bool asleep; /* it went to sleep: a post follows the answer */
 };
 
-static void waited_locked(const struct wait *wait)
+static void waited_locked(weakref_pool *pool, uint64_t began)
 {
-	weakref_pool_stats *stats = &wait->pool->stats;
-	uint64_t ns = base_now() - wait->began, us = ns / 1000;
+	weakref_pool_stats *stats = &pool->stats;
+	uint64_t ns = base_now() - began, us = ns / 1000;
 	unsigned class = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
 
 	stats->wait_histogram[class < WEAKREF_POOL_WAITS ? class : WEAKREF_POOL_WAITS - 1]++;
@@ -408,12 +442,27 @@ static void waited_locked(const struct wait *wait)
 	stats->waits++;
 }
 
+/* Awake, and no post is under way: either nobody has answered, or the post that follows the answer has come. */
+static void wake_up(struct wait *wait)
+{
+	enum pool_answer sleeps = POOL_SLEEPS;
+	int state;
+
+	if (!wait->asleep || atomic_compare_exchange_strong(&wait->waiter.answer, &sleeps, POOL_WAITS))
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	while (sem_wait(&wait->waiter.woken) != 0)
+		;
+	pthread_setcancelstate(state, NULL);
+}
+
 /* Out of the queue, or off with what was given. */
 static void wait_abandoned(void *data)
 {
 	struct wait *wait = data;
 	struct pool_entry *out = NULL;
 
+	wake_up(wait);
 	pool_lock(wait->pool);
 	if (wait->waiter.answer == POOL_WAITS)
 		dequeue_locked(wait->pool, &wait->waiter);
@@ -422,14 +471,14 @@ static void wait_abandoned(void *data)
 	else if (wait->waiter.answer == POOL_SLOT)
 		moved_locked(wait->pool);
 	pool_serve_locked(wait->pool);
-	waited_locked(wait);
+	waited_locked(wait->pool, wait->began);
 	pool_unlock(wait->pool);
 	sem_destroy(&wait->waiter.woken);
 	pool_dispose(wait->pool, out);
 }
 
-/* Until the deadline, or for a moment where time is not the system's: then whoever moves the clock on wakes nobody. */
-static void sleep_until(struct pool_waiter *w, uint64_t deadline)
+/* Until the deadline, or for a moment where time is not the system's: then whoever moves the clock on wakes nobody. True when posted. */
+static bool sleep_until(struct pool_waiter *w, uint64_t deadline)
 {
 	const uint64_t moment = 2000000;
 	struct timespec t;
@@ -441,20 +490,26 @@ static void sleep_until(struct pool_waiter *w, uint64_t deadline)
 		if (checks_clock(&virtual) || deadline - now > moment)
 			deadline = now + moment;
 	}
-	if (deadline == FOREVER) {
-		sem_wait(&w->woken);
-		return;
-	}
+	if (deadline == FOREVER)
+		return sem_wait(&w->woken) == 0;
 	t.tv_sec = (time_t)(deadline / SECOND);
 	t.tv_nsec = (long)(deadline % SECOND);
-	sem_clockwait(&w->woken, CLOCK_MONOTONIC, &t);
+	return sem_clockwait(&w->woken, CLOCK_MONOTONIC, &t) == 0;
 }
 
-/* A resource is often back before a sleep has begun. */
-static void spin(const struct pool_waiter *w)
+/* Until the answer or the deadline. A resource is often back before a sleep has begun. */
+static void await(struct wait *wait, uint64_t deadline)
 {
-	for (int i = 0; i < SPINS && w->answer == POOL_WAITS; i++)
+	struct pool_waiter *w = &wait->waiter;
+	enum pool_answer waits = POOL_WAITS;
+
+	for (int i = 0; i < SPINS && atomic_load_explicit(&w->answer, memory_order_acquire) == POOL_WAITS; i++)
 		base_pause();
+	if (!atomic_compare_exchange_strong(&w->answer, &waits, POOL_SLEEPS))
+		return;
+	wait->asleep = true;
+	while (wait->asleep && (deadline == FOREVER || base_now() < deadline))
+		wait->asleep = !sleep_until(w, deadline);
 }
 
 /* What the waiter was given; the lock is held. */
@@ -463,7 +518,7 @@ static int answer_locked(struct wait *wait, struct pool_entry **entry)
 	struct pool_waiter *w = &wait->waiter;
 	enum pool_answer answer = w->answer;
 
-	waited_locked(wait);
+	waited_locked(wait->pool, wait->began);
 	*entry = answer == POOL_GIVEN ? w->entry : NULL;
 	switch (answer) {
 	case POOL_GIVEN:
@@ -477,23 +532,20 @@ static int answer_locked(struct wait *wait, struct pool_entry **entry)
 }
 
 /* With the lock held, before and after, but not within: until somebody gives us something, or the deadline. */
-static NOINLINE int wait_locked(weakref_pool *pool, uint64_t ticket, uint64_t deadline, struct pool_entry **entry)
+static NOINLINE int wait_locked(weakref_pool *pool, uint64_t ticket, uint64_t began, uint64_t deadline, struct pool_entry **entry)
 {
-	struct wait wait = {.pool = pool, .waiter = {.ticket = ticket}};
-	struct pool_waiter *w = &wait.waiter;
+	struct wait wait = {.pool = pool, .waiter = {.ticket = ticket}, .began = began};
 
-	sem_init(&w->woken, 0, 0);
-	wait.began = base_now();
-	enqueue_locked(pool, w);
+	sem_init(&wait.waiter.woken, 0, 0);
+	enqueue_locked(pool, &wait.waiter);
 	pool_unlock(pool);
 	pthread_cleanup_push(wait_abandoned, &wait);
-	spin(w);
-	while (w->answer == POOL_WAITS && (deadline == FOREVER || base_now() < deadline))
-		sleep_until(w, deadline);
+	await(&wait, deadline);
 	pthread_cleanup_pop(0);
+	wake_up(&wait);
 	pool_lock(pool);
 	int error = answer_locked(&wait, entry);
-	sem_destroy(&w->woken);
+	sem_destroy(&wait.waiter.woken);
 	return error;
 }
 
@@ -505,7 +557,7 @@ static int take_now_locked(weakref_pool *pool, struct pool_entry **entry)
 	*entry = NULL;
 	if (unlikely(pool->closed))
 		return -WEAKREF_ECANCELED;
-	if (likely(pool->newest != NULL)) {
+	if (likely(pool_newest_locked(pool) != NULL)) {
 		*entry = lend_locked(pool);
 		return 0;
 	}
@@ -632,6 +684,72 @@ static int deadline_from(const double *seconds, uint64_t *deadline)
 	return 0;
 }
 
+/* ---- looking on ---- */
+
+/*
+ * A pop that finds nothing looks on for a moment before it takes its place among those who wait. Until then it has no place: who comes
+ * later may be luckier. So a thread that pushes and pops again does so undisturbed while nobody waits, and a queue that has come
+ * about where there is more work than resources empties itself; in arrival order alone each push would cost a change of threads.
+ * The moment is between PATIENCE_MIN and PATIENCE_MAX: longer where looking on was rewarded, shorter where the wait was long.
+ */
+static bool look(const weakref_pool *pool, unsigned round)
+{
+	unsigned pauses = 1U << (round < LOOKS ? round : LOOKS);
+
+	if (round >= LOOKS)
+		sched_yield();
+	while (pauses-- > 0)
+		base_pause();
+	return atomic_load_explicit(&pool->newest, memory_order_relaxed) != NULL;
+}
+
+/* With the lock held, before and after, but not within. ENOENT where it was in vain. */
+static int look_on_locked(weakref_pool *pool, uint64_t began, uint64_t deadline, struct pool_entry **entry)
+{
+	uint64_t end = began + pool->patience < deadline ? began + pool->patience : deadline;
+	int error = -WEAKREF_ENOENT;
+
+	pool_unlock(pool);
+	for (unsigned round = 0; round < ROUNDS && base_now() < end; round++) {
+		if (!look(pool, round))
+			continue;
+		pool_lock(pool);
+		error = take_now_locked(pool, entry);
+		if (error != -WEAKREF_ENOENT)
+			return error;
+		pool_unlock(pool);
+	}
+	pool_lock(pool);
+	return take_now_locked(pool, entry);
+}
+
+static void learn_locked(weakref_pool *pool, bool rewarded)
+{
+	uint64_t patience = rewarded ? pool->patience * 2 : pool->patience / 2;
+
+	pool->patience = patience > PATIENCE_MAX ? PATIENCE_MAX : patience < PATIENCE_MIN ? PATIENCE_MIN : patience;
+}
+
+/* Looks on, then waits; the lock as above. */
+static NOINLINE int come_back_locked(weakref_pool *pool, uint64_t *ticket, uint64_t deadline, struct pool_entry **entry)
+{
+	uint64_t began = base_now();
+	int error = -WEAKREF_ENOENT;
+
+	if (*ticket == 0)
+		error = look_on_locked(pool, began, deadline, entry);
+	if (error != -WEAKREF_ENOENT) {
+		waited_locked(pool, began);
+		learn_locked(pool, true);
+		return error;
+	}
+	if (*ticket == 0)
+		*ticket = ++pool->tickets;
+	error = wait_locked(pool, *ticket, began, deadline, entry);
+	learn_locked(pool, base_now() - began < PATIENCE_MAX);
+	return error;
+}
+
 /* With the lock held, before and after: an entry that may be used, or NULL for the right to make one. */
 static int take_locked(weakref_pool *pool, const double *seconds, uint64_t deadline, struct pool_entry **entry)
 {
@@ -639,16 +757,13 @@ static int take_locked(weakref_pool *pool, const double *seconds, uint64_t deadl
 
 	for (;;) {
 		int error = take_now_locked(pool, entry);
-		if (error == -WEAKREF_ENOENT && seconds != NULL) {
-			if (ticket == 0)
-				ticket = ++pool->tickets;
-			error = wait_locked(pool, ticket, deadline, entry);
-		}
+		if (error == -WEAKREF_ENOENT && seconds != NULL)
+			error = come_back_locked(pool, &ticket, deadline, entry);
 		if (error != 0 || *entry == NULL)
 			return error;
 		int alive = pool->options.check != NULL ? examine(pool, *entry) : 1;
 		if (alive > 0)
-			pool->stats.reuses++;
+			pool->reuses++;
 		if (alive != 0)
 			return alive < 0 ? alive : 0;
 	}
@@ -773,7 +888,7 @@ int pool_give_back(weakref_pool *pool, struct pool_entry *entry, uint32_t serial
 		destroy_locked(pool, entry, &out);
 	else
 		result = put_locked(pool, entry, now, &out);
-	pool->stats.returns += result >= 0 && !destroy;
+	pool->returns += result >= 0 && !destroy;
 	pool_unlock(pool);
 	pool_dispose(pool, out);
 	return result;
@@ -832,7 +947,7 @@ int weakref_pool_push(weakref_pool *pool, void *resource)
 		return adopt(pool, resource);
 	}
 	result = likely(entry->state == POOL_LEASED) ? put_locked(pool, entry, now, &out) : -WEAKREF_EEXIST;
-	pool->stats.returns += result >= 0;
+	pool->returns += result >= 0;
 	pool_unlock(pool);
 	if (unlikely(out != NULL))
 		pool_dispose(pool, out);

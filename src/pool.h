@@ -19,7 +19,8 @@
  *  5. A resource is in the hash of one pool only, but for those that alloc took from another pool.
  *
  * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
- * adopted. alloc, dealloc, check and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks.
+ * adopted. alloc, dealloc, check and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks: one
+ * that has gone to sleep stays there until the post that follows its answer, or until it has taken its sleep back.
  */
 #ifndef POOL_H
 #define POOL_H
@@ -47,34 +48,41 @@ struct pool_entry {
 	enum pool_state state;
 };
 
-enum pool_answer { POOL_WAITS, POOL_GIVEN, POOL_SLOT, POOL_CLOSED };
+enum pool_answer { POOL_WAITS, POOL_SLEEPS, POOL_GIVEN, POOL_SLOT, POOL_CLOSED };
 
 struct pool_waiter {
 	struct pool_waiter *next, *prev;
-	sem_t woken;
+	sem_t woken; /* posted once, after the answer, where the answer found it asleep */
 	uint64_t ticket;
 	struct pool_entry *entry;        /* GIVEN */
 	_Atomic enum pool_answer answer; /* SLOT: it may call alloc; `moving` counts it already */
 };
 
+/* What each pop and each push writes stands together, away from what they only read: with several threads, lines are what counts. */
 struct weakref_pool {
 	uint64_t signature; /* written last */
 	struct lock_word *lock;
-	struct pool_entry *newest, *oldest;
 	struct pool_entry **buckets;
-	size_t nbuckets, idle, leased, moving;
+	size_t nbuckets;
 	unsigned shift; /* of a hash, to the bucket's number */
 	bool closed, aged;
 	unsigned forks, born; /* lock_forks when it was last locked, and when it was made */
+	size_t moving;
+	struct pool_waiter *first, *last;
+	sem_t *wake; /* to be posted by whoever drops the lock */
+	weakref_pool_options options;
 	uint64_t maxage, ttl; /* nanoseconds; UINT64_MAX for never */
 	size_t floor_size;    /* what trimming by size leaves */
 	size_t floor_age;     /* what trimming by age leaves */
+	_Atomic(struct pool_entry *) newest; /* written with the lock held, and read without by those who look whether there is one */
+	struct pool_entry *oldest;
+	size_t idle, leased;
+	uint64_t reuses, returns; /* of the figures */
+	uint64_t patience;        /* nanoseconds for which a pop looks on before it queues */
 	uint64_t tickets;
-	struct pool_waiter *first, *last;
 	size_t waiting;
 	uintptr_t next_pool, prev_pool; /* hidden: the list keeps no pool alive */
-	weakref_pool_options options;
-	weakref_pool_stats stats; /* its first four fields are filled in when asked for */
+	weakref_pool_stats stats; /* what is a field of the pool is filled in when asked for */
 };
 
 /* A lease: the resource, and what ends it. */
@@ -110,11 +118,23 @@ static inline void pool_lock(weakref_pool *pool)
 /* Invariants 1 and 2, in the checking build. */
 void pool_check_locked(const weakref_pool *pool);
 
+/* Whoever was woken under the lock would run into it. */
 static inline void pool_unlock(weakref_pool *pool)
 {
+	sem_t *wake = pool->wake;
+
 	if (CHECKS)
 		pool_check_locked(pool);
+	if (unlikely(wake != NULL))
+		pool->wake = NULL;
 	lock_word_drop(pool->lock);
+	if (unlikely(wake != NULL))
+		sem_post(wake);
+}
+
+static inline struct pool_entry *pool_newest_locked(const weakref_pool *pool)
+{
+	return atomic_load_explicit(&pool->newest, memory_order_relaxed);
 }
 
 /* The time where ages matter, else 0. */

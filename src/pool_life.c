@@ -279,7 +279,7 @@ static int fill_one(struct filling *f)
 /* With lock_pools held: the pool becomes one of them, if what init gave is in no other. */
 static int publish_locked(weakref_pool *pool)
 {
-	struct pool_entry *entry = pool->newest;
+	struct pool_entry *entry = pool_newest_locked(pool);
 
 	if (!exit_is_set && (checks_allocation_fails() || atexit(exit_run) != 0))
 		return -WEAKREF_ENOMEM;
@@ -366,6 +366,8 @@ int weakref_pool_get_stats(weakref_pool *pool, weakref_pool_stats *out)
 	out->leased = pool->leased;
 	out->waiting = pool->waiting;
 	out->moving = pool->moving;
+	out->reuses = pool->reuses;
+	out->returns = pool->returns;
 	pool_unlock(pool);
 	return 0;
 }
