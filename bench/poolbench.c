@@ -2,7 +2,7 @@
 /*
  * poolbench [SECONDS [THREADS...]]: pairs of pop and push each second, of resources that exist already, a figure a line, tab
  * separated: what threads resources million-pairs/s. By default 0.3 s each, of 1, 2 and 8 threads, with as many resources as
- * threads and with half as many.
+ * threads, with half as many, and with one.
  *
  *     weakref_pool    weakref_pool_pop_wait and weakref_pool_push
  *     apr_reslist     apr_reslist_acquire and apr_reslist_release (libaprutil), with the same hard maximum
@@ -268,6 +268,8 @@ int main(int argc, char **argv)
 		compare(threads, threads, seconds);
 		if (threads > 1)
 			compare(threads, threads / 2, seconds);
+		if (threads > 2)
+			compare(threads, 1, seconds);
 	}
 	apr_terminate();
 	return 0;
