@@ -8,28 +8,14 @@
  *
  * Deliberately not here: a thread that trims, an order among pools, and any use of a resource but passing it on.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* sem_clockwait */
-#endif
 #include "pool.h"
 
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
-#include <sched.h>
-#include <time.h>
 
-#include "checks.h"
 #include "deliver.h"
 #include "heap.h"
-
-#define SPINS 100 /* looks for an answer before a sleep */
-#define PATIENCE_MIN 2000
-#define PATIENCE_MAX 50000
-#define LOOKS 6      /* after so many, each twice as long as the one before, other threads are let run */
-#define ROUNDS 200   /* where the clock stands still */
-#define FOREVER UINT64_MAX
-#define SECOND UINT64_C(1000000000)
 
 /* ---- small things ---- */
 
@@ -50,12 +36,12 @@ NOINLINE void pool_after_fork_locked(weakref_pool *pool)
 }
 
 /* A thread that forks within a user function finds `moving` reset. */
-static void moved_locked(weakref_pool *pool)
+void pool_moved_locked(weakref_pool *pool)
 {
 	pool->moving -= pool->moving > 0;
 }
 
-static bool room_locked(const weakref_pool *pool)
+bool pool_room_locked(const weakref_pool *pool)
 {
 	size_t max = pool->options.hardmax;
 
@@ -70,8 +56,27 @@ void pool_check_locked(const weakref_pool *pool)
 	ASSERT(newest == NULL || (newest->newer == NULL && newest->hold == pool_resource(newest)));
 	ASSERT(pool->options.hardmax == 0 || pool->idle + pool->leased + pool->moving <= pool->options.hardmax);
 	ASSERT((pool->waiting == 0) == (pool->first == NULL));
-	ASSERT(pool->first == NULL || (pool->idle == 0 && !pool->closed && (pool->options.alloc == NULL || !room_locked(pool))));
+	ASSERT(pool->first == NULL || (pool->idle == 0 && !pool->closed && (pool->options.alloc == NULL || !pool_room_locked(pool))));
 	ASSERT(!pool->closed || pool->idle == 0);
+}
+
+/* The whole of it: what is idle is in the list, in order and in the hash, and the hash has no more and no less than is counted. */
+void pool_validate_locked(const weakref_pool *pool)
+{
+	size_t idle = 0, known = 0, waiting = 0;
+	const struct pool_entry *newer = NULL;
+
+	for (const struct pool_entry *entry = pool_newest_locked(pool); entry != NULL; newer = entry, entry = entry->older, idle++)
+		ASSERT(entry->state == POOL_IDLE && entry->newer == newer && entry->hold == pool_resource(entry) && idle < pool->idle);
+	ASSERT(idle == pool->idle && pool->oldest == newer);
+	for (size_t i = 0; i < pool->nbuckets; i++)
+		for (const struct pool_entry *entry = pool->buckets[i]; entry != NULL; entry = entry->chain, known++)
+			ASSERT(entry->pool == pool && entry->state != POOL_GONE && entry->state != POOL_FRESH);
+	ASSERT(known == pool->idle + pool->leased);
+	for (const struct pool_waiter *w = pool->first; w != NULL; w = w->next, waiting++)
+		ASSERT(w->next == NULL || w->ticket < w->next->ticket);
+	ASSERT(waiting == pool->waiting);
+	pool_check_locked(pool);
 }
 
 /* ---- the hash ---- */
@@ -245,7 +250,7 @@ static void idle_remove_locked(weakref_pool *pool, struct pool_entry *entry)
 }
 
 /* The newest goes to somebody; it stays held until pool_take knows for whom. */
-static struct pool_entry *lend_locked(weakref_pool *pool)
+struct pool_entry *pool_lend_locked(weakref_pool *pool)
 {
 	struct pool_entry *entry = pool_newest_locked(pool);
 
@@ -301,7 +306,7 @@ struct disposal {
 static void disposed(struct disposal *d)
 {
 	pool_lock(d->pool);
-	moved_locked(d->pool);
+	pool_moved_locked(d->pool);
 	d->pool->stats.deallocs++;
 	pool_serve_locked(d->pool);
 	pool_unlock(d->pool);
@@ -359,61 +364,10 @@ long pool_dispose(weakref_pool *pool, struct pool_entry *chain)
 	return d.done;
 }
 
-/* ---- waiting ---- */
-
-static void enqueue_locked(weakref_pool *pool, struct pool_waiter *w)
-{
-	struct pool_waiter *after = pool->last;
-
-	while (after != NULL && after->ticket > w->ticket)
-		after = after->prev;
-	w->answer = POOL_WAITS;
-	w->prev = after;
-	w->next = after != NULL ? after->next : pool->first;
-	*(after != NULL ? &after->next : &pool->first) = w;
-	*(w->next != NULL ? &w->next->prev : &pool->last) = w;
-	pool->waiting++;
-}
-
-static void dequeue_locked(weakref_pool *pool, struct pool_waiter *w)
-{
-	*(w->prev != NULL ? &w->prev->next : &pool->first) = w->next;
-	*(w->next != NULL ? &w->next->prev : &pool->last) = w->prev;
-	pool->waiting--;
-}
-
-/* Only one can be woken by whoever drops the lock; of several, the others are woken here. */
-static void answer_waiter_locked(weakref_pool *pool, struct pool_waiter *w, enum pool_answer answer)
-{
-	dequeue_locked(pool, w);
-	if (atomic_exchange(&w->answer, answer) != POOL_SLEEPS)
-		return;
-	if (pool->wake != NULL)
-		sem_post(pool->wake);
-	pool->wake = &w->woken;
-}
-
-void pool_serve_locked(weakref_pool *pool)
-{
-	struct pool_waiter *w;
-
-	while (unlikely((w = pool->first) != NULL)) {
-		if (pool->closed) {
-			answer_waiter_locked(pool, w, POOL_CLOSED);
-		} else if (pool_newest_locked(pool) != NULL) {
-			w->entry = lend_locked(pool);
-			answer_waiter_locked(pool, w, POOL_GIVEN);
-		} else if (pool->options.alloc != NULL && room_locked(pool)) {
-			pool->moving++;
-			answer_waiter_locked(pool, w, POOL_SLOT);
-		} else {
-			return;
-		}
-	}
-}
+/* ---- pop ---- */
 
 /* What somebody was given who cannot use it goes to the next, or back where it was. */
-static void hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
+void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
 {
 	pool->leased--;
 	pool_idle_newest_locked(pool, entry, entry->since);
@@ -422,146 +376,17 @@ static void hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct 
 	pool_serve_locked(pool);
 }
 
-struct wait {
-	weakref_pool *pool;
-	struct pool_waiter waiter;
-	uint64_t began;
-	bool asleep; /* it went to sleep: a post follows the answer */
-};
-
-static void waited_locked(weakref_pool *pool, uint64_t began)
-{
-	weakref_pool_stats *stats = &pool->stats;
-	uint64_t ns = base_now() - began, us = ns / 1000;
-	unsigned class = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
-
-	stats->wait_histogram[class < WEAKREF_POOL_WAITS ? class : WEAKREF_POOL_WAITS - 1]++;
-	stats->wait_total_ns += ns;
-	if (ns > stats->wait_max_ns)
-		stats->wait_max_ns = ns;
-	stats->waits++;
-}
-
-/* Awake, and no post is under way: either nobody has answered, or the post that follows the answer has come. */
-static void wake_up(struct wait *wait)
-{
-	enum pool_answer sleeps = POOL_SLEEPS;
-	int state;
-
-	if (!wait->asleep || atomic_compare_exchange_strong(&wait->waiter.answer, &sleeps, POOL_WAITS))
-		return;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	while (sem_wait(&wait->waiter.woken) != 0)
-		;
-	pthread_setcancelstate(state, NULL);
-}
-
-/* Out of the queue, or off with what was given. */
-static void wait_abandoned(void *data)
-{
-	struct wait *wait = data;
-	struct pool_entry *out = NULL;
-
-	wake_up(wait);
-	pool_lock(wait->pool);
-	if (wait->waiter.answer == POOL_WAITS)
-		dequeue_locked(wait->pool, &wait->waiter);
-	else if (wait->waiter.answer == POOL_GIVEN)
-		hand_on_locked(wait->pool, wait->waiter.entry, &out);
-	else if (wait->waiter.answer == POOL_SLOT)
-		moved_locked(wait->pool);
-	pool_serve_locked(wait->pool);
-	waited_locked(wait->pool, wait->began);
-	pool_unlock(wait->pool);
-	sem_destroy(&wait->waiter.woken);
-	pool_dispose(wait->pool, out);
-}
-
-/* Until the deadline, or for a moment where time is not the system's: then whoever moves the clock on wakes nobody. True when posted. */
-static bool sleep_until(struct pool_waiter *w, uint64_t deadline)
-{
-	const uint64_t moment = 2000000;
-	struct timespec t;
-
-	if (CHECKS) {
-		clock_gettime(CLOCK_MONOTONIC, &t);
-		uint64_t now = (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-		uint64_t virtual;
-		if (checks_clock(&virtual) || deadline - now > moment)
-			deadline = now + moment;
-	}
-	if (deadline == FOREVER)
-		return sem_wait(&w->woken) == 0;
-	t.tv_sec = (time_t)(deadline / SECOND);
-	t.tv_nsec = (long)(deadline % SECOND);
-	return sem_clockwait(&w->woken, CLOCK_MONOTONIC, &t) == 0;
-}
-
-/* Until the answer or the deadline. A resource is often back before a sleep has begun. */
-static void await(struct wait *wait, uint64_t deadline)
-{
-	struct pool_waiter *w = &wait->waiter;
-	enum pool_answer waits = POOL_WAITS;
-
-	for (int i = 0; i < SPINS && atomic_load_explicit(&w->answer, memory_order_acquire) == POOL_WAITS; i++)
-		base_pause();
-	if (!atomic_compare_exchange_strong(&w->answer, &waits, POOL_SLEEPS))
-		return;
-	wait->asleep = true;
-	while (wait->asleep && (deadline == FOREVER || base_now() < deadline))
-		wait->asleep = !sleep_until(w, deadline);
-}
-
-/* What the waiter was given; the lock is held. */
-static int answer_locked(struct wait *wait, struct pool_entry **entry)
-{
-	struct pool_waiter *w = &wait->waiter;
-	enum pool_answer answer = w->answer;
-
-	waited_locked(wait->pool, wait->began);
-	*entry = answer == POOL_GIVEN ? w->entry : NULL;
-	switch (answer) {
-	case POOL_GIVEN:
-	case POOL_SLOT: return 0;
-	case POOL_CLOSED: return -WEAKREF_ECANCELED;
-	default: break;
-	}
-	dequeue_locked(wait->pool, w);
-	wait->pool->stats.timeouts++;
-	return -WEAKREF_ETIMEDOUT;
-}
-
-/* With the lock held, before and after, but not within: until somebody gives us something, or the deadline. */
-static NOINLINE int wait_locked(weakref_pool *pool, uint64_t ticket, uint64_t began, uint64_t deadline, struct pool_entry **entry)
-{
-	struct wait wait = {.pool = pool, .waiter = {.ticket = ticket}, .began = began};
-
-	sem_init(&wait.waiter.woken, 0, 0);
-	enqueue_locked(pool, &wait.waiter);
-	pool_unlock(pool);
-	pthread_cleanup_push(wait_abandoned, &wait);
-	await(&wait, deadline);
-	pthread_cleanup_pop(0);
-	wake_up(&wait);
-	pool_lock(pool);
-	int error = answer_locked(&wait, entry);
-	sem_destroy(&wait.waiter.woken);
-	return error;
-}
-
-/* ---- pop ---- */
-
 /* What can be had at once: an entry, or NULL for the right to make one. */
-static int take_now_locked(weakref_pool *pool, struct pool_entry **entry)
+int pool_take_now_locked(weakref_pool *pool, struct pool_entry **entry)
 {
 	*entry = NULL;
 	if (unlikely(pool->closed))
 		return -WEAKREF_ECANCELED;
 	if (likely(pool_newest_locked(pool) != NULL)) {
-		*entry = lend_locked(pool);
+		*entry = pool_lend_locked(pool);
 		return 0;
 	}
-	if (pool->options.alloc == NULL || !room_locked(pool))
+	if (pool->options.alloc == NULL || !pool_room_locked(pool))
 		return -WEAKREF_ENOENT;
 	pool->moving++;
 	return 0;
@@ -583,7 +408,7 @@ static void making_abandoned(void *data)
 	if (result < 0)
 		deliver_failed(result, "dealloc of a pool", m->pool);
 	pool_lock(m->pool);
-	moved_locked(m->pool);
+	pool_moved_locked(m->pool);
 	m->pool->stats.alloc_errors++;
 	pool_serve_locked(m->pool);
 	pool_unlock(m->pool);
@@ -603,7 +428,7 @@ static int enter(weakref_pool *pool, struct pool_entry *entry)
 		pool_insert_locked(pool, entry);
 		entry->state = POOL_CHECKING;
 		entry->serial++;
-		moved_locked(pool);
+		pool_moved_locked(pool);
 		pool->leased++;
 		pool->stats.allocs++;
 	}
@@ -650,7 +475,7 @@ static void check_abandoned(void *data)
 	struct pool_entry *entry = data, *out = NULL;
 
 	pool_lock(entry->pool);
-	hand_on_locked(entry->pool, entry, &out);
+	pool_hand_on_locked(entry->pool, entry, &out);
 	pool_unlock(entry->pool);
 	pool_dispose(entry->pool, out);
 }
@@ -674,7 +499,7 @@ static int examine(weakref_pool *pool, struct pool_entry *entry)
 
 static int deadline_from(const double *seconds, uint64_t *deadline)
 {
-	*deadline = FOREVER;
+	*deadline = POOL_FOREVER;
 	if (seconds == NULL)
 		return 0;
 	if (isnan(*seconds))
@@ -684,81 +509,15 @@ static int deadline_from(const double *seconds, uint64_t *deadline)
 	return 0;
 }
 
-/* ---- looking on ---- */
-
-/*
- * A pop that finds nothing looks on for a moment before it takes its place among those who wait. Until then it has no place: who comes
- * later may be luckier. So a thread that pushes and pops again does so undisturbed while nobody waits, and a queue that has come
- * about where there is more work than resources empties itself; in arrival order alone each push would cost a change of threads.
- * The moment is between PATIENCE_MIN and PATIENCE_MAX: longer where looking on was rewarded, shorter where the wait was long.
- */
-static bool look(const weakref_pool *pool, unsigned round)
-{
-	unsigned pauses = 1U << (round < LOOKS ? round : LOOKS);
-
-	if (round >= LOOKS)
-		sched_yield();
-	while (pauses-- > 0)
-		base_pause();
-	return atomic_load_explicit(&pool->newest, memory_order_relaxed) != NULL;
-}
-
-/* With the lock held, before and after, but not within. ENOENT where it was in vain. */
-static int look_on_locked(weakref_pool *pool, uint64_t began, uint64_t deadline, struct pool_entry **entry)
-{
-	uint64_t end = began + pool->patience < deadline ? began + pool->patience : deadline;
-	int error = -WEAKREF_ENOENT;
-
-	pool_unlock(pool);
-	for (unsigned round = 0; round < ROUNDS && base_now() < end; round++) {
-		if (!look(pool, round))
-			continue;
-		pool_lock(pool);
-		error = take_now_locked(pool, entry);
-		if (error != -WEAKREF_ENOENT)
-			return error;
-		pool_unlock(pool);
-	}
-	pool_lock(pool);
-	return take_now_locked(pool, entry);
-}
-
-static void learn_locked(weakref_pool *pool, bool rewarded)
-{
-	uint64_t patience = rewarded ? pool->patience * 2 : pool->patience / 2;
-
-	pool->patience = patience > PATIENCE_MAX ? PATIENCE_MAX : patience < PATIENCE_MIN ? PATIENCE_MIN : patience;
-}
-
-/* Looks on, then waits; the lock as above. */
-static NOINLINE int come_back_locked(weakref_pool *pool, uint64_t *ticket, uint64_t deadline, struct pool_entry **entry)
-{
-	uint64_t began = base_now();
-	int error = -WEAKREF_ENOENT;
-
-	if (*ticket == 0)
-		error = look_on_locked(pool, began, deadline, entry);
-	if (error != -WEAKREF_ENOENT) {
-		waited_locked(pool, began);
-		learn_locked(pool, true);
-		return error;
-	}
-	if (*ticket == 0)
-		*ticket = ++pool->tickets;
-	error = wait_locked(pool, *ticket, began, deadline, entry);
-	learn_locked(pool, base_now() - began < PATIENCE_MAX);
-	return error;
-}
-
 /* With the lock held, before and after: an entry that may be used, or NULL for the right to make one. */
 static int take_locked(weakref_pool *pool, const double *seconds, uint64_t deadline, struct pool_entry **entry)
 {
 	uint64_t ticket = 0;
 
 	for (;;) {
-		int error = take_now_locked(pool, entry);
+		int error = pool_take_now_locked(pool, entry);
 		if (error == -WEAKREF_ENOENT && seconds != NULL)
-			error = come_back_locked(pool, &ticket, deadline, entry);
+			error = pool_come_back_locked(pool, &ticket, deadline, entry);
 		if (error != 0 || *entry == NULL)
 			return error;
 		int alive = pool->options.check != NULL ? examine(pool, *entry) : 1;
@@ -905,7 +664,7 @@ static int adopt_locked(weakref_pool *pool, struct pool_entry *entry, struct poo
 	pool_lock(pool);
 	if (pool_find_locked(pool, pool_resource(entry)) != NULL)
 		result = -WEAKREF_EEXIST;
-	else if (!room_locked(pool) && !pool->closed)
+	else if (!pool_room_locked(pool) && !pool->closed)
 		result = -WEAKREF_ENOSPC;
 	if (result == 0) {
 		pool_insert_locked(pool, entry);

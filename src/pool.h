@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool: resource pools, as their three files see them: pool.c lends and takes back, pool_life.c makes, closes and ends pools,
- * pool_lease.c is the scoped use.
+ * pool: resource pools, as their files see them: pool.c lends and takes back, pool_wait.c is what a pop does that finds nothing,
+ * pool_life.c makes, closes and ends pools, pool_lease.c is the scoped use.
  *
  * Each resource that a pool knows has an entry, which is in the pool's hash of resources for as long as the pool knows it.
  *
@@ -29,6 +29,7 @@
 
 #include "base.h"
 #include "lock.h"
+#include "weakref/finalize.h"
 #include "weakref/pool.h"
 #include "weakref/ref.h"
 
@@ -66,7 +67,7 @@ struct weakref_pool {
 	size_t nbuckets;
 	unsigned shift; /* of a hash, to the bucket's number */
 	bool closed, aged;
-	unsigned forks, born; /* lock_forks when it was last locked, and when it was made */
+	unsigned forks; /* lock_forks when it was last locked */
 	size_t moving;
 	struct pool_waiter *first, *last;
 	sem_t *wake; /* to be posted by whoever drops the lock */
@@ -78,10 +79,12 @@ struct weakref_pool {
 	struct pool_entry *oldest;
 	size_t idle, leased;
 	uint64_t reuses, returns; /* of the figures */
-	uint64_t patience;        /* nanoseconds for which a pop looks on before it queues */
+	uint64_t patience;        /* nanoseconds for which a pop looks on before it queues; 0 until one had to */
 	uint64_t tickets;
 	size_t waiting;
 	uintptr_t next_pool, prev_pool; /* hidden: the list keeps no pool alive */
+	struct pool_end *end;
+	weakref_finalize *finalizer;
 	weakref_pool_stats stats; /* what is a field of the pool is filled in when asked for */
 };
 
@@ -115,8 +118,9 @@ static inline void pool_lock(weakref_pool *pool)
 		pool_after_fork_locked(pool);
 }
 
-/* Invariants 1 and 2, in the checking build. */
+/* Invariants 1 and 2 as far as a look tells, in the checking build; and all of it, which takes a walk. */
 void pool_check_locked(const weakref_pool *pool);
+void pool_validate_locked(const weakref_pool *pool);
 
 /* Whoever was woken under the lock would run into it. */
 static inline void pool_unlock(weakref_pool *pool)
@@ -155,7 +159,25 @@ void pool_insert_locked(weakref_pool *pool, struct pool_entry *entry);
 void pool_idle_newest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now);
 void pool_idle_oldest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now);
 /* Gives what there is to those who wait. */
-void pool_serve_locked(weakref_pool *pool);
+void pool_serve_waiters_locked(weakref_pool *pool);
+static inline void pool_serve_locked(weakref_pool *pool)
+{
+	if (unlikely(pool->first != NULL))
+		pool_serve_waiters_locked(pool);
+}
+/* Whether one more is allowed by the hard maximum; one less is with alloc or dealloc. */
+bool pool_room_locked(const weakref_pool *pool);
+void pool_moved_locked(weakref_pool *pool);
+/* The newest idle one goes to somebody. */
+struct pool_entry *pool_lend_locked(weakref_pool *pool);
+/* What can be had at once: an entry, or NULL for the right to make one; -WEAKREF_ENOENT, -WEAKREF_ECANCELED. */
+int pool_take_now_locked(weakref_pool *pool, struct pool_entry **entry);
+/* What somebody was given who cannot use it goes to the next, or back where it was. */
+void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
+/* Looks on, and waits, until there is what pool_take_now_locked gives, or the deadline (POOL_FOREVER). The lock is held before and
+ * after, but not within. `ticket` is 0 for a pop that has no place yet. */
+#define POOL_FOREVER UINT64_MAX
+int pool_come_back_locked(weakref_pool *pool, uint64_t *ticket, uint64_t deadline, struct pool_entry **entry);
 /* Takes an idle entry out for deallocation, in front of the chain `out`. */
 void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
 /* What is too old. */

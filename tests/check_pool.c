@@ -248,7 +248,7 @@ START_TEST(test_p06_scoped_use_is_lifo)
 	for (int i = 0; i < 100; i++) {
 		void *got = NULL;
 		if (i % 2 == 0) {
-			ck_assert_int_eq(weakref_pool_with(pool, NULL, note_resource, &got), 7);
+			ck_assert_int_eq(WEAKREF_POOL_WITH(pool, note_resource, &got), 7);
 		} else {
 			WEAKREF_POOL_SCOPED(lease) = WEAKREF_POOL_LEASE(pool);
 			got = weakref_pool_lease_get(lease);
@@ -308,7 +308,7 @@ START_TEST(test_p10_reuse)
 
 	for (int i = 0; i < 3; i++) {
 		void *got = NULL;
-		ck_assert_int_eq(weakref_pool_with(pool, NULL, note_resource, &got), 7);
+		ck_assert_int_eq(WEAKREF_POOL_WITH(pool, note_resource, &got), 7);
 	}
 	ck_assert_uint_eq(made, 1);
 	ck_assert_uint_eq(stats_of(pool).reuses, 2);
@@ -354,7 +354,7 @@ static _Atomic bool in_body;
 
 static void *cancelled_thread(void *pool)
 {
-	weakref_pool_with(pool, NULL, cancelled_body, &in_body);
+	WEAKREF_POOL_WITH(pool, cancelled_body, &in_body);
 	return NULL;
 }
 
@@ -793,7 +793,7 @@ START_TEST(test_bad_arguments)
 	ck_assert_int_eq(weakref_pool_push(pool, NULL), -EINVAL);
 	ck_assert_int_eq(weakref_pool_invalidate(pool, NULL), -EINVAL);
 	ck_assert_int_eq(weakref_pool_get_stats(pool, NULL), -EINVAL);
-	ck_assert_int_eq(weakref_pool_with(pool, NULL, NULL, NULL), -EINVAL);
+	ck_assert_int_eq(WEAKREF_POOL_WITH(pool, NULL, NULL), -EINVAL);
 }
 END_TEST
 
@@ -1208,7 +1208,7 @@ static int jump_out(void *arg)
 
 	for (i = 0; i < SUPPORT_N; i++)
 		if (setjmp(out_of_body) == 0)
-			weakref_pool_with(pool, NULL, jumping_body, NULL);
+			WEAKREF_POOL_WITH(pool, jumping_body, NULL);
 	return 0;
 }
 

@@ -54,9 +54,8 @@ typedef struct weakref_pool_options {
 	 * the next is tried; negative: it stays in the pool, and pop returns that error. A resource fresh from alloc is not asked about. */
 	int (*check)(void *resource, void *user);
 	void *check_user;
-	/** Told of a resource whose lease was dropped without being returned, and of the place that leased it (NULL, where
-	 * weakref_pool_with did). 0: it is used again; anything
-	 * else: it is deallocated. */
+	/** Told of a resource whose lease was dropped without being returned, and of the place that leased it. 0: it is used again;
+	 * anything else: it is deallocated. */
 	int (*recovered)(void *resource, const char *file, int line, void *user);
 	void *recovered_user;
 
@@ -253,10 +252,13 @@ WEAKREF_API void weakref_pool_scope_end(weakref_pool_lease **lease);
 
 /**
  * @brief Runs a function with a resource, which goes back to the pool on every way out (longjmp: through the collector).
+ * WEAKREF_POOL_WITH and WEAKREF_POOL_WITH_WAIT give file and line.
  * @param pool the pool.
  * @param seconds as for weakref_pool_lease_at.
  * @param fn called with the resource.
  * @param user passed to it.
+ * @param file as for weakref_pool_lease_at.
+ * @param line likewise.
  * @return what fn returned, or a negative error of the pop, in which case fn was not called.
  * Errors: as weakref_pool_pop and weakref_pool_pop_wait.
  * Cost: that of a lease.
@@ -264,7 +266,14 @@ WEAKREF_API void weakref_pool_scope_end(weakref_pool_lease **lease);
  * GC: may collect, and may run callbacks.
  * Source: with pool() as resource.
  */
-WEAKREF_API int weakref_pool_with(weakref_pool *pool, const double *seconds, int (*fn)(void *resource, void *user), void *user);
+WEAKREF_API int weakref_pool_with_at(weakref_pool *pool, const double *seconds, int (*fn)(void *resource, void *user), void *user,
+				     const char *file, int line);
+
+/** Runs fn(resource, user) here, with a resource that is popped without waiting; as weakref_pool_with_at. */
+#define WEAKREF_POOL_WITH(pool, fn, user) weakref_pool_with_at((pool), NULL, (fn), (user), __FILE__, __LINE__)
+/** The same, waiting as weakref_pool_pop_wait does. `seconds` is a double. */
+#define WEAKREF_POOL_WITH_WAIT(pool, seconds, fn, user) \
+	weakref_pool_with_at((pool), (const double[]){(seconds)}, (fn), (user), __FILE__, __LINE__)
 
 /* ---- figures ------------------------------------------------------------------------------------------------------------- */
 
