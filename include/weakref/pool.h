@@ -8,7 +8,7 @@
  * whoever popped it. What was pushed last is popped first; what has been idle longest is trimmed first.
  *
  * A pool is an object of the collected heap. When nobody holds it any more, and when the program exits, each idle resource is
- * deallocated once (at exit by the process that made the pool). Idle resources are kept alive by the pool. A leased one is the
+ * deallocated once (at exit by the process that made the pool, in one order with finalizers, the newest first). Idle resources are kept alive by the pool. A leased one is the
  * holder's affair:
  *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or keeps it for good. Where
  *    it is itself a block of the collected heap and dies, the pool notices, counts it as lost and has room for another;
@@ -101,13 +101,14 @@ WEAKREF_API weakref_pool *weakref_pool_new(const weakref_pool_options *options);
 WEAKREF_API int weakref_pool_pop(weakref_pool *pool, void **out);
 
 /**
- * @brief Takes a resource, and waits for one where there is none. Waiters are served in the order of their arrival.
+ * @brief Takes a resource, and waits for one where there is none. Waiters are served in the order of their arrival; a pop arrives
+ * when it has looked on in vain for a moment (2 to 50 µs).
  * @param pool the pool.
  * @param seconds how long at most, fractions included; 0, negative or infinite: for ever.
  * @param out receives the resource; NULL on failure.
  * @return 0, or a negative error.
  * Errors: ETIMEDOUT, ECANCELED (closed, also while waiting), EINVAL (NaN), and as weakref_pool_pop but for ENOENT.
- * Cost: as weakref_pool_pop; a wait is a sleep on a condition of its own.
+ * Cost: as weakref_pool_pop; a wait is the moment of looking on, and a sleep on a semaphore of its own.
  * Thread: any thread known to the collector. Waiting is a cancellation point; a cancelled thread leaves no trace in the pool.
  * GC: as weakref_pool_pop.
  * Source: ResourcePool.pop(timeout).
@@ -290,7 +291,8 @@ typedef struct weakref_pool_stats {
 	uint64_t deallocs, invalidated, dead, alloc_errors;
 	/** Leases dropped and recovered; plainly leased blocks that the collector found dead. */
 	uint64_t recovered, lost;
-	/** Pops that waited, in all, and those of them that timed out; how long, in nanoseconds; and how many of which length. */
+	/** Pops that found nothing at first, and looked on or waited; those of them that timed out; how long, in nanoseconds; and how
+	 * many of which length. */
 	uint64_t waits, timeouts, wait_total_ns, wait_max_ns;
 	uint64_t wait_histogram[WEAKREF_POOL_WAITS];
 	/** The place of the lease that was recovered last; NULL and 0 when there was none. */
