@@ -59,32 +59,32 @@ struct pool_waiter {
 	_Atomic enum pool_answer answer; /* SLOT: it may call alloc; `moving` counts it already */
 };
 
-/* What each pop and each push writes stands together, away from what they only read: with several threads, lines are what counts. */
+/* What each pop and each push touches comes first, in as few lines as may be: with several threads, lines are what counts. */
 struct weakref_pool {
 	uint64_t signature; /* written last */
 	struct lock_word *lock;
 	struct pool_entry **buckets;
-	size_t nbuckets;
 	unsigned shift; /* of a hash, to the bucket's number */
-	bool closed, aged;
 	unsigned forks; /* lock_forks when it was last locked */
-	size_t moving;
-	struct pool_waiter *first, *last;
-	sem_t *wake; /* to be posted by whoever drops the lock */
-	weakref_pool_options options;
-	uint64_t maxage, ttl; /* nanoseconds; UINT64_MAX for never */
-	size_t floor_size;    /* what trimming by size leaves */
-	size_t floor_age;     /* what trimming by age leaves */
+	bool closed, aged;
+	struct pool_waiter *first;
+	sem_t *wake;                         /* to be posted by whoever drops the lock */
 	_Atomic(struct pool_entry *) newest; /* written with the lock held, and read without by those who look whether there is one */
 	struct pool_entry *oldest;
 	size_t idle, leased;
 	uint64_t reuses, returns; /* of the figures */
-	uint64_t patience;        /* nanoseconds for which a pop looks on before it queues; 0 until one had to */
-	uint64_t tickets;
+	size_t moving, nbuckets;
+	struct pool_waiter *last;
 	size_t waiting;
+	uint64_t tickets;
+	uint64_t patience;    /* nanoseconds for which a pop looks on before it queues; 0 until one had to */
+	uint64_t maxage, ttl; /* nanoseconds; UINT64_MAX for never */
+	size_t floor_size;    /* what trimming by size leaves */
+	size_t floor_age;     /* what trimming by age leaves */
 	uintptr_t next_pool, prev_pool; /* hidden: the list keeps no pool alive */
 	struct pool_end *end;
 	weakref_finalize *finalizer;
+	weakref_pool_options options;
 	weakref_pool_stats stats; /* what is a field of the pool is filled in when asked for */
 };
 
