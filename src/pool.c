@@ -166,12 +166,23 @@ void pool_grow(weakref_pool *pool)
 
 /* ---- entries ---- */
 
+/* When a resource's lifetime is over that begins now; each has a spread of its own. */
+static uint64_t end_of_life(const weakref_pool *pool, const struct pool_entry *entry)
+{
+	if (pool->lifetime == UINT64_MAX)
+		return UINT64_MAX;
+	uint64_t now = base_now(), dice = base_mix(now ^ (uintptr_t)entry);
+	return now + pool->lifetime - (pool->spread != 0 ? dice % pool->spread : 0);
+}
+
 struct pool_entry *pool_entry_new(weakref_pool *pool)
 {
 	struct pool_entry *entry = heap_alloc(sizeof *entry);
 
-	if (entry != NULL)
+	if (entry != NULL) {
 		entry->pool = pool;
+		entry->ends = end_of_life(pool, entry);
+	}
 	return entry;
 }
 
@@ -281,9 +292,23 @@ void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **ou
 
 	if (likely(!pool->aged))
 		return;
+	while (pool->idle > 0 && now >= pool_newest_locked(pool)->ends)
+		pool_evict_locked(pool, pool_newest_locked(pool), out);
 	while ((pool->idle > pool->floor_age && older_than(pool->oldest, now, pool->maxage)) ||
 	       (pool->idle > soft && older_than(pool->oldest, now, pool->ttl)))
 		pool_evict_locked(pool, pool->oldest, out);
+}
+
+void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
+{
+	struct pool_entry *newer;
+
+	for (struct pool_entry *entry = pool->lifetime != UINT64_MAX ? pool->oldest : NULL; entry != NULL; entry = newer) {
+		newer = entry->newer;
+		if (now >= entry->ends)
+			pool_evict_locked(pool, entry, out);
+	}
+	pool_expire_locked(pool, now, out);
 }
 
 /* After a push: maxsize, then ages. */
@@ -613,6 +638,8 @@ static int put_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now
 		pool_evict_locked(pool, entry, out);
 		return 1;
 	}
+	if (unlikely(now >= entry->ends))
+		pool_evict_locked(pool, entry, out);
 	pool_serve_locked(pool);
 	trim_locked(pool, now, out);
 	return 0;

@@ -45,6 +45,7 @@ struct pool_entry {
 	weakref_ref *watch; /* where the resource is a block of the collected heap: tells that it died while leased */
 	weakref_pool *pool;
 	uint64_t since; /* idle since; 0 where the pool does not look at ages */
+	uint64_t ends;  /* from then on it is not kept */
 	uint32_t serial;
 	enum pool_state state;
 };
@@ -79,6 +80,7 @@ struct weakref_pool {
 	uint64_t tickets;
 	uint64_t patience;    /* nanoseconds for which a pop looks on before it queues; 0 until one had to */
 	uint64_t maxage, ttl; /* nanoseconds; UINT64_MAX for never */
+	uint64_t lifetime, spread;
 	size_t floor_size;    /* what trimming by size leaves */
 	size_t floor_age;     /* what trimming by age leaves */
 	uintptr_t next_pool, prev_pool; /* hidden: the list keeps no pool alive */
@@ -180,8 +182,9 @@ void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct po
 int pool_come_back_locked(weakref_pool *pool, uint64_t *ticket, uint64_t deadline, struct pool_entry **entry);
 /* Takes an idle entry out for deallocation, in front of the chain `out`. */
 void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
-/* What is too old. */
+/* What is too old; whose lifetime is over, as far as a pop would meet it, or all of it. */
 void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
+void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
 /* Deallocates a chain; no lock held. How many. */
 long pool_dispose(weakref_pool *pool, struct pool_entry *chain);
 /* Best effort: more buckets where they are needed. GC: may collect. */

@@ -222,9 +222,12 @@ static int configure(weakref_pool *pool, const weakref_pool_options *options)
 		return -WEAKREF_EINVAL;
 	if (o->minsize > o->maxsize || o->minsize > max || o->ninit > max)
 		return -WEAKREF_EINVAL;
-	if (age(o->maxage, &pool->maxage) != 0 || age(o->ttl, &pool->ttl) != 0)
+	if (age(o->maxage, &pool->maxage) != 0 || age(o->ttl, &pool->ttl) != 0 || age(o->lifetime, &pool->lifetime) != 0)
 		return -WEAKREF_EINVAL;
-	pool->aged = pool->maxage != UINT64_MAX || pool->ttl != UINT64_MAX;
+	if (isnan(o->spread) || o->spread < 0 || o->spread > o->lifetime)
+		return -WEAKREF_EINVAL;
+	pool->spread = pool->lifetime != UINT64_MAX ? (uint64_t)(o->spread * 1e9) : 0;
+	pool->aged = pool->maxage != UINT64_MAX || pool->ttl != UINT64_MAX || pool->lifetime != UINT64_MAX;
 	pool->forks = lock_forks;
 	pool->lock = lock_word(base_mix((uintptr_t)pool));
 	return 0;
@@ -386,7 +389,7 @@ long weakref_pool_maintain(weakref_pool *pool)
 		return error;
 	uint64_t now = pool_time(pool);
 	pool_lock(pool);
-	pool_expire_locked(pool, now, &out);
+	pool_expire_all_locked(pool, now, &out);
 	pool_unlock(pool);
 	return pool_dispose(pool, out);
 }

@@ -221,6 +221,52 @@ START_TEST(test_p24_maxage_and_minsize)
 }
 END_TEST
 
+/* lifetime: a resource that is used all the time goes all the same, below minsize too; its successor is made when needed. */
+START_TEST(test_lifetime)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .lifetime = 0.05, .minsize = 1, .hardmax = 1);
+	double end = seconds() + 0.3;
+	void *r;
+
+	while (seconds() < end) {
+		ck_assert_int_eq(weakref_pool_pop(pool, &r), 0);
+		ck_assert(!((struct res *)r)->deallocs);
+		ck_assert_int_eq(weakref_pool_push(pool, r), 0);
+	}
+	ck_assert_uint_ge(gone, 2);
+	ck_assert_uint_le(gone, 6);
+	ck_assert_uint_eq(made - gone, (size_t)LEN(pool));
+	usleep(60000);
+	size_t n = weakref_pool_len(pool);
+	ck_assert_int_eq(weakref_pool_maintain(pool), (long)n);
+	ck_assert_int_eq(LEN(pool), 0);
+}
+END_TEST
+
+/* spread: those made together do not all go together. */
+START_TEST(test_lifetimes_are_spread)
+{
+	enum { N = 50 };
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .lifetime = 3600, .spread = 3600, .minsize = N);
+	uint64_t step = 0;
+	long least = N;
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	for (int quarter = 0; quarter < 4; quarter++, step = 900 * UINT64_C(1000000000)) {
+		weakref_checks_clock_advance(step);
+		long n = weakref_pool_maintain(pool);
+		if (quarter > 0)
+			least = n < least ? n : least;
+	}
+	ck_assert_int_gt(least, 0);
+	ck_assert_int_lt(least, N / 3 + 1);
+	ck_assert_int_gt(LEN(pool), 0);
+	weakref_checks_clock_advance(step);
+	weakref_pool_maintain(pool);
+	ck_assert_int_eq(LEN(pool), 0);
+}
+END_TEST
+
 static int make_dead_pools(void *arg)
 {
 	(void)arg;
@@ -390,7 +436,7 @@ START_TEST(test_bad_options)
 	struct res *a = res_new();
 	weakref_pool_options bad[] = {
 		{.minsize = 2, .maxsize = 1}, {.minsize = 2, .maxsize = WEAKREF_POOL_ZERO}, {.minsize = 3, .hardmax = 2},
-		{.maxage = NAN}, {.maxage = -1}, {.ttl = NAN}, {.ttl = -0.5}, {.ninit = 1},
+		{.maxage = NAN}, {.maxage = -1}, {.lifetime = NAN}, {.lifetime = -1}, {.lifetime = 1, .spread = 2}, {.spread = NAN}, {.ttl = NAN}, {.ttl = -0.5}, {.ninit = 1},
 		{.init = (void *[]){a, NULL}, .ninit = 2}, {.init = (void *[]){a, a}, .ninit = 2},
 		{.init = (void *[]){a, res_new()}, .ninit = 2, .hardmax = 1},
 	};
@@ -559,6 +605,27 @@ START_TEST(test_check_uses_the_pool)
 	ck_assert_uint_eq(wrong, 0);
 	ck_assert_int_eq(LEN(pool), 1);
 	SUPPORT_CLEAR(user_pool);
+}
+END_TEST
+
+static int closing_alloc(void **out, void *user)
+{
+	weakref_pool_close(*(weakref_pool **)user);
+	return res_alloc(out, NULL);
+}
+
+/* The pool is closed while alloc is at work: what it made is deallocated, once. */
+START_TEST(test_closed_in_alloc)
+{
+	static weakref_pool *pool;
+	void *out;
+
+	pool = POOL(.alloc = closing_alloc, .alloc_user = &pool, .dealloc = res_dealloc);
+	ck_assert_int_eq(weakref_pool_pop_wait(pool, 0, &out), -ECANCELED);
+	ck_assert_uint_eq(made, 1);
+	ck_assert_uint_eq(gone, 1);
+	ck_assert_uint_eq(stats_of(pool).moving, 0);
+	SUPPORT_CLEAR(pool);
 }
 END_TEST
 
@@ -748,6 +815,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_p22_minsize_is_maxsize);
 	tcase_add_test(t, test_p23_maxage);
 	tcase_add_test(t, test_p24_maxage_and_minsize);
+	tcase_add_test(t, test_lifetime);
 	tcase_add_test(t, test_p27_death_of_a_pool);
 	tcase_add_test(t, test_p29_exit);
 	tcase_add_test(t, test_p29_order_at_exit);
@@ -761,10 +829,13 @@ static Suite *suite(void)
 	tcase_add_test(t, test_alloc_gives_the_same);
 	tcase_add_test(t, test_dealloc_and_check_fail);
 	tcase_add_test(t, test_check_uses_the_pool);
+	tcase_add_test(t, test_closed_in_alloc);
 	tcase_add_test(t, test_pool_of_pools);
 	tcase_add_test(t, test_cancelled_in_user_functions);
 	tcase_add_test(t, test_allocation_failures);
+	/* The last ones: the clock stands still from then on. */
 	tcase_add_test(t, test_virtual_clock);
+	tcase_add_test(t, test_lifetimes_are_spread);
 	return s;
 }
 

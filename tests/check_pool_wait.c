@@ -397,6 +397,22 @@ START_TEST(test_dead_resource_makes_room)
 }
 END_TEST
 
+/* A resource whose lifetime is over is not handed to who waits: there is room now, and he makes one. */
+START_TEST(test_lifetime_and_waiters)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = 1, .lifetime = 0.02);
+	struct popper p = {0};
+	struct res *r = pop(pool);
+
+	ck_assert(popper_start(&p, pool, 0, 1));
+	usleep(30000);
+	ck_assert_int_eq(weakref_pool_push(pool, r), 0);
+	pthread_join(p.thread, NULL);
+	ck_assert_int_eq(r->deallocs, 1);
+	ck_assert_ptr_eq(p.got, &all[1]);
+}
+END_TEST
+
 static int waiting_check(void *resource, void *user)
 {
 	weakref_pool *pool = *(weakref_pool **)user;
@@ -720,6 +736,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_timeout_within_the_queue);
 	tcase_add_test(t, test_alloc_fails_in_waiters);
 	tcase_add_test(t, test_dead_resource_makes_room);
+	tcase_add_test(t, test_lifetime_and_waiters);
 	tcase_add_test(t, test_check_waits_on_its_pool);
 	tcase_add_test(t, test_cancelled_waiter);
 	tcase_add_test(t, test_given_and_cancelled);

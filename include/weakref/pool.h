@@ -70,6 +70,11 @@ typedef struct weakref_pool_options {
 	double ttl;
 	/** Leased and idle resources together never exceed it. 0: no bound. */
 	size_t hardmax;
+	/** Seconds after which a resource is deallocated instead of being kept, minsize or not, counted from when the pool got to know it,
+	 * however busy it is: when it is pushed, or while it is idle. 0 or infinite: never. Each resource's own time is shorter by up to
+	 * spread seconds, so that those which were made together do not all go together. */
+	double lifetime;
+	double spread;
 } weakref_pool_options;
 
 /**
@@ -77,8 +82,8 @@ typedef struct weakref_pool_options {
  * @param options what it does; NULL stands for all zero. The user pointers are kept alive by the pool: one that leads to the pool
  * or to a resource is no harm.
  * @return the pool; NULL with errno set, and then what alloc had made is deallocated again.
- * Errors: EINVAL (NULL or twice the same in init; ninit > hardmax, or minsize > maxsize or hardmax; a time that is NaN or
- * negative), EEXIST (init holds a resource of another pool), ENOMEM, EPERM, and what alloc returned.
+ * Errors: EINVAL (NULL or twice the same in init; ninit > hardmax, or minsize > maxsize or hardmax, spread > lifetime; a
+ * time that is NaN or negative), EEXIST (init holds a resource of another pool), ENOMEM, EPERM, and what alloc returned.
  * Cost: an object with destructor, and a record for each resource.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
