@@ -9,8 +9,11 @@
  *     GAsyncQueue     g_async_queue_pop and g_async_queue_push (GLib): a pool that never makes anything, first in first out
  *
  * The variants take turns, nine times over; the middle turn of each counts. (The best would tell of a turn in which one thread had
- * a core of its own and the others none, so that nobody ever waited.) Each pair reads and writes the resource, so that an exchange of one resource between two threads would show: the sum
- * over all must be the number of pairs.
+ * a core of its own and the others none, so that nobody ever waited.) Each pair reads and writes the resource, so that an
+ * exchange of one resource between two threads would show: the sum over all must be the number of pairs.
+ *
+ * On a machine with other work threads hardly run at the same time, whatever is measured; as root, `chrt -r 1 poolbench 0.02` has
+ * all cores for those moments.
  */
 #define GC_THREADS
 #include <apr_general.h>

@@ -144,7 +144,7 @@ static void wait_abandoned(void *data)
 	pool_dispose(wait->pool, out);
 }
 
-/* Until the deadline, or for a moment where time is not the system's: then whoever moves the clock on wakes nobody. True when posted. */
+/* Until the deadline, or for a moment where time is not the system's: whoever moves the clock on wakes nobody. True when posted. */
 static bool sleep_until(struct pool_waiter *w, uint64_t deadline)
 {
 	const uint64_t moment = 2000000;

@@ -362,7 +362,7 @@ static int order_mode(void)
 	exit(newest == NULL);
 }
 
-/* P29: pools and finalizers have one order at exit, the newest first, what is made meanwhile included; automatic collection is off. */
+/* P29: pools and finalizers have one order at exit, the newest first, what is made meanwhile included; collection is off. */
 START_TEST(test_p29_order_at_exit)
 {
 	char err[256];
@@ -436,7 +436,8 @@ START_TEST(test_bad_options)
 	struct res *a = res_new();
 	weakref_pool_options bad[] = {
 		{.minsize = 2, .maxsize = 1}, {.minsize = 2, .maxsize = WEAKREF_POOL_ZERO}, {.minsize = 3, .hardmax = 2},
-		{.maxage = NAN}, {.maxage = -1}, {.lifetime = NAN}, {.lifetime = -1}, {.lifetime = 1, .spread = 2}, {.spread = NAN}, {.ttl = NAN}, {.ttl = -0.5}, {.ninit = 1},
+		{.maxage = NAN}, {.maxage = -1}, {.lifetime = NAN}, {.lifetime = -1}, {.lifetime = 1, .spread = 2}, {.spread = NAN},
+		{.ttl = NAN}, {.ttl = -0.5}, {.ninit = 1},
 		{.init = (void *[]){a, NULL}, .ninit = 2}, {.init = (void *[]){a, a}, .ninit = 2},
 		{.init = (void *[]){a, res_new()}, .ninit = 2, .hardmax = 1},
 	};
@@ -509,7 +510,8 @@ START_TEST(test_alloc_fails_in_prefill)
 
 	how_alloc_fails = 0;
 	a->deallocs = 0;
-	ck_assert_ptr_null(POOL(.init = (void *[]){a}, .ninit = 1, .alloc = bad_alloc, .alloc_user = &left, .dealloc = res_dealloc, .minsize = 5));
+	ck_assert_ptr_null(POOL(.init = (void *[]){a}, .ninit = 1, .alloc = bad_alloc, .alloc_user = &left, .dealloc = res_dealloc,
+				.minsize = 5));
 	ck_assert_int_eq(errno, EIO);
 	ck_assert_uint_eq(gone, 2);
 	ck_assert_int_eq(a->deallocs, 0);
@@ -765,6 +767,7 @@ START_TEST(test_allocation_failures)
 		ck_assert_msg(result == 0 || (reached && result == -ENOMEM), "allocation %lu: %d", k, result);
 	}
 	gc_enable();
+	ck_assert_int_gt(weakref_checks_validate(), 0);
 	ck_assert_uint_gt(k, 40);
 	ck_assert_uint_lt(k, 2000);
 }
