@@ -554,6 +554,35 @@ static void note_unraisable(const gc_unraisable *info, void *user)
 	unraisable_error = info->error;
 }
 
+static _Atomic unsigned reported;
+
+static void count_unraisable(const gc_unraisable *info, void *user)
+{
+	(void)user;
+	reported += info->error == -EIO;
+}
+
+/* dealloc that fails in trimming, at close, and after the close: each is reported, and the others are deallocated all the same. */
+START_TEST(test_dealloc_fails_everywhere)
+{
+	int error = -EIO;
+	weakref_pool *pool = POOL(.maxsize = 3, .minsize = 1, .dealloc = bad_function, .dealloc_user = &error);
+
+	reported = 0;
+	gc_set_unraisable_handler(count_unraisable, NULL);
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(weakref_pool_push(pool, res_new()), 0);
+	ck_assert_uint_eq(reported, 3);
+	ck_assert_int_eq(weakref_pool_push(pool, res_new()), 0);
+	ck_assert_int_eq(weakref_pool_close(pool), 2);
+	ck_assert_uint_eq(reported, 5);
+	ck_assert_int_eq(weakref_pool_push(pool, res_new()), 1);
+	ck_assert_uint_eq(reported, 6);
+	ck_assert_uint_eq(gone, 6);
+	ck_assert_uint_eq(stats_of(pool).moving + stats_of(pool).idle, 0);
+}
+END_TEST
+
 /* dealloc that fails is reported; check that fails leaves the resource where it was. */
 START_TEST(test_dealloc_and_check_fail)
 {
@@ -831,6 +860,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_alloc_fails_in_prefill);
 	tcase_add_test(t, test_alloc_gives_the_same);
 	tcase_add_test(t, test_dealloc_and_check_fail);
+	tcase_add_test(t, test_dealloc_fails_everywhere);
 	tcase_add_test(t, test_check_uses_the_pool);
 	tcase_add_test(t, test_closed_in_alloc);
 	tcase_add_test(t, test_pool_of_pools);

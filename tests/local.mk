@@ -52,6 +52,9 @@ short_tests = \
 	tests/check_method \
 	tests/check_object \
 	tests/check_pairdict \
+	tests/check_pool \
+	tests/check_pool_lease \
+	tests/check_pool_wait \
 	tests/check_proxy \
 	tests/check_ref \
 	tests/check_refcmp \

@@ -84,7 +84,7 @@ typedef struct weakref_pool_options {
  * @return the pool; NULL with errno set, and then what alloc had made is deallocated again.
  * Errors: EINVAL (NULL or twice the same in init; ninit > hardmax, or minsize > maxsize or hardmax, spread > lifetime; a
  * time that is NaN or negative), EEXIST (init holds a resource of another pool), ENOMEM, EPERM, and what alloc returned.
- * Cost: an object with destructor, and a record for each resource.
+ * Cost: an object with destructor and finalizer, and a record for each resource.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: ya.resourcepool.ResourcePool(init, alloc, dealloc, check, maxsize, minsize, maxage).
