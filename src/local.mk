@@ -51,6 +51,7 @@ libweakref_core_la_SOURCES = \
 	src/pool.h \
 	src/pool_lease.c \
 	src/pool_life.c \
+	src/pool_wait.c \
 	src/proxy.c \
 	src/proxy.h \
 	src/ref.c \

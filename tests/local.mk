@@ -26,6 +26,8 @@ contract_tests = \
 	tests/check_object \
 	tests/check_pairdict \
 	tests/check_pool \
+	tests/check_pool_lease \
+	tests/check_pool_wait \
 	tests/check_proxy \
 	tests/check_ref \
 	tests/check_refcmp \
@@ -50,6 +52,9 @@ short_tests = \
 	tests/check_method \
 	tests/check_object \
 	tests/check_pairdict \
+	tests/check_pool \
+	tests/check_pool_lease \
+	tests/check_pool_wait \
 	tests/check_proxy \
 	tests/check_ref \
 	tests/check_refcmp \
@@ -116,6 +121,8 @@ tests_typemodule_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpat
 tests_libsupport_la_SOURCES = \
 	tests/elements.h \
 	tests/model_valuedict.h \
+	tests/pool_resources.c \
+	tests/pool_resources.h \
 	tests/rawthread.c \
 	tests/rawthread.h \
 	tests/support.c \
