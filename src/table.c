@@ -231,15 +231,6 @@ bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
 
 /* ---- look-up ---- */
 
-/* A group of slots, looked at for a key. */
-FLATTEN struct table_group look(const struct table_segment *seg, uint32_t at, const struct table_key *key, enum table_layout layout)
-{
-	if (layout == TABLE_BYTES)
-		return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_HASH, key->hash);
-	return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_WORD, key->word);
-}
-
-
 /* Writes *value and *found on success only. */
 FLATTEN int find(const struct table *table, const struct table_key *key, enum table_layout layout, bool load, void **value,
 		 uintptr_t *found)
@@ -253,7 +244,7 @@ again:
 	seg = table_segment_of(table, key->hash);
 	at = table_home(seg, key->hash);
 	for (left = seg->n; left > 0; left -= TABLE_GROUP, at = table_group_next(seg, at)) {
-		struct table_group group = look(seg, at, key, layout);
+		struct table_group group = table_group_of_key(seg, at, key, layout);
 		while (group.hits != 0) {
 			uint32_t i = table_group_take(&group.hits, at);
 			uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
@@ -350,21 +341,23 @@ size_t table_len(const struct table *table)
 
 /* ---- writing ---- */
 
+/* Finds a writer's place. */
 FLATTEN int probe(const struct table *table, const struct table_key *key, enum table_layout layout, struct table_spot *at)
 {
 	struct table_segment *seg = at->seg;
 	uint32_t from = table_home(seg, key->hash), vacant = UINT32_MAX;
-	void *have;
 
 	at->found = false;
 	for (uint32_t left = seg->n; left > 0; left -= TABLE_GROUP, from = table_group_next(seg, from)) {
-		struct table_group group = look(seg, from, key, layout);
+		struct table_group group = table_group_of_key(seg, from, key, layout);
 		while (group.hits != 0) {
 			uint32_t i = table_group_take(&group.hits, from);
-			uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
-			if (peek(seg, i) == SLOTS_VACANT && table_is_erased(seg, i, word))
+			uint64_t word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
+			uintptr_t raw = table_peek(seg, i);
+			if (raw == SLOTS_VACANT && table_is_erased(seg, i, word))
 				continue;
-			int same = match(table, seg, i, word, key, layout, &have);
+			int same = layout >= TABLE_SELF ? table_self_match(table, seg, i, key, &at->have, &raw)
+							: match(table, seg, i, word, key, layout, &at->have);
 			if (unlikely(same < 0))
 				return same;
 			if (same != 0) {
@@ -394,8 +387,10 @@ FLATTEN int search(struct table *table, const struct table_key *key, struct tabl
 		return probe(table, key, TABLE_WORD, at);
 	case TABLE_HASHED:
 		return probe(table, key, TABLE_HASHED, at);
+	case TABLE_SELF:
+		return probe(table, key, TABLE_SELF, at);
 	default:
-		return table_self_probe(table, key, at);
+		return probe(table, key, TABLE_PAIR, at);
 	}
 }
 

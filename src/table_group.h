@@ -135,6 +135,17 @@ static inline __attribute__((always_inline)) struct table_group table_group_look
 	return group;
 }
 
+/* The same for a key; layout is a constant where that matters. */
+static inline __attribute__((always_inline)) struct table_group table_group_of_key(const struct table_segment *seg, uint32_t at,
+										   const struct table_key *key, enum table_layout layout)
+{
+	if (layout == TABLE_BYTES)
+		return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_HASH, key->hash);
+	if (layout == TABLE_PAIR)
+		return table_group_look(seg, at, TABLE_STRIDE_PAIR, TABLE_COMPARE_TAGGED, key->word & ~TABLE_TAGS);
+	return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_WORD, key->word);
+}
+
 /* The group after this one. */
 static inline uint32_t table_group_next(const struct table_segment *seg, uint32_t at)
 {

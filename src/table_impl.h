@@ -196,10 +196,12 @@ struct table_spot {
 
 /* ---- SELF and PAIR: table_self.c ---- */
 
-/* table_find, table_read, and the search of a writer. The entry receives key and value; PAIR's payload only where it is wanted. */
+/* table_find and table_read; and whether slot i, which had the value word *raw, has this key: 1, 0, or equal's error; *have receives the key
+ * that stands there, and *raw its word. The entry receives key and value; PAIR's payload only where it is wanted. */
 int table_self_find(const struct table *table, const struct table_key *key, bool want_payload, struct table_entry *entry);
 enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bool want_payload, struct table_entry *entry);
-int table_self_probe(const struct table *table, const struct table_key *key, struct table_spot *at);
+int table_self_match(const struct table *table, const struct table_segment *seg, uint32_t i, const struct table_key *key, void **have,
+		     uintptr_t *raw);
 
 /* The payload of an entry whose key the caller holds; false where a collection took the entry away. */
 bool table_self_payload_locked(const struct table_segment *seg, uint32_t i, void **payload);

@@ -17,19 +17,8 @@ static bool same_hash(uint64_t word, const struct table_key *key)
 	return ((word ^ key->word) & ~TABLE_TAGS) == 0;
 }
 
-/* A group of slots, looked at for a key. */
-static struct table_group look(const struct table_segment *seg, uint32_t at, const struct table_key *key)
-{
-	uint64_t wanted = key->word & ~TABLE_TAGS;
-
-	if (seg->stride == TABLE_STRIDE)
-		return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_WORD, wanted);
-	return table_group_look(seg, at, TABLE_STRIDE_PAIR, TABLE_COMPARE_TAGGED, wanted);
-}
-
-/* Whether slot i, which has a key, has this one: 1, 0, or equal's error. *have receives what stands there, *raw its word. */
-static int match(const struct table *table, const struct table_segment *seg, uint32_t i, const struct table_key *key, void **have,
-		 uintptr_t *raw)
+int table_self_match(const struct table *table, const struct table_segment *seg, uint32_t i, const struct table_key *key, void **have,
+		     uintptr_t *raw)
 {
 	if (!same_hash(atomic_load_explicit(table_key_at(seg, i), memory_order_acquire), key))
 		return 0;
@@ -72,13 +61,13 @@ again:
 	seg = table_segment_of(table, key->hash);
 	at = table_home(seg, key->hash);
 	for (left = seg->n; left > 0; left -= TABLE_GROUP, at = table_group_next(seg, at)) {
-		struct table_group group = look(seg, at, key);
+		struct table_group group = table_group_of_key(seg, at, key, (enum table_layout)table->layout);
 		while (group.hits != 0) {
 			void *have, *payload = NULL;
 			uint32_t i = table_group_take(&group.hits, at);
 			if (!slots_is_value(raw = table_peek(seg, i)))
 				continue;
-			int same = match(table, seg, i, key, &have, &raw);
+			int same = table_self_match(table, seg, i, key, &have, &raw);
 			if (same == 0)
 				continue;
 			if (unlikely(same < 0))
@@ -125,37 +114,6 @@ enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bo
 	BASE_KEEP(key);
 	BASE_KEEP(payload);
 	return TABLE_LIVE;
-}
-
-int table_self_probe(const struct table *table, const struct table_key *key, struct table_spot *at)
-{
-	struct table_segment *seg = at->seg;
-	uint32_t from = table_home(seg, key->hash), vacant = UINT32_MAX;
-
-	at->found = false;
-	for (uint32_t left = seg->n; left > 0; left -= TABLE_GROUP, from = table_group_next(seg, from)) {
-		struct table_group group = look(seg, from, key);
-		while (group.hits != 0) {
-			uint32_t i = table_group_take(&group.hits, from);
-			uintptr_t raw = table_peek(seg, i);
-			int same = slots_is_value(raw) ? match(table, seg, i, key, &at->have, &raw) : 0;
-			if (unlikely(same < 0))
-				return same;
-			if (same != 0) {
-				at->found = true;
-				at->i = i;
-				return 0;
-			}
-		}
-		if (vacant == UINT32_MAX && group.vacant != 0)
-			vacant = from + (uint32_t)__builtin_ctz(group.vacant);
-		if (group.empty != 0) {
-			at->i = vacant != UINT32_MAX ? vacant : from + (uint32_t)__builtin_ctz(group.empty);
-			return 0;
-		}
-	}
-	at->i = vacant; /* not reached: some slot is empty (invariant 3) */
-	return 0;
 }
 
 /* ---- payloads, under the lock ---- */
