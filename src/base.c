@@ -67,3 +67,11 @@ NOINLINE void base_clear_stack(void)
 	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
 		dead[i] = 0;
 }
+
+NOINLINE void base_clear_stack_top(void)
+{
+	volatile uintptr_t dead[256];
+
+	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
+		dead[i] = 0;
+}
