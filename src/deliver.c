@@ -389,6 +389,7 @@ static void *thread_main(void *unused)
 		run_all(WEAKREF_DELIVER_THREAD);
 		/* What that left behind would lie under the frames of the wait until something else dies: maybe for ever. */
 		base_clear_stack();
+		base_clear_registers();
 		while (sem_wait(&wake) != 0 && errno == EINTR)
 			;
 	}

@@ -662,6 +662,9 @@ static __attribute__((noinline)) void litter(void)
 
 	for (size_t i = 0; i < sizeof(dead) / sizeof(dead[0]); i++)
 		dead[i] = (void *)~littered[i % SUPPORT_N];
+	/* Copies of all sizes leave some in the vector registers. */
+	for (volatile size_t n = 16; n <= 512; n *= 2)
+		memcpy((void *)&dead[512], (void *)dead, n);
 	SUPPORT_KEEP(dead);
 }
 
@@ -692,7 +695,7 @@ static int make_litter(void *arg)
 	return 0;
 }
 
-/* R181: pointers that callbacks left on the delivery thread's stack keep nothing alive while it is idle. */
+/* R181: pointers that callbacks left on the delivery thread's stack, and in its registers, keep nothing alive while it is idle. */
 START_TEST(test_idle_delivery_thread_holds_nothing)
 {
 	weakref_ref **refs = GC_MALLOC(SUPPORT_N * sizeof(*refs));
