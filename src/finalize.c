@@ -28,6 +28,7 @@
  */
 #include "weakref/finalize.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,7 +64,7 @@ struct ordered {
 /* Blocks of cycles, hidden, in order of the hidden word, as long as they have their finalizers. Libgc's lock. */
 static uintptr_t cycles[CYCLES];
 static size_t cycle_count;
-/* Those that the collection at hand added, hidden. */
+/* Those that the collection at hand added, hidden; count_stuck_locked takes them at its end. */
 static uintptr_t fresh_cycles[CYCLES];
 static size_t fresh_count;
 static bool report_queued;
@@ -421,8 +422,9 @@ static void watch_cycles(void)
 
 	if (atomic_exchange(&watched, true))
 		return;
-	heap_watch_cycles(cycle_seen);
+	/* First: it takes what is seen. */
 	atomic_store(&collector_uncollectable_locked, count_stuck_locked);
+	heap_watch_cycles(cycle_seen);
 }
 
 /* A word that is left over may hold one back for a collection: the fixpoint is where some in a row bring nothing. */
@@ -705,4 +707,24 @@ int weakref_finalize_set_atexit(weakref_finalize *finalize, bool on)
 	if (error == 0)
 		heap_with_lock(on ? atexit_on_locked : atexit_off_locked, ref);
 	return error;
+}
+
+int weakref_finalize_repr(const weakref_finalize *finalize, char *buf, size_t size)
+{
+	weakref_ref *ref;
+	uintptr_t raw;
+	int error = finalizer_of(finalize, &ref);
+
+	if (error != 0)
+		return error;
+	if (buf == NULL && size != 0)
+		return -WEAKREF_EINVAL;
+	void *obj = epoch_load(&ref->referent, &raw);
+	if (obj == NULL)
+		return snprintf(buf, size, "<finalize object at %p; dead>", (const void *)finalize);
+	const gc_type *type = gc_type_of(obj);
+	const char *name = type == NULL ? "block" : type->name == NULL ? "object" : type->name;
+	int n = snprintf(buf, size, "<finalize object at %p; for '%s' at %p>", (const void *)finalize, name, obj);
+	BASE_KEEP(obj);
+	return n;
 }

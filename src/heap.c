@@ -26,8 +26,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "checks.h"
 #include "epoch.h"

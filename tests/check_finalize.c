@@ -451,6 +451,34 @@ START_TEST(test_F10_atexit)
 }
 END_TEST
 
+/* C41, of finalizers: printing never fails: type and address while it is alive, dead afterwards; cut to the buffer. */
+START_TEST(test_C41_repr)
+{
+	static const gc_type nameless = {.size = 16};
+	void *objs[] = {support_node_new(1), gc_new(&nameless), GC_MALLOC(16), (char *)GC_MALLOC(64) + 8};
+	const char *const names[] = {"node", "object", "block", "block"};
+	char text[128], wanted[128], cut[12];
+
+	for (size_t i = 0; i < 4; i++) {
+		weakref_finalize *f = weakref_finalize_new(objs[i], note, &cells[0]);
+
+		snprintf(wanted, sizeof(wanted), "<finalize object at %p; for '%s' at %p>", (void *)f, names[i], objs[i]);
+		ck_assert_int_eq(weakref_finalize_repr(f, text, sizeof(text)), (int)strlen(wanted));
+		ck_assert_str_eq(text, wanted);
+		ck_assert_int_eq(weakref_finalize_repr(f, cut, sizeof(cut)), (int)strlen(wanted));
+		ck_assert_int_eq(strncmp(cut, wanted, sizeof(cut) - 1), 0);
+		ck_assert_int_eq(weakref_finalize_repr(f, NULL, 0), (int)strlen(wanted));
+		ck_assert_int_eq(weakref_finalize_repr(f, NULL, 1), -EINVAL);
+		ck_assert_int_eq(weakref_finalize_detach(f, NULL, NULL, NULL), 1);
+		snprintf(wanted, sizeof(wanted), "<finalize object at %p; dead>", (void *)f);
+		ck_assert_int_eq(weakref_finalize_repr(f, text, sizeof(text)), (int)strlen(wanted));
+		ck_assert_str_eq(text, wanted);
+	}
+	ck_assert_int_eq(weakref_finalize_repr(NULL, text, sizeof(text)), -EINVAL);
+	SUPPORT_KEEP(objs);
+}
+END_TEST
+
 /* Every allocation that making one takes may fail: NULL with ENOMEM, and nothing is registered. */
 START_TEST(test_making_all_or_nothing)
 {
@@ -1653,6 +1681,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_F08_args_that_lead_to_the_object);
 	tcase_add_test(t, test_F09_argument_errors);
 	tcase_add_test(t, test_F10_atexit);
+	tcase_add_test(t, test_C41_repr);
 	tcase_add_test(t, test_making_all_or_nothing);
 	suite_add_tcase(s, t);
 

@@ -281,7 +281,7 @@ static __attribute__((noinline)) bool item_make(struct item *item)
 		held->ref = weakref_ref_new(watched, callback, item);
 	else
 		held->finalizer = weakref_finalize_new(watched, finalizer, item);
-	/* Nothing between these two allocates, or the object might die unseen. */
+	/* Last, so that what has a witness was watched: this may run callbacks, which may take the thread away. */
 	held->witness = weakref_ref_new(watched, NULL, NULL);
 	SUPPORT_KEEP(watched);
 	return held->witness != NULL && (obj != NULL || held->ref != NULL || held->finalizer != NULL);

@@ -19,6 +19,7 @@
 #define WEAKREF_FINALIZE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "weakref/error.h"
 
@@ -164,6 +165,20 @@ WEAKREF_API bool weakref_finalize_get_atexit(const weakref_finalize *finalize);
  * Source: weakref.finalize.atexit.
  */
 WEAKREF_API int weakref_finalize_set_atexit(weakref_finalize *finalize, bool on);
+
+/**
+ * @brief Describes a finalizer: `<finalize object at 0x…; for 'name' at 0x…>` or `<finalize object at 0x…; dead>`. Calls no slot of the type.
+ * @param finalize a finalizer.
+ * @param buf where to, may be NULL when size is 0.
+ * @param size bytes of buf; the text is cut to fit and always ends in NUL.
+ * @return the length of the whole text, as snprintf, or a negative error.
+ * Errors: EINVAL (NULL, no finalizer, or no buf), EPERM.
+ * Cost: snprintf's.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: repr() of a weakref.finalize.
+ */
+WEAKREF_API int weakref_finalize_repr(const weakref_finalize *finalize, char *buf, size_t size);
 
 #ifdef __cplusplus
 }
