@@ -531,7 +531,8 @@ START_TEST(test_G09_G21_uncollectable_is_counted)
 
 	support_collect();
 	counters_clear();
-	told_uncollectable = told_cycles = told_else = 0;
+	told_uncollectable = 0;
+	told_cycles = told_else = 0;
 	ck_assert_int_eq(gc_set_unraisable_handler(tell_cycle, NULL), 0);
 	for (int i = 0; i < WEAKREF_GENERATIONS; i++)
 		before[i] = uncollectable_of(i);
