@@ -26,6 +26,19 @@
 
 #include "weakref/finalize.h"
 
+/* The address sanitizer does not see that a cancellation leaves frames, and takes what lies over them for misuse: under it threads are
+ * cancelled outside the library only. */
+#if defined(__SANITIZE_ADDRESS__)
+#define CANCELS_ANYWHERE false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CANCELS_ANYWHERE false
+#endif
+#endif
+#ifndef CANCELS_ANYWHERE
+#define CANCELS_ANYWHERE true
+#endif
+
 #define RULES 3
 #define CELL_SECONDS 60
 #define MAKERS 2
@@ -165,7 +178,7 @@ static void leave(const struct item *item)
 {
 	if (must_stay)
 		return;
-	if (item->index % 2 == 0)
+	if (item->index % 2 == 0 || !CANCELS_ANYWHERE)
 		pthread_exit(NULL);
 	pthread_cancel(pthread_self());
 	pthread_testcancel();
@@ -340,8 +353,10 @@ static void *make_on_thread(void *arg)
 static void churn(void *arg)
 {
 	struct round *round = arg;
+	int state;
 
 	for (unsigned i = 0; !stop_threads; i++) {
+		pthread_setcancelstate(CANCELS_ANYWHERE ? PTHREAD_CANCEL_ENABLE : PTHREAD_CANCEL_DISABLE, &state);
 		struct support_node *node = support_node_new(i);
 		weakref_ref *ref = node == NULL ? NULL : weakref_ref_new(node, NULL, NULL);
 
@@ -349,6 +364,7 @@ static void churn(void *arg)
 		SUPPORT_KEEP(node);
 		if (i % 8 == 0)
 			pump(NULL);
+		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
 		pthread_testcancel();
 	}
 }
@@ -493,6 +509,9 @@ static int child(struct round *parents)
 	alarm(CELL_SECONDS / 2);
 	strncat(cell_name, ", in the child", sizeof(cell_name) - strlen(cell_name) - 1);
 	parents->armed = false;
+	/* R183: where a thread took too long to leave, somebody has to allow collections again. */
+	while (GC_is_disabled())
+		GC_enable();
 	round = round_new(parents->act, parents->rule, support_scaled(96, 24));
 	round_begin();
 	make_all(round);
@@ -579,6 +598,7 @@ START_TEST(test_cancelled_while_it_waits)
 	struct round name = {.act = SLEEP, .rule = WEAKREF_DELIVER_THREAD};
 	pthread_t thread;
 
+	SUPPORT_SKIP_UNLESS(CANCELS_ANYWHERE, "the address sanitizer does not see cancellations");
 	watch(&name, ", and who waits is cancelled");
 	ck_assert_int_eq(gc_set_delivery(WEAKREF_DELIVER_THREAD), 0);
 	for (int i = 0; i < 3; i++) {
