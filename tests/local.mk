@@ -47,6 +47,7 @@ short_tests = \
 	tests/check_failures \
 	tests/check_fork \
 	tests/check_gc \
+	tests/check_hostile \
 	tests/check_interner \
 	tests/check_method \
 	tests/check_object \
