@@ -41,6 +41,7 @@ static _Atomic unsigned debug_flags;
 
 static void fork_prepare(void)
 {
+	heap_fork_wait();
 	lock_fork_prepare();
 	heap_fork_prepare();
 }

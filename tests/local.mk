@@ -18,6 +18,7 @@ contract_tests = \
 	tests/check_garbage \
 	tests/check_gc \
 	tests/check_gcmodule \
+	tests/check_hostile \
 	tests/check_interner \
 	tests/check_keydict \
 	tests/check_keydict_chains \
@@ -48,6 +49,7 @@ short_tests = \
 	tests/check_failures \
 	tests/check_fork \
 	tests/check_gc \
+	tests/check_hostile \
 	tests/check_interner \
 	tests/check_method \
 	tests/check_object \
