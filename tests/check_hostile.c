@@ -43,7 +43,7 @@
 #define CELL_SECONDS 60
 #define MAKERS 2
 #define CHURNED 12	 /* threads that are made and cancelled in a cell */
-#define SLEEP_US 15000 /* some collections long */
+#define SLEEP_US 15000 /* some collections long; the first sleeps for a second */
 
 enum act { ALLOCATE, COLLECT, REGISTER, DROP_OWN, APP_LOCK, SLEEP, FAIL, LONGJMP, LEAVE, ACTS };
 
@@ -219,7 +219,7 @@ static int act(struct item *item)
 		break;
 	case SLEEP:
 		if (item->index % 32 == 0)
-			usleep(SLEEP_US);
+			usleep(item->index == 0 ? 1000000 : SLEEP_US);
 		break;
 	case FAIL: round->failed++; return -EDOM;
 	case LONGJMP: jump(); break;
