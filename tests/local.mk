@@ -47,6 +47,10 @@ contract_tests = \
 
 # Those that also run with a collection at every call of the library, which only --enable-checks can (make short-check).
 short_tests = \
+	tests/check_cache \
+	tests/check_cache_load \
+	tests/check_cache_threads \
+	tests/check_cache_weak \
 	tests/check_ephemeron \
 	tests/check_error \
 	tests/check_executor \
