@@ -41,7 +41,9 @@ static size_t top, highest;
 static bool overflowed;
 static void (*watcher)(const void *base);
 
-static bool interior; /* libgc's setting, of this run */
+/* Of this run: libgc's setting, and where its heap lies. */
+static bool interior;
+static uintptr_t heap_low, heap_span;
 static uint64_t words_of[KINDS];
 static gc_tracer_fn tracers[KINDS];
 static bool reported[KINDS];
@@ -139,24 +141,30 @@ static bool displacement_registered(void *p)
 	return !displacement_bad;
 }
 
-static void visit(const void *p)
+/* A word that lies between the heap's ends. */
+static NOINLINE void visit_plausible(const void *p)
 {
-	if ((uintptr_t)p - (uintptr_t)GC_least_plausible_heap_addr >=
-	    (uintptr_t)GC_greatest_plausible_heap_addr - (uintptr_t)GC_least_plausible_heap_addr)
-		return;
 	void *base = GC_base((void *)p);
+
 	if (base == NULL || (!interior && base != p && !displacement_registered((void *)p)))
 		return;
 	marking_mark_stw(base);
 }
 
+static void visit(const void *p)
+{
+	if ((uintptr_t)p - heap_low < heap_span)
+		visit_plausible(p);
+}
+
 static void visit_words(void *const *at, size_t size, uint64_t words)
 {
-	size_t n = size / sizeof *at;
+	const uintptr_t low = heap_low, span = heap_span;
 
 	if (words == UINT64_MAX) {
-		for (size_t i = 0; i < n; i++)
-			visit(at[i]);
+		for (void *const *end = at + size / sizeof *at; at < end; at++)
+			if ((uintptr_t)*at - low < span)
+				visit_plausible(*at);
 		return;
 	}
 	for (; words != 0; words &= words - 1)
@@ -214,6 +222,8 @@ void marking_run_stw(void)
 	void(GC_CALLBACK * print)(void *) = GC_is_valid_displacement_print_proc;
 
 	interior = GC_get_all_interior_pointers();
+	heap_low = (uintptr_t)GC_least_plausible_heap_addr;
+	heap_span = (uintptr_t)GC_greatest_plausible_heap_addr - heap_low;
 	GC_is_valid_displacement_print_proc = on_bad_displacement;
 	drain();
 	while (unlikely(overflowed)) {

@@ -167,7 +167,7 @@ static void scan_registry_stw(struct weakarray_registry *registry)
 {
 	for (size_t i = 0; i < registry->count; i++) {
 		struct weakarray_entry *entry = &registry->at[i];
-		if (entry->clean)
+		if (entry->clean && entry->undecided == 0)
 			continue;
 		bool marked = cycle_alive_stw(entry->slots);
 		scan_array_stw(entry, marked);
