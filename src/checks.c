@@ -10,6 +10,7 @@ static _Atomic unsigned long collect_calls;
 static _Atomic long fail_in; /* the allocation that fails is the one that brings this from 1 to 0; 0: none will */
 static _Atomic bool clock_frozen;
 static _Atomic uint64_t clock_now;
+static _Atomic(struct checks_validator *) validators;
 
 static long env_number(const char *name)
 {
@@ -43,6 +44,22 @@ bool checks_collect_now_slow(void)
 	long every = atomic_load(&collect_every);
 
 	return every > 0 && (atomic_fetch_add(&collect_calls, 1) + 1) % (unsigned long)every == 0;
+}
+
+void checks_add_validator(struct checks_validator *validator)
+{
+	validator->next = atomic_load(&validators);
+	while (!atomic_compare_exchange_weak(&validators, &validator->next, validator))
+		;
+}
+
+size_t checks_run_validators(void)
+{
+	size_t sum = 0;
+
+	for (const struct checks_validator *v = atomic_load(&validators); v != NULL; v = v->next)
+		sum += v->run();
+	return sum;
 }
 
 bool checks_clock(uint64_t *now)

@@ -29,6 +29,17 @@ static inline bool checks_collect_now(void)
 	return CHECKS && checks_collect_now_slow();
 }
 
+/* A module whose structures are not the collector's affair lets them be checked too: with no lock held, any thread. How many were. */
+struct checks_validator {
+	size_t (*run)(void);
+	struct checks_validator *next;
+};
+
+/* Once for each. */
+void checks_add_validator(struct checks_validator *validator);
+/* Runs all of them; the sum. */
+size_t checks_run_validators(void);
+
 /* True, and the time, when the clock is frozen. */
 bool checks_clock(uint64_t *now);
 

@@ -246,5 +246,5 @@ long weakref_checks_validate(void)
 
 	if (!CHECKS)
 		return -WEAKREF_ENOTSUP;
-	return error != 0 ? error : (long)cycle_check();
+	return error != 0 ? error : (long)(cycle_check() + weakarray_check_all() + checks_run_validators());
 }

@@ -82,6 +82,21 @@ void pool_insert_locked(weakref_pool *pool, struct pool_entry *entry)
 	*bucket = entry;
 }
 
+void pool_count_check_locked(const weakref_pool *pool)
+{
+	size_t idle = 0, leased = 0, listed = 0;
+
+	for (size_t b = 0; b < pool->nbuckets; b++)
+		for (const struct pool_entry *entry = pool->buckets[b]; entry != NULL; entry = entry->chain) {
+			idle += entry->state == POOL_IDLE;
+			leased += entry->state == POOL_CHECKING || entry->state == POOL_LEASED;
+		}
+	for (const struct pool_entry *entry = pool->newest; entry != NULL; entry = entry->older)
+		listed++;
+	ASSERT(idle == pool->idle && listed == pool->idle && leased == pool->leased);
+	(void)idle, (void)leased, (void)listed;
+}
+
 static void unhash_locked(weakref_pool *pool, struct pool_entry *entry)
 {
 	struct pool_entry **at = bucket_locked(pool, entry->hidden);

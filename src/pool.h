@@ -110,6 +110,9 @@ static inline void pool_lock(weakref_pool *pool)
 /* Invariants 1 and 2, in the checking build. */
 void pool_check_locked(const weakref_pool *pool);
 
+/* Invariant 1, by counting. */
+void pool_count_check_locked(const weakref_pool *pool);
+
 static inline void pool_unlock(weakref_pool *pool)
 {
 	if (CHECKS)

@@ -276,6 +276,23 @@ static int fill_one(struct filling *f)
 	return error;
 }
 
+/* Every pool there is: weakref_checks_validate. */
+static size_t pools_validate(void)
+{
+	size_t n = 0;
+
+	lock_take(&lock_pools);
+	for (weakref_pool *pool = unhide(pools); pool != NULL; pool = unhide(pool->next_pool), n++) {
+		pool_lock(pool);
+		pool_count_check_locked(pool);
+		pool_unlock(pool);
+	}
+	lock_drop(&lock_pools);
+	return n;
+}
+
+static struct checks_validator validator = {.run = pools_validate};
+
 /* With lock_pools held: the pool becomes one of them, if what init gave is in no other. */
 static int publish_locked(weakref_pool *pool)
 {
@@ -283,6 +300,8 @@ static int publish_locked(weakref_pool *pool)
 
 	if (!exit_is_set && (checks_allocation_fails() || atexit(exit_run) != 0))
 		return -WEAKREF_ENOMEM;
+	if (!exit_is_set)
+		checks_add_validator(&validator);
 	exit_is_set = true;
 	for (size_t i = 0; i < pool->options.ninit; i++, entry = entry->older)
 		if (pool_elsewhere(pool, pool_resource(entry)))

@@ -63,6 +63,7 @@ unit_tests = \
 	tests/check_cycle \
 	tests/check_marking \
 	tests/check_table \
+	tests/check_validate \
 	tests/check_weakarray
 tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
@@ -70,6 +71,8 @@ tests_check_marking_CPPFLAGS = $(core_cppflags)
 tests_check_marking_LDADD = $(unit_ldadd)
 tests_check_table_CPPFLAGS = $(core_cppflags)
 tests_check_table_LDADD = $(unit_ldadd)
+tests_check_validate_CPPFLAGS = $(core_cppflags)
+tests_check_validate_LDADD = $(unit_ldadd)
 tests_check_weakarray_CPPFLAGS = $(core_cppflags)
 tests_check_weakarray_LDADD = $(unit_ldadd)
 
