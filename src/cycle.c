@@ -21,6 +21,8 @@
 #include "heap.h"
 
 #define SENTINEL_BYTES 4000 /* a block of its own: small ones are not marked anew in partial collections */
+/* libgc's frames below the hook's caller, when it marks, take less. */
+#define SCRUB_BYTES 4096
 #define SENTINEL_SIGNATURE ((GC_word)0x77656b7265667321)
 
 static GC_on_collection_event_proc chained;
@@ -153,10 +155,14 @@ static uint64_t dead_of_all_stw(void)
 
 /* ---- the hook ---- */
 
-/* What the scanners looked at would else stay behind on this thread's stack, where the next marking takes it for roots. */
+/*
+ * Writes zeros over the dead stack below: over what libgc's marking and our scanners left there, which the next marking would take for
+ * roots, and, before a marking, over whatever else is there. The functions of libgc that push the roots have frames with words in them that
+ * they never write (a ucontext_t among them), and these frames are scanned.
+ */
 static NOINLINE void scrub_stack(void)
 {
-	char left[2048];
+	char left[SCRUB_BYTES];
 
 	memset(left, 0, sizeof left);
 	__asm__ volatile("" : : "r"(left) : "memory");
@@ -228,6 +234,7 @@ static void GC_CALLBACK on_event(GC_EventType event)
 	switch (event) {
 	case GC_EVENT_PRE_STOP_WORLD:
 		prepare_locked();
+		scrub_stack();
 		stop_began = base_now();
 		break;
 	case GC_EVENT_MARK_END:

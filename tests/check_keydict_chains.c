@@ -4,8 +4,7 @@
  * that lead to their keys and tables, in large and in one collection; keys that outlive tables, tables that a destructor revives;
  * values replaced while partial collections run; tables that split and move while another thread collects without pause.
  *
- * One collection is one GC_gcollect: support_collect, which does several, stands only where a stray word of the stack may have kept
- * a whole chain. Objects are made on a thread whose stack goes away; what is walked is walked there too.
+ * One collection is one GC_gcollect; support_collect does several. Objects are made on a thread whose stack goes away; what is walked is walked there too.
  *
  * WEAKREF_LONG=1: the long chain has a million links. Times are printed, and nothing is required of them.
  *
@@ -36,18 +35,8 @@ static double now_ms(void)
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-/* A thread that collects leaves what it marked last on its stack, in 64 KiB of it where libgc marks in parallel. */
-static __attribute__((noinline)) void scrub_deep(void)
-{
-	volatile char dead[256 << 10];
-
-	memset((char *)dead, 0, sizeof dead);
-	SUPPORT_KEEP(dead);
-}
-
 static double collect_ms(void)
 {
-	scrub_deep();
 	double began = now_ms();
 
 	GC_gcollect();
@@ -123,9 +112,7 @@ static void chain_keep_and_drop(size_t tables, size_t n)
 	ck_assert_int_eq(support_on_thread(chain_walk, chain), 0);
 	SUPPORT_CLEAR(chain->root);
 	double dropped = collect_ms();
-	if (chain_len(chain) == n)
-		support_collect();
-	/* A single stray word keeps all that is behind it: test_D43_many_chains counts. */
+	/* A single stray word keeps all that is behind it (doc/design.md names one): test_D43_many_chains counts. */
 	ck_assert_uint_lt(chain_len(chain), n);
 	printf("chain of %zu through %zu table(s): kept by a collection of %.1f ms, dropped by one of %.1f ms, %zu left\n", n, tables,
 	       kept, dropped, chain_len(chain));

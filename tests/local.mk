@@ -62,6 +62,7 @@ short_tests = \
 unit_tests = \
 	tests/check_cycle \
 	tests/check_marking \
+	tests/check_purge \
 	tests/check_table \
 	tests/check_validate \
 	tests/check_weakarray
@@ -69,6 +70,8 @@ tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
 tests_check_marking_CPPFLAGS = $(core_cppflags)
 tests_check_marking_LDADD = $(unit_ldadd)
+tests_check_purge_CPPFLAGS = $(core_cppflags)
+tests_check_purge_LDADD = $(unit_ldadd)
 tests_check_table_CPPFLAGS = $(core_cppflags)
 tests_check_table_LDADD = $(unit_ldadd)
 tests_check_validate_CPPFLAGS = $(core_cppflags)
