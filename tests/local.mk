@@ -93,6 +93,7 @@ tests_host_guile_keydict_LDADD = $(LDADD) $(GUILE_LIBS)
 
 script_tests = \
 	tests/check_examples.sh \
+	tests/check_fuzz.sh \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \
