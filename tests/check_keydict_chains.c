@@ -176,6 +176,78 @@ START_TEST(test_D43_many_chains)
 }
 END_TEST
 
+/* ---- a table to each entry ---- */
+
+/* Table i has one entry, from key i to key i + 1, which leads to nothing; every third key is a key in a table beside as well, whose value
+ * two tables have. */
+struct tables {
+	weakref_keydict **dicts, **beside;
+	node *root;
+	size_t n;
+};
+
+static int tables_make(void *arg)
+{
+	struct tables *tables = arg;
+	node *key = support_node_new(0);
+
+	tables->root = key;
+	for (size_t i = 0; i < tables->n; i++) {
+		node *next = support_node_new(i + 1);
+		tables->dicts[i] = weakref_keydict_new(WEAKREF_BY_IDENTITY);
+		tables->beside[i] = weakref_keydict_new(WEAKREF_BY_IDENTITY);
+		SUPPORT_REQUIRE(tables->dicts[i] != NULL && tables->beside[i] != NULL);
+		SUPPORT_REQUIRE(weakref_keydict_set(tables->dicts[i], key, next) == 0);
+		if (i % 3 == 0)
+			SUPPORT_REQUIRE(weakref_keydict_set(tables->beside[i], key, next) == 0);
+		key = next;
+	}
+	return 0;
+}
+
+static int tables_walk(void *arg)
+{
+	struct tables *tables = arg;
+	node *key = tables->root;
+
+	for (size_t i = 0; i < tables->n; i++) {
+		node *next = weakref_keydict_get(tables->dicts[i], key);
+		SUPPORT_REQUIRE(support_node_intact(next) && next->id == i + 1);
+		SUPPORT_REQUIRE(weakref_keydict_get(tables->beside[i], key) == (i % 3 == 0 ? next : NULL));
+		key = next;
+	}
+	return 0;
+}
+
+static size_t tables_len(const struct tables *tables)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < tables->n; i++)
+		len += weakref_keydict_len(tables->dicts[i]) + weakref_keydict_len(tables->beside[i]);
+	return len;
+}
+
+/* A chain through two thousand tables of one entry each; a key in two tables wakes both, a value that two have lives by either. (The weak
+ * tables' tests of SBCL: unboxed-weak-chain, weak-table-smoke-test.) */
+START_TEST(test_D43_chain_through_many_tables)
+{
+	struct tables *tables = gc_alloc(sizeof *tables);
+
+	tables->n = support_scaled(2000, 50);
+	tables->dicts = gc_alloc(tables->n * sizeof(void *));
+	tables->beside = gc_alloc(tables->n * sizeof(void *));
+	ck_assert_int_eq(support_on_thread(tables_make, tables), 0);
+	collect_ms();
+	ck_assert_uint_eq(tables_len(tables), tables->n + (tables->n + 2) / 3);
+	ck_assert_int_eq(support_on_thread(tables_walk, tables), 0);
+	SUPPORT_CLEAR(tables->root);
+	collect_ms();
+	ck_assert_uint_lt(tables_len(tables), tables->n);
+	SUPPORT_KEEP(tables);
+}
+END_TEST
+
 /* ---- rings ---- */
 
 /* In table t key k[t] has a value that leads to k[t + 1], which is a key of the next table; the last leads to the first. */
@@ -646,6 +718,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, test_D43_long_chain, 0, 2);
 	tcase_add_test(t, test_D43_quarter_of_the_chain);
 	tcase_add_test(t, test_D43_many_chains);
+	tcase_add_test(t, test_D43_chain_through_many_tables);
 	tcase_add_test(t, test_D43_rings_through_tables);
 	tcase_add_test(t, test_D43_values_lead_back);
 	suite_add_tcase(s, t);

@@ -16,8 +16,9 @@
  *
  * A container's walk must show every entry that stays by the model, once; of the others it may show those whose nodes were
  * never seen dead. A node is seen dead when a container has lost it: from then on no container may show it. After three full
- * collections no container shows entries that do not stay, but for what a few stray words on the conservative heap may keep: so
- * few nodes, taken for roots as well, must explain all that is left (a word that keeps one node keeps what that leads to).
+ * collections no container shows entries that do not stay, but for what stray words on the conservative heap may keep: so few nodes
+ * as STRAYS, taken for roots as well, must explain all that is left. A word that keeps one node keeps what that leads to, and one that
+ * keeps a container which the run has dropped may keep several nodes.
  *
  *     model_containers [--ops N] [--seed N]        the seed is printed; WEAKREF_LONG=1: a million operations for each container.
  *
@@ -44,7 +45,7 @@
 #define SERIALS 40000 /* of one run */
 #define SLOTS 400
 #define CLASSES 600
-#define STRAYS 6
+#define STRAYS 40
 #define ABSENT UINT32_MAX
 
 struct node {
