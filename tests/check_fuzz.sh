@@ -3,6 +3,7 @@
 # check_fuzz: the models of the containers build as libFuzzer targets and survive a few hundred inputs, beginning with none. Skipped where
 # there is no clang with libFuzzer, and under sanitizers, which the fuzzer brings itself. To fuzz for longer: tests/model_containers.c.
 set -u
+unset WEAKREF_COLLECT_EVERY WEAKREF_TEST_INCREMENTAL # an input is small: nothing would be left of it but collections
 top=${srcdir:-$(dirname "$0")/..}
 build=${abs_top_builddir:-.}
 top=$(cd "$top" && pwd) && build=$(cd "$build" && pwd) || exit 99
