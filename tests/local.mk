@@ -81,7 +81,9 @@ unit_tests = \
 	tests/check_cache_wheel \
 	tests/check_cycle \
 	tests/check_marking \
+	tests/check_purge \
 	tests/check_table \
+	tests/check_validate \
 	tests/check_weakarray
 tests_check_cache_policy_CPPFLAGS = $(core_cppflags)
 tests_check_cache_policy_LDADD = $(unit_ldadd)
@@ -91,8 +93,12 @@ tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
 tests_check_marking_CPPFLAGS = $(core_cppflags)
 tests_check_marking_LDADD = $(unit_ldadd)
+tests_check_purge_CPPFLAGS = $(core_cppflags)
+tests_check_purge_LDADD = $(unit_ldadd)
 tests_check_table_CPPFLAGS = $(core_cppflags)
 tests_check_table_LDADD = $(unit_ldadd)
+tests_check_validate_CPPFLAGS = $(core_cppflags)
+tests_check_validate_LDADD = $(unit_ldadd)
 tests_check_weakarray_CPPFLAGS = $(core_cppflags)
 tests_check_weakarray_LDADD = $(unit_ldadd)
 
@@ -110,6 +116,7 @@ tests_host_guile_keydict_LDADD = $(LDADD) $(GUILE_LIBS)
 
 script_tests = \
 	tests/check_examples.sh \
+	tests/check_fuzz.sh \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \
