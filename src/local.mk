@@ -15,6 +15,10 @@ libweakref_core_la_SOURCES = \
 	src/base.h \
 	src/cache_policy.c \
 	src/cache_policy.h \
+	src/cache_shadow.c \
+	src/cache_shadow.h \
+	src/cache_sketch.c \
+	src/cache_sketch.h \
 	src/cache_wheel.c \
 	src/cache_wheel.h \
 	src/checks.c \
