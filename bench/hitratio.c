@@ -144,6 +144,10 @@ int main(int argc, char **argv)
 	}
 	if (optind == argc)
 		return usage();
+	if (!ours_init()) {
+		fputs("hitratio: the collector cannot be used\n", stderr);
+		return 3;
+	}
 	n = (size_t)(argc - optind);
 	panels = calloc(n, sizeof *panels);
 	if (panels == NULL)

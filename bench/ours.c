@@ -1,64 +1,48 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ours: the cache's policy, called as the cache calls it.
+ * ours: the public interface: weakref_cache_get_if_present for each access, and weakref_cache_put where it found nothing. One thread, so
+ * that what the buffers of reads lose is what they lose by themselves.
  */
 #include "ours.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cache_policy.h"
+#include "weakref/cache.h"
+#include "weakref/gc.h"
 
-static void *need(size_t n, size_t size)
+static weakref_cache *make(size_t capacity)
 {
-	void *p = calloc(n, size);
+	weakref_cache_builder *builder = weakref_cache_builder_new(WEAKREF_KEY_INT);
 
-	if (p == NULL) {
-		fputs("hitratio: out of memory\n", stderr);
-		exit(3);
-	}
-	return p;
+	if (builder == NULL || weakref_cache_builder_maximum_size(builder, (int64_t)capacity) != 0)
+		return NULL;
+	return weakref_cache_builder_build(builder);
 }
 
-static void add(struct policy *policy, struct policy_node *node, void **memory)
+bool ours_init(void)
 {
-	size_t wanted;
-	void *more;
-
-	policy_add(policy, node);
-	while (policy_evict(policy) != NULL)
-		;
-	wanted = policy_sketch_wanted(policy);
-	if (wanted == 0)
-		return;
-	more = need(1, wanted);
-	policy_sketch_give(policy, more, wanted);
-	free(*memory);
-	*memory = more;
+	return gc_init() == 0;
 }
 
 size_t ours_hits(const struct trace *trace, size_t capacity)
 {
-	struct policy *policy = need(1, sizeof *policy);
-	struct policy_node *nodes = need(trace->distinct, sizeof *nodes);
-	void *memory = NULL;
+	static char value;
+	weakref_cache *cache = make(capacity);
 	size_t hits = 0;
+	int error = cache == NULL;
 
-	policy_init(policy, capacity);
-	for (size_t i = 0; i < trace->n; i++) {
-		struct policy_node *node = &nodes[trace->ids[i]];
+	for (size_t i = 0; i < trace->n && error == 0; i++) {
+		const void *key = WEAKREF_INT(trace->keys[i]);
 
-		if (node->queue != POLICY_NONE) {
+		if (weakref_cache_get_if_present(cache, key) != NULL)
 			hits++;
-			policy_hit(policy, node);
-			continue;
-		}
-		node->hash = (uint32_t)base_mix(trace->keys[i]);
-		node->weight = 1;
-		add(policy, node, &memory);
+		else
+			error = weakref_cache_put(cache, key, &value);
 	}
-	free(nodes);
-	free(policy);
-	free(memory);
+	if (error != 0) {
+		fprintf(stderr, "hitratio: the cache failed: %d\n", error);
+		exit(3);
+	}
 	return hits;
 }

@@ -7,6 +7,8 @@
 
 #include "trace.h"
 
+/* Before all else; whether it went well. */
+bool ours_init(void);
 /* How many accesses of the trace find their key in a cache of that many entries. */
 size_t ours_hits(const struct trace *trace, size_t capacity);
 

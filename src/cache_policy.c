@@ -14,6 +14,8 @@
 #define ROOM_LEAST 64
 /* Of so many entries one was read before the cache was full: else nothing was read yet. */
 #define READ_SHARE 20
+/* Reads an entry without an eviction, after which that is what is expected. */
+#define CALM 4
 /* The most nodes that one call moves from a part that is too large; what is left waits for the next calls. */
 #define MOVES_MOST 2
 
@@ -122,7 +124,7 @@ static void record(struct policy *p, const struct policy_node *node)
 /* At the first eviction: until then all shadows would hold what the policy holds. */
 static void start_shadows(struct policy *p)
 {
-	shadows_start(&p->shadows, p->n, p->early_hits >= p->n / READ_SHARE);
+	shadows_start(&p->shadows, p->n, p->calm >= p->n / READ_SHARE);
 	for (struct policy_node *node = policy_coldest(p); node != NULL; node = policy_next_hotter(p, node))
 		shadows_seed(&p->shadows, node->hash, &p->sketch);
 	set_bounds(p);
@@ -170,7 +172,7 @@ void policy_hit(struct policy *p, struct policy_node *node)
 {
 	if (node->queue == POLICY_NONE)
 		return;
-	p->early_hits += !p->shadows.started;
+	p->calm++;
 	record(p, node);
 	move(p, node, node->queue == POLICY_PROBATION ? POLICY_PROTECTED : (enum policy_queue_id)node->queue);
 	balance(p);
@@ -260,9 +262,15 @@ struct policy_node *policy_evict(struct policy *p)
 	}
 	if (p->room > 0 && !p->shadows.started)
 		start_shadows(p);
+	p->calm = 0;
 	node = choose(p);
 	policy_remove(p, node);
 	return node;
+}
+
+bool policy_is_calm(const struct policy *p)
+{
+	return p->calm > CALM * (uint64_t)p->n;
 }
 
 void policy_resize(struct policy *p, uint64_t maximum)

@@ -56,8 +56,8 @@ struct policy {
 	size_t room;
 	struct sketch sketch;
 	struct shadows shadows;
-	/* Reads before the first eviction. */
-	size_t early_hits;
+	/* Reads since the last eviction. */
+	uint64_t calm;
 	uint64_t random;
 };
 
@@ -75,6 +75,12 @@ void policy_remove(struct policy *p, struct policy_node *node);
 /* Takes out and returns the next node that must go, or NULL when all is within bounds. Nodes without weight never go; one heavier than
  * the maximum goes first. */
 struct policy_node *policy_evict(struct policy *p);
+
+/*
+ * Whether nothing was evicted for so many reads that the order matters little: reads may be lost now. Before that they should not be: of
+ * a loop that is run back and forth, the reads that say what is recent are thousands of hits in a row, and then come as many misses.
+ */
+bool policy_is_calm(const struct policy *p);
 
 /* Changes the bound; what must go now, policy_evict tells. */
 void policy_resize(struct policy *p, uint64_t maximum);

@@ -11,7 +11,7 @@ struct shadow_entry {
 static const uint8_t windows[SHADOWS] = {3, 26, 64, 140, 253};
 /* At the start: a tenth. Where nothing was read twice before the cache was full, no frequency tells anything, and recency is all there is. */
 #define CHOSEN_FIRST 1
-#define CHOSEN_UNREAD 4
+#define CHOSEN_UNREAD 3
 
 /* Capacities in which a hit loses half of its weight, times 1 / ln 2. */
 #define MEMORY 26
