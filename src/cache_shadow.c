@@ -273,7 +273,7 @@ static bool choose(struct shadows *s)
 /* What was counted loses weight by the accesses of the sample that have passed. */
 static void fade(struct shadows *s)
 {
-	uint64_t kept = (uint64_t)MEMORY * s->at[0].capacity, all = kept + s->sampled;
+	uint64_t kept = (uint64_t)MEMORY * s->at[0].capacity + 1000, all = kept + s->sampled;
 
 	for (int i = 0; i < SHADOWS; i++) {
 		s->hits[i] = (uint32_t)(s->hits[i] * kept / all);
