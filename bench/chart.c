@@ -25,6 +25,8 @@ static void text(cairo_t *cr, double x, double y, double align, const char *stri
 	cairo_text_extents(cr, string, &size);
 	cairo_move_to(cr, x - size.x_advance * align, y);
 	cairo_show_text(cr, string);
+	/* It leaves a point behind, from which a line would begin. */
+	cairo_new_path(cr);
 }
 
 static void pen(cairo_t *cr, const struct chart *chart, size_t line)

@@ -111,21 +111,27 @@ void policy_sketch_give(struct policy *p, void *zeroed, size_t bytes)
 	p->room = room;
 }
 
-/* A read or a write. */
+/* How many there are that may have to go. */
+static size_t mortals(const struct policy *p)
+{
+	return p->n - p->queues[POLICY_WEIGHTLESS].n;
+}
+
+/* A read or a write of a node that is in. */
 static void record(struct policy *p, const struct policy_node *node)
 {
-	if (p->room == 0)
+	if (p->room == 0 || node->queue == POLICY_WEIGHTLESS)
 		return;
 	sketch_count(&p->sketch, node->hash);
-	if (shadows_access(&p->shadows, p->n, node->hash, &p->sketch))
+	if (shadows_access(&p->shadows, mortals(p), node->hash, &p->sketch))
 		set_bounds(p);
 }
 
-/* At the first eviction: until then all shadows would hold what the policy holds. */
+/* At the first eviction for lack of room: until then all shadows would hold what the policy holds. */
 static void start_shadows(struct policy *p)
 {
-	shadows_start(&p->shadows, p->n, p->calm >= p->n / READ_SHARE);
-	for (struct policy_node *node = policy_coldest(p); node != NULL; node = policy_next_hotter(p, node))
+	shadows_start(&p->shadows, mortals(p), p->calm >= p->n / READ_SHARE);
+	for (struct policy_node *node = policy_coldest(p); node != NULL && node->weight != 0; node = policy_next_hotter(p, node))
 		shadows_seed(&p->shadows, node->hash, &p->sketch);
 	set_bounds(p);
 }
@@ -260,7 +266,7 @@ struct policy_node *policy_evict(struct policy *p)
 		balance(p);
 		return NULL;
 	}
-	if (p->room > 0 && !p->shadows.started)
+	if (p->room > 0 && !p->shadows.started && p->queues[POLICY_DOOMED].n == 0)
 		start_shadows(p);
 	p->calm = 0;
 	node = choose(p);

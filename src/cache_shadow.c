@@ -9,12 +9,14 @@ struct shadow_entry {
 
 /* The windows, in 256ths: one in a hundred, as TinyLFU was published, to nearly all, which is LRU. */
 static const uint8_t windows[SHADOWS] = {3, 26, 64, 140, 253};
-/* At the start: a tenth. Where nothing was read twice before the cache was full, no frequency tells anything, and recency is all there is. */
+/* At the start: a tenth. Where next to nothing was read again before the cache was full, no frequency tells anything yet, and recency has
+ * to have its share. */
 #define CHOSEN_FIRST 1
 #define CHOSEN_UNREAD 3
 
-/* Capacities in which a hit loses half of its weight, times 1 / ln 2. */
+/* Capacities, and accesses beyond them, in which a hit loses half of its weight, times 1 / ln 2. */
 #define MEMORY 26
+#define MEMORY_LEAST 1000
 /* What another must lead by: hits, and one in so many entries of the capacity. */
 #define LEAD 2
 #define LEAD_SHARE 20
@@ -273,7 +275,7 @@ static bool choose(struct shadows *s)
 /* What was counted loses weight by the accesses of the sample that have passed. */
 static void fade(struct shadows *s)
 {
-	uint64_t kept = (uint64_t)MEMORY * s->at[0].capacity + 1000, all = kept + s->sampled;
+	uint64_t kept = (uint64_t)MEMORY * s->at[0].capacity + MEMORY_LEAST, all = kept + s->sampled;
 
 	for (int i = 0; i < SHADOWS; i++) {
 		s->hits[i] = (uint32_t)(s->hits[i] * kept / all);

@@ -5,7 +5,7 @@
  * the choice. (Waldspurger et al., Cache Modeling and Optimization using Miniature Simulations, ATC 2017.)
  *
  * The choice changes when another shadow leads by more than chance and by more than the change costs: a changed window loses some of what
- * the cache holds. Hits lose half of their weight in eighteen times as many accesses as the cache has entries.
+ * the cache holds. Hits lose half of their weight in eighteen times as many accesses as the cache has entries, and seven hundred more.
  *
  * Numbers stand for pointers, 0 for none. States of a shadow's entry: free (linked by next), or in one queue and in the chain of its hash.
  * Invariants (shadows_check):
