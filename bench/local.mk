@@ -1,9 +1,44 @@
 # SPDX-License-Identifier: MIT
-# Benchmarks: made by `make bench`, never by `make` or `make check`. To add one: its name into
-# bench_programs, and its _LDADD.
+# Benchmarks: made and run by `make bench`, never by `make`. To add one: its name into bench_programs, and its _LDADD.
 
-bench_programs = bench/weakbench
-bench_weakbench_LDADD = libweakref.la $(BDW_GC_LIBS) -lm
+bench_programs = bench/weakbench bench/peers/libgc
+
+# The workloads are compiled for each subject: see bench/weak.h.
+weak_common = \
+	bench/weak.c \
+	bench/weak.h \
+	bench/weak_same.c \
+	bench/weak_work.c \
+	bench/weakbench.c
+bench_weakbench_SOURCES = $(weak_common) \
+	bench/ours.h \
+	bench/strong.h \
+	bench/weak_limits.c \
+	bench/weak_own.c \
+	bench/weak_own.h
+bench_weakbench_LDADD = bench/libstrong.la libweakref.la $(BDW_GC_LIBS) $(XXHASH_LIBS)
+bench_peers_libgc_SOURCES = $(weak_common) \
+	bench/peers/libgc.h
+bench_peers_libgc_CPPFLAGS = $(BDW_GC_CFLAGS) -DSUBJECT_LIBGC
+bench_peers_libgc_LDADD = $(BDW_GC_LIBS)
+
+# The library's table with strong values: see bench/strong.h.
+EXTRA_LTLIBRARIES += bench/libstrong.la
+bench_libstrong_la_CPPFLAGS = $(core_cppflags) -include $(top_srcdir)/bench/strong_load.h
+bench_libstrong_la_SOURCES = \
+	bench/strong.c \
+	bench/strong.h \
+	bench/strong_load.h \
+	src/base.c \
+	src/checks.c \
+	src/epoch.c \
+	src/lock.c \
+	src/slots.c \
+	src/table.c \
+	src/table_iter.c \
+	src/table_resize.c \
+	src/table_self.c
+
 # Where libaprutil and GLib are found.
 if HAVE_RIVAL_POOLS
 bench_programs += bench/poolbench
@@ -11,7 +46,7 @@ endif
 bench_poolbench_CPPFLAGS = $(AM_CPPFLAGS) $(RIVAL_POOLS_CFLAGS)
 bench_poolbench_LDADD = libweakref.la $(RIVAL_POOLS_LIBS) $(BDW_GC_LIBS)
 EXTRA_PROGRAMS += $(bench_programs)
-CLEANFILES += $(bench_programs)
+CLEANFILES += $(bench_programs) bench/libstrong.la
 
 .PHONY: bench
 bench: $(bench_programs)
