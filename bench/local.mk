@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-# Benchmarks: made and run by `make bench`, never by `make`. To add one: its name into bench_programs, and its _LDADD.
+# Benchmarks: never made by `make`. `make bench` makes all and runs a small comparison, of under a minute; `make check` makes those that
+# tests/check_bench.sh tries. To add one: its name into bench_programs, and its _LDADD.
 
-bench_programs = bench/weakbench bench/peers/libgc
+bench_tested = bench/weakbench bench/peers/libgc
+bench_programs =
 
 # The workloads are compiled for each subject: see bench/weak.h.
 weak_common = \
@@ -39,14 +41,24 @@ bench_libstrong_la_SOURCES = \
 	src/table_resize.c \
 	src/table_self.c
 
+# What compare and plot consist of.
+EXTRA_DIST += bench/compare bench/plot bench/figures.awk bench/moved.awk bench/table.awk
+if HAVE_IMAGES
+bench_tested += bench/draw
+endif
+bench_draw_CPPFLAGS = $(AM_CPPFLAGS) $(IMAGES_CFLAGS)
+bench_draw_LDADD = $(IMAGES_LIBS) -lm
+
 # Where libaprutil and GLib are found.
 if HAVE_RIVAL_POOLS
 bench_programs += bench/poolbench
 endif
 bench_poolbench_CPPFLAGS = $(AM_CPPFLAGS) $(RIVAL_POOLS_CFLAGS)
 bench_poolbench_LDADD = libweakref.la $(RIVAL_POOLS_LIBS) $(BDW_GC_LIBS)
+check_PROGRAMS += $(bench_tested)
 EXTRA_PROGRAMS += $(bench_programs)
 CLEANFILES += $(bench_programs) bench/libstrong.la
 
 .PHONY: bench
-bench: $(bench_programs)
+bench: $(bench_tested) $(bench_programs)
+	WEAKREF_BUILD='$(abs_top_builddir)' bash $(srcdir)/bench/compare -n 100000 -p 3 -g all
