@@ -86,6 +86,7 @@ tests_host_guile_keydict_CPPFLAGS = $(AM_CPPFLAGS) $(GUILE_CFLAGS)
 tests_host_guile_keydict_LDADD = $(LDADD) $(GUILE_LIBS)
 
 script_tests = \
+	tests/check_bench.sh \
 	tests/check_examples.sh \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
