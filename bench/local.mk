@@ -41,8 +41,15 @@ bench_libstrong_la_SOURCES = \
 	src/table_resize.c \
 	src/table_self.c
 
-# What compare and plot consist of.
-EXTRA_DIST += bench/compare bench/plot bench/figures.awk bench/moved.awk bench/table.awk
+# compare, plot, figures, and what they consist of.
+EXTRA_DIST += \
+	bench/compare \
+	bench/document.awk \
+	bench/figures \
+	bench/figures.awk \
+	bench/moved.awk \
+	bench/plot \
+	bench/table.awk
 if HAVE_IMAGES
 bench_tested += bench/draw
 endif

@@ -134,13 +134,13 @@ static void writer_or_reader(int index)
 		return;
 	}
 	obj *mine = obj_new();
-	for (written = 0; !atomic_load_explicit(&readers_done, memory_order_relaxed); written++) {
-		key_write(key, 'w', written / 2 % 4096);
-		if (written % 2 == 0)
-			valuetable_set(*table, key, mine);
-		else
-			valuetable_delete(*table, key);
-	}
+	written = 0;
+	do {
+		key_write(key, 'w', written % 4096);
+		valuetable_set(*table, key, mine);
+		valuetable_delete(*table, key);
+		written += 2;
+	} while (!atomic_load_explicit(&readers_done, memory_order_relaxed));
 }
 
 static void emit_writer(const char *workload)

@@ -4,5 +4,6 @@
 dist_doc_DATA += \
 	doc/design.md \
 	doc/imagecache.md \
+	doc/performance.md \
 	doc/release.md \
 	doc/semantics.md

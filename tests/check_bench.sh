@@ -42,10 +42,9 @@ words() {
 
 # group PROGRAM NAME: runs, and every line is a figure.
 group() {
-	local out got
+	local out got figure=$'^[a-z0-9_]+\tsomebody\t(300|70)\t[a-z0-9_]+\t-?[0-9]+\\.[0-9]{3}\t[a-zA-Z/]+$'
 	out=$(CHAIN=70 "$build/bench/$1" -r somebody 300 "$2" 2>&1) || fail "$1 $2: exit status $?: $(echo "$out" | tail -n 1)"
-	echo "$out" | grep -Evq $'^[a-z0-9_]+\tsomebody\t(300|70)\t[a-z0-9_]+\t-?[0-9]+\\.[0-9]{3}\t[a-zA-Z/]+$' &&
-		fail "$1 $2: not a figure: $(echo "$out" | grep -Ev 'somebody' | head -n 3)"
+	echo "$out" | grep -Evq "$figure" && fail "$1 $2: not a figure: $(echo "$out" | grep -Ev "$figure" | head -n 3)"
 	got=$(echo "$out" | awk -F '\t' '{ printf "%s%s.%s", (NR > 1 ? " " : ""), $1, $4 }')
 	[ -z "${printed[$2]:-}" ] || [ "$(words "${printed[$2]}")" = "$got" ] || fail "$1 $2 prints $got"
 	echo "$out" >>"$here/$1.tsv"
