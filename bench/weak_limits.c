@@ -54,7 +54,31 @@ static NOINLINE long refs_read(void)
 	return sum;
 }
 
+/* The same where each read waits for the one before, as in a program that follows references: what is counted then is how long one
+ * takes, not how many the machine has under way at once. Values are not negative. */
+static NOINLINE long refs_follow(void)
+{
+	long sum = 0;
+
+	for (long i = 0, v; i < n; i += 1 + (v >> 62)) {
+		v = reference_get(refs[order[i]])->v;
+		sum += v;
+	}
+	return sum;
+}
+
 /* A reference's first word is its referent. */
+static NOINLINE long refs_follow_plainly(void)
+{
+	long sum = 0;
+
+	for (long i = 0, v; i < n; i += 1 + (v >> 62)) {
+		v = (*(obj *volatile *)refs[order[i]])->v;
+		sum += v;
+	}
+	return sum;
+}
+
 static NOINLINE long refs_read_plainly(void)
 {
 	long sum = 0;
@@ -77,6 +101,11 @@ static void group_limit_ref(void)
 		turns.least[i] = timed(refs_read_plainly);
 	}
 	emit_turns("limit_ref", &turns, (double)n, "plain_load", "ns/op");
+	for (int i = 0; i < TURNS; i++) {
+		turns.ours[i] = timed(refs_follow);
+		turns.least[i] = timed(refs_follow_plainly);
+	}
+	emit_turns("limit_ref_dependent", &turns, (double)n, "plain_load", "ns/op");
 }
 
 /* ---- hits: the same table with strong values ---- */

@@ -26,7 +26,8 @@
  *     single    ephemerons outside any dictionary: making, their share of a collection, chains
  *     worst     the slowest single insertion
  *     pause     how long the world stands, and how much of that is the library's hook
- *     limit     each beside the least that the machine needs: reads beside plain loads (limit_ref), hits beside the same table with
+ *     limit     each beside the least that the machine needs: reads beside plain loads (limit_ref), many at once, and each
+ *               waiting for the one before; hits beside the same table with
  *               strong values (limit_hit), a collection beside a bare scan (limit_live, limit_wkd), a chain of ephemerons beside the same
  *               objects linked strongly (limit_chain); and the share of a reference in a collection (limit_gc)
  *
