@@ -84,16 +84,26 @@ static obj *read_ref(long i)
 	return reference_get(refs[i]);
 }
 
-/* Each begins somewhere else, so that none has the other's cache lines. */
-static void reader(int index)
-{
-	long sum = 0, at = index * (n / 8);
+/* `readers` threads share the n entries among them, so that none has the other's cache lines and each count does the same work. */
+static int readers;
+static atomic_long read_sum;
 
-	for (long i = 0; i < n; i++) {
-		sum += read_entry(order[at])->v;
-		at = at + 1 == n ? 0 : at + 1;
-	}
-	check_sum(sum);
+static void read_share(int index)
+{
+	long sum = 0, end = n * (index + 1) / readers;
+
+	for (long i = n * index / readers; i < end; i++)
+		sum += read_entry(order[i])->v;
+	atomic_fetch_add(&read_sum, sum);
+}
+
+static double readers_run(int count, int threads, void (*body)(int index))
+{
+	readers = count;
+	atomic_store(&read_sum, 0);
+	double took = threads_run(threads, body);
+	check_sum(atomic_load(&read_sum));
+	return took / (double)n;
 }
 
 static void emit_readers(const char *workload)
@@ -104,7 +114,7 @@ static void emit_readers(const char *workload)
 
 	for (int turn = 0; turn < TURNS; turn++)
 		for (int i = 0; i < 3; i++) {
-			times[i][turn] = threads_run(counts[i], reader) / (double)n / counts[i];
+			times[i][turn] = readers_run(counts[i], counts[i], read_share);
 			ups[i][turn] = times[0][turn] / times[i][turn];
 		}
 	for (int i = 0; i < 3; i++) {
@@ -128,7 +138,7 @@ static void writer_or_reader(int index)
 	char key[32];
 
 	if (index > 0) {
-		reader(index);
+		read_share(index - 1);
 		if (atomic_fetch_sub(&readers_left, 1) == 1)
 			atomic_store(&readers_done, true);
 		return;
@@ -150,9 +160,8 @@ static void emit_writer(const char *workload)
 	for (int turn = 0; turn < TURNS; turn++) {
 		atomic_store(&readers_done, false);
 		atomic_store(&readers_left, 2);
-		double took = threads_run(3, writer_or_reader);
-		reads[turn] = took / (double)n / 2;
-		writes[turn] = took / (double)written;
+		reads[turn] = readers_run(2, 3, writer_or_reader);
+		writes[turn] = reads[turn] * (double)n / (double)written;
 	}
 	emit(workload, "by_2_with_writer", median(reads, TURNS), "ns/op");
 	emit(workload, "writer", median(writes, TURNS), "ns/op");
