@@ -70,6 +70,10 @@ int main(int argc, char **argv)
 			return usage(argv[0]);
 		runtime = optarg;
 	}
+	if (strcmp(runtime, "libgc") == 0 && strcmp(SUBJECT_NAME, "libgc") != 0) {
+		fprintf(stderr, "%s: what is written by hand on libgc is another program: bench/peers/libgc\n", argv[0]);
+		return 2;
+	}
 	if (argc - optind < 2 || (n = atol(argv[optind])) < 2)
 		return usage(argv[0]);
 	for (int i = optind + 1; i < argc; i++)

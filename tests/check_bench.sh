@@ -64,7 +64,7 @@ for name in $same $work; do group peers/libgc "$name"; done
 [ "$(value weakbench fin_run not_run 300)" -le 16 ] || fail "finalizers did not run"
 CHAIN=1 "$build/bench/weakbench" 300 eph | grep -q '^eph_chain' && fail "CHAIN=1 has a chain"
 "$build/bench/weakbench" 300 eph | grep -q $'^eph_self\tlibweakref\t' || fail "without -r it is not called libweakref"
-for arguments in "" "300" "1 wvd" "300 nosuch" "-x 300 wvd"; do
+for arguments in "" "300" "1 wvd" "300 nosuch" "-x 300 wvd" "-r libgc 300 wvd"; do
 	# shellcheck disable=SC2086 # they are words
 	"$build/bench/weakbench" $arguments >/dev/null 2>&1
 	[ $? -eq 2 ] || fail "weakbench $arguments is not refused"
