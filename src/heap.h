@@ -69,8 +69,10 @@ static inline int heap_thread_check(void)
 /* gc_thread_register and gc_thread_unregister. */
 int heap_thread_register(void);
 int heap_thread_unregister(void);
-/* Around fork: libgc's own handlers, which do nothing where libgc handles fork by itself; in the child the records of the threads that
- * are not there are given up. */
+/* Around fork. First of all, with no lock held: waits until no thread is on its way out, or so it seems. Then libgc's own handlers, which do
+ * nothing where libgc handles fork by itself; in the child the records of the threads that are not there are given up, and collections
+ * allowed that only such threads forbade. */
+void heap_fork_wait(void);
 void heap_fork_prepare(void);
 void heap_fork_parent(void);
 void heap_fork_child(void);

@@ -10,6 +10,7 @@
  * Invariants
  *  1. When marking_run_stw returns, the stack is empty, and each block that was marked here has been looked at after it was marked.
  *  2. Nothing is allocated and no lock is taken between marking_mark_stw and the end of marking_run_stw.
+ *  3. A walk's memory is there from its begin to its end only.
  *
  * Locks: libgc's, for all state here.
  */
@@ -41,7 +42,9 @@ static size_t top, highest;
 static bool overflowed;
 static void (*watcher)(const void *base);
 
-static bool interior; /* libgc's setting, of this run */
+/* Of this run: libgc's setting, and where its heap lies. */
+static bool interior;
+static uintptr_t heap_low, heap_span;
 static uint64_t words_of[KINDS];
 static gc_tracer_fn tracers[KINDS];
 static bool reported[KINDS];
@@ -139,28 +142,44 @@ static bool displacement_registered(void *p)
 	return !displacement_bad;
 }
 
-static void visit(const void *p)
+/* The block that a word within the heap's ends keeps alive; NULL where it keeps none. */
+static inline const void *block_of(const void *p)
 {
-	if ((uintptr_t)p - (uintptr_t)GC_least_plausible_heap_addr >=
-	    (uintptr_t)GC_greatest_plausible_heap_addr - (uintptr_t)GC_least_plausible_heap_addr)
-		return;
 	void *base = GC_base((void *)p);
-	if (base == NULL || (!interior && base != p && !displacement_registered((void *)p)))
-		return;
-	marking_mark_stw(base);
+
+	return base == NULL || (!interior && base != p && !displacement_registered((void *)p)) ? NULL : base;
 }
 
-static void visit_words(void *const *at, size_t size, uint64_t words)
+static NOINLINE void visit_plausible(const void *p)
 {
-	size_t n = size / sizeof *at;
+	const void *base = block_of(p);
+
+	if (base != NULL)
+		marking_mark_stw(base);
+}
+
+static void visit(const void *p)
+{
+	if ((uintptr_t)p - heap_low < heap_span)
+		visit_plausible(p);
+}
+
+/* Calls fn for the scanned words that lie within the heap's ends. */
+static inline __attribute__((always_inline)) void visit_words(void *const *at, size_t size, uint64_t words, void (*fn)(const void *))
+{
+	const uintptr_t low = heap_low, span = heap_span;
 
 	if (words == UINT64_MAX) {
-		for (size_t i = 0; i < n; i++)
-			visit(at[i]);
+		for (void *const *end = at + size / sizeof *at; at < end; at++)
+			if ((uintptr_t)*at - low < span)
+				fn(*at);
 		return;
 	}
-	for (; words != 0; words &= words - 1)
-		visit(at[__builtin_ctzll(words)]);
+	for (; words != 0; words &= words - 1) {
+		void *p = at[__builtin_ctzll(words)];
+		if ((uintptr_t)p - low < span)
+			fn(p);
+	}
 }
 
 static void scan(const void *base)
@@ -174,7 +193,7 @@ static void scan(const void *base)
 		tracers[kind]((void *)base, size, visit);
 		return;
 	}
-	visit_words(base, size, words_of[kind]);
+	visit_words(base, size, words_of[kind], visit_plausible);
 }
 
 /* ---- all blocks ---- */
@@ -209,11 +228,19 @@ static void scan_again(void *base, size_t size, void *unused)
 	drain();
 }
 
+/* How words are told from pointers, for as long as libgc's lock is held. */
+static void look_at_heap(void)
+{
+	interior = GC_get_all_interior_pointers();
+	heap_low = (uintptr_t)GC_least_plausible_heap_addr;
+	heap_span = (uintptr_t)GC_greatest_plausible_heap_addr - heap_low;
+}
+
 void marking_run_stw(void)
 {
 	void(GC_CALLBACK * print)(void *) = GC_is_valid_displacement_print_proc;
 
-	interior = GC_get_all_interior_pointers();
+	look_at_heap();
 	GC_is_valid_displacement_print_proc = on_bad_displacement;
 	drain();
 	while (unlikely(overflowed)) {
@@ -231,6 +258,116 @@ size_t marking_waiting_stw(void)
 void marking_watch_stw(void (*fn)(const void *base))
 {
 	watcher = fn;
+}
+
+/* ---- walks ---- */
+
+/* What was met, in that order, and an open-addressed index of it, never more than half full: places in `met` + 1, or 0. */
+static struct walk {
+	const void **met;
+	size_t count, capacity;
+	uint32_t *index; /* of 2 * capacity */
+	uint64_t *asked; /* a bit for each that was met */
+	bool (*enter)(const void *base);
+	bool incomplete;
+	void(GC_CALLBACK *print)(void *);
+} walk;
+
+static uint32_t *walk_place(const void *base)
+{
+	size_t mask = 2 * walk.capacity - 1, i = base_mix((uintptr_t)base) & mask;
+
+	while (walk.index[i] != 0 && walk.met[walk.index[i] - 1] != base)
+		i = (i + 1) & mask;
+	return &walk.index[i];
+}
+
+/* Of `asked`, and of the index, which stands behind it. */
+static size_t index_bytes(size_t capacity)
+{
+	return capacity / 8 + 2 * capacity * sizeof *walk.index;
+}
+
+static bool walk_room(void)
+{
+	size_t more = walk.capacity == 0 ? 1024 : 2 * walk.capacity;
+
+	if (walk.count < walk.capacity)
+		return true;
+	void *memory = more > UINT32_MAX / 2 ? NULL : heap_reserve_grow(NULL, 0, index_bytes(more));
+	const void **met = memory == NULL ? NULL : heap_reserve_grow(walk.met, walk.capacity * sizeof *met, more * sizeof *met);
+	if (met == NULL) {
+		heap_registry_free(memory, index_bytes(more));
+		return false;
+	}
+	heap_registry_free(walk.asked, index_bytes(walk.capacity));
+	walk.met = met;
+	walk.asked = memory;
+	walk.index = (uint32_t *)(walk.asked + more / 64);
+	walk.capacity = more;
+	for (size_t i = 0; i < walk.count; i++)
+		*walk_place(met[i]) = (uint32_t)i + 1;
+	return true;
+}
+
+/* A word that lies within the heap's ends. */
+static void walk_plausible(const void *p)
+{
+	const void *base = block_of(p);
+
+	if (base == NULL || (walk.capacity != 0 && *walk_place(base) != 0))
+		return;
+	if (!walk_room()) {
+		walk.incomplete = true;
+		return;
+	}
+	walk.met[walk.count++] = base;
+	*walk_place(base) = (uint32_t)walk.count;
+}
+
+void marking_walk_begin_locked(bool (*enter)(const void *base))
+{
+	look_at_heap();
+	walk = (struct walk){.enter = enter, .print = GC_is_valid_displacement_print_proc};
+	GC_is_valid_displacement_print_proc = on_bad_displacement;
+}
+
+bool marking_walk_locked(const void *p)
+{
+	size_t done = walk.count, size;
+
+	if ((uintptr_t)p - heap_low < heap_span)
+		walk_plausible(p);
+	for (; done < walk.count; done++) {
+		const void *base = walk.met[done];
+		int kind = GC_get_kind_and_size(base, &size);
+		if (walk.enter == NULL || walk.enter(base))
+			visit_words(base, size, words_of[kind], walk_plausible);
+	}
+	return !walk.incomplete;
+}
+
+int marking_walk_met_locked(const void *base)
+{
+	uint32_t place = walk.capacity == 0 ? 0 : *walk_place(base);
+	uint64_t *word, bit;
+
+	if (place == 0)
+		return 0;
+	word = &walk.asked[(place - 1) / 64];
+	bit = UINT64_C(1) << (place - 1) % 64;
+	if ((*word & bit) != 0)
+		return 2;
+	*word |= bit;
+	return 1;
+}
+
+void marking_walk_end_locked(void)
+{
+	GC_is_valid_displacement_print_proc = walk.print;
+	heap_registry_free(walk.met, walk.capacity * sizeof *walk.met);
+	heap_registry_free(walk.asked, index_bytes(walk.capacity));
+	walk = (struct walk){0};
 }
 
 /* ---- kinds of hosts ---- */

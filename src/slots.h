@@ -5,7 +5,7 @@
  * It is the shape that tables (above) and the collector's scan (weakarray) agree on, and knows neither. A slot is `stride` words; word
  * `value` of it is the weak word:
  *
- *     SLOTS_EMPTY    never held a value: a probe ends here
+ *     SLOTS_EMPTY    never held a value
  *     SLOTS_VACANT   held one: removed, or found dead by a collection. The other words stay until somebody writes or purges the slot
  *     otherwise      a pointer. SLOTS_INNER set: it is a foreign block or points inside a block, whose start the scan must look up;
  *                    clear: the payload of an object of ours, whose block starts 16 bytes before
@@ -73,7 +73,9 @@ struct slots {
 	_Atomic(uintptr_t) owner;
 	/* What gc_collect calls, with no lock held, where dead is not 0: NULL for nothing. */
 	void (*purge)(struct slots *slots, void *owner);
-	uint64_t unused[3];
+	/* What weakref_checks_validate calls, with no lock held; before there is an owner. NULL for nothing. */
+	void (*check)(struct slots *slots, void *owner);
+	uint64_t unused[2];
 	/* At byte 64, so that slots of 16 bytes never straddle a cache line in a block of more than 2048 bytes. */
 	_Atomic(uintptr_t) words[];
 };

@@ -18,6 +18,7 @@ contract_tests = \
 	tests/check_garbage \
 	tests/check_gc \
 	tests/check_gcmodule \
+	tests/check_hostile \
 	tests/check_interner \
 	tests/check_keydict \
 	tests/check_keydict_chains \
@@ -26,6 +27,8 @@ contract_tests = \
 	tests/check_object \
 	tests/check_pairdict \
 	tests/check_pool \
+	tests/check_pool_lease \
+	tests/check_pool_wait \
 	tests/check_proxy \
 	tests/check_ref \
 	tests/check_refcmp \
@@ -46,10 +49,14 @@ short_tests = \
 	tests/check_failures \
 	tests/check_fork \
 	tests/check_gc \
+	tests/check_hostile \
 	tests/check_interner \
 	tests/check_method \
 	tests/check_object \
 	tests/check_pairdict \
+	tests/check_pool \
+	tests/check_pool_lease \
+	tests/check_pool_wait \
 	tests/check_proxy \
 	tests/check_ref \
 	tests/check_refcmp \
@@ -62,14 +69,20 @@ short_tests = \
 unit_tests = \
 	tests/check_cycle \
 	tests/check_marking \
+	tests/check_purge \
 	tests/check_table \
+	tests/check_validate \
 	tests/check_weakarray
 tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
 tests_check_marking_CPPFLAGS = $(core_cppflags)
 tests_check_marking_LDADD = $(unit_ldadd)
+tests_check_purge_CPPFLAGS = $(core_cppflags)
+tests_check_purge_LDADD = $(unit_ldadd)
 tests_check_table_CPPFLAGS = $(core_cppflags)
 tests_check_table_LDADD = $(unit_ldadd)
+tests_check_validate_CPPFLAGS = $(core_cppflags)
+tests_check_validate_LDADD = $(unit_ldadd)
 tests_check_weakarray_CPPFLAGS = $(core_cppflags)
 tests_check_weakarray_LDADD = $(unit_ldadd)
 
@@ -88,6 +101,7 @@ tests_host_guile_keydict_LDADD = $(LDADD) $(GUILE_LIBS)
 script_tests = \
 	tests/check_bench.sh \
 	tests/check_examples.sh \
+	tests/check_fuzz.sh \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \
@@ -117,6 +131,8 @@ tests_typemodule_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpat
 tests_libsupport_la_SOURCES = \
 	tests/elements.h \
 	tests/model_valuedict.h \
+	tests/pool_resources.c \
+	tests/pool_resources.h \
 	tests/rawthread.c \
 	tests/rawthread.h \
 	tests/support.c \
