@@ -60,8 +60,11 @@ int strong_set(void *table, const char *key, void *value)
 void *strong_get(const void *table, const char *key)
 {
 	struct table_key made;
-	void *value;
+	size_t size = strlen(key);
+	void *value = size < TABLE_QUICK_MAX ? table_quick_bytes(table, key, size) : NULL;
 
-	table_key_bytes(&made, key, strlen(key));
+	if (value != NULL)
+		return value;
+	table_key_bytes(&made, key, size);
 	return table_get(table, &made, &value) == 0 ? value : NULL;
 }
