@@ -87,6 +87,7 @@ tests_host_guile_keydict_LDADD = $(LDADD) $(GUILE_LIBS)
 
 script_tests = \
 	tests/check_examples.sh \
+	tests/check_fetch.sh \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \
@@ -112,6 +113,13 @@ endif
 tests_typemodule_la_SOURCES = tests/typemodule.c
 tests_typemodule_la_LIBADD = libweakref.la
 tests_typemodule_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+
+# The HTTP server for tests/check_fetch.sh.
+if HAVE_MICROHTTPD
+check_PROGRAMS += tests/httpd
+endif
+tests_httpd_CPPFLAGS = $(AM_CPPFLAGS) $(MICROHTTPD_CFLAGS)
+tests_httpd_LDADD = $(MICROHTTPD_LIBS)
 
 tests_libsupport_la_SOURCES = \
 	tests/elements.h \
