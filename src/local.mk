@@ -13,6 +13,10 @@ libweakref_core_la_SOURCES = \
 	src/anchor.h \
 	src/base.c \
 	src/base.h \
+	src/cache_policy.c \
+	src/cache_policy.h \
+	src/cache_wheel.c \
+	src/cache_wheel.h \
 	src/checks.c \
 	src/checks.h \
 	src/collector.c \

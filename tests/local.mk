@@ -60,10 +60,16 @@ short_tests = \
 	tests/check_weakarray
 
 unit_tests = \
+	tests/check_cache_policy \
+	tests/check_cache_wheel \
 	tests/check_cycle \
 	tests/check_marking \
 	tests/check_table \
 	tests/check_weakarray
+tests_check_cache_policy_CPPFLAGS = $(core_cppflags)
+tests_check_cache_policy_LDADD = $(unit_ldadd)
+tests_check_cache_wheel_CPPFLAGS = $(core_cppflags)
+tests_check_cache_wheel_LDADD = $(unit_ldadd)
 tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
 tests_check_marking_CPPFLAGS = $(core_cppflags)
