@@ -235,7 +235,9 @@ static void visit_end(struct visit *visit)
 static int visit_failed(struct visit *visit)
 {
 	atomic_store(&visit->server->retry_ns, now_ns() + visit->far->retry_ns);
-	memcached_quit(visit->handle);
+	/* It may be another server that answers next. */
+	atomic_store(&visit->server->time, 0);
+	far_discard(visit->connections, visit->connection);
 	visit_end(visit);
 	COUNT(visit->far, failures);
 	return -EIO;

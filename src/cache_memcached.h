@@ -18,6 +18,7 @@ struct far_connections;
 struct far_connection {
 	atomic_bool used;
 	memcached_st *handle; /* the user's */
+	unsigned era; /* in which it was made */
 };
 
 /*
@@ -36,6 +37,11 @@ uint32_t far_server_of(const struct far_connections *connections, const char *na
 
 /* A connection for the caller alone, waiting for one as long as a step may take; NULL with errno: EBUSY, or ENOMEM. */
 struct far_connection *far_take(struct far_connections *connections);
+/*
+ * Closes the caller's connection for good, and ends an era: those of an older one are closed when they are next taken, since what broke one
+ * has most likely broken all. New ones take their places when somebody needs them.
+ */
+void far_discard(struct far_connections *connections, struct far_connection *connection);
 void far_give(struct far_connections *connections, struct far_connection *connection);
 
 #endif

@@ -26,6 +26,7 @@ struct far_connections {
 	uint32_t timeout_ms;
 	memcached_st *model; /* for questions that need no connection; read only */
 	sem_t unused;
+	atomic_uint era;
 	unsigned n;
 	struct far_connection places[];
 };
@@ -158,6 +159,19 @@ static struct far_connection *find_place(struct far_connections *connections)
 			return &connections->places[i];
 }
 
+static void handle_free(struct far_connection *place)
+{
+	memcached_free(place->handle);
+	place->handle = NULL;
+}
+
+/* A handle anew, not a quit: libmemcached would keep a failed server out for the rest of the second, whatever its retry timeout. */
+void far_discard(struct far_connections *connections, struct far_connection *connection)
+{
+	atomic_fetch_add(&connections->era, 1);
+	handle_free(connection);
+}
+
 struct far_connection *far_take(struct far_connections *connections)
 {
 	if (!wait_for_place(connections)) {
@@ -165,6 +179,10 @@ struct far_connection *far_take(struct far_connections *connections)
 		return NULL;
 	}
 	struct far_connection *place = find_place(connections);
+	unsigned era = atomic_load(&connections->era);
+	if (place->handle != NULL && place->era != era)
+		handle_free(place);
+	place->era = era;
 	if (place->handle == NULL)
 		place->handle = handle_new(connections->config, connections->timeout_ms);
 	if (place->handle == NULL) {

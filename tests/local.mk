@@ -106,8 +106,8 @@ unit_ldadd = tests/libsupport.la libweakref-core.la $(core_libs) $(CHECK_LIBS)
 
 if HAVE_CHECK
 check_LTLIBRARIES += tests/libsupport.la
-check_PROGRAMS += $(contract_tests) $(unit_tests) $(host_tests)
-TESTS += $(contract_tests) $(unit_tests) $(host_tests)
+check_PROGRAMS += $(contract_tests) $(unit_tests) $(host_tests) $(memcached_tests)
+TESTS += $(contract_tests) $(unit_tests) $(host_tests) $(memcached_tests)
 else
 check-local:
 	@echo "make check needs the library check (Debian: apt-get install check), then configure anew" >&2; exit 1
@@ -119,6 +119,18 @@ endif
 tests_typemodule_la_SOURCES = tests/typemodule.c
 tests_typemodule_la_LIBADD = libweakref.la
 tests_typemodule_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+
+# Of libweakref-memcached.
+memcached_tests =
+if HAVE_MEMCACHED
+memcached_tests += tests/check_cache_memcached
+endif
+tests_check_cache_memcached_CPPFLAGS = $(AM_CPPFLAGS) $(MEMCACHED_CFLAGS)
+tests_check_cache_memcached_LDADD = libweakref-memcached.la $(LDADD) $(MEMCACHED_LIBS)
+tests_check_cache_memcached_SOURCES = \
+	tests/check_cache_memcached.c \
+	tests/memcached.c \
+	tests/memcached.h
 
 # The HTTP server for tests/check_fetch.sh.
 if HAVE_MICROHTTPD
