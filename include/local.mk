@@ -3,6 +3,7 @@
 
 weakrefincludedir = $(includedir)/weakref
 dist_weakrefinclude_HEADERS = \
+	include/weakref/cache.h \
 	include/weakref/checks.h \
 	include/weakref/ephemeron.h \
 	include/weakref/error.h \

@@ -13,8 +13,20 @@ libweakref_core_la_SOURCES = \
 	src/anchor.h \
 	src/base.c \
 	src/base.h \
+	src/cache.c \
+	src/cache.h \
+	src/cache_builder.c \
+	src/cache_bulk.c \
+	src/cache_inspect.c \
+	src/cache_level.c \
+	src/cache_load.c \
+	src/cache_maintain.c \
+	src/cache_map.c \
 	src/cache_policy.c \
 	src/cache_policy.h \
+	src/cache_soft.c \
+	src/cache_stats.c \
+	src/cache_view.c \
 	src/cache_wheel.c \
 	src/cache_wheel.h \
 	src/checks.c \
@@ -43,6 +55,7 @@ libweakref_core_la_SOURCES = \
 	src/heap.h \
 	src/interner.c \
 	src/keydict.c \
+	src/keys.h \
 	src/lock.c \
 	src/lock.h \
 	src/marking.c \

@@ -7,6 +7,8 @@
 #   script          its name into script_tests; exit status 77 means skipped. It finds srcdir, abs_top_builddir, CC, CXX and NM set.
 
 contract_tests = \
+	tests/check_cache \
+	tests/check_cache_weak \
 	tests/check_delivery \
 	tests/check_ephemeron \
 	tests/check_error \
