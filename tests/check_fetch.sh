@@ -109,9 +109,22 @@ sharing()
 	requests 3 /status/404
 	lines 3
 	# What nobody holds is not found, but for one that a stray word may keep.
+	# shellcheck disable=SC2046 # URLs have no blanks here
 	run 0 --rounds 2 --forget $(for url in 1 2 3 4 5 6 7 8; do echo "$good/text/$url"; done)
 	[ "$(wc -l <"$work/log")" -ge 14 ] || { fail "forgotten responses were found"; cat "$work/log"; }
 	lines 16
+}
+
+# Another cache than a weak one: it holds what nobody else does, as many as it may.
+caching()
+{
+	run 0 --rounds 2 --forget --cache maximumSize=10 "$good/text/1" "$good/text/2" "$good/text/3"
+	[ "$(wc -l <"$work/log")" = 3 ] || fail "three responses in a cache for ten were not found"
+	lines 6
+	run 0 --rounds 2 --cache maximumSize=0 "$good/text/1" "$good/text/1"
+	requests 4 /text/1
+	run 0 --rounds 2 --cache weakValues,expireAfterWrite=0s "$good/text/1"
+	requests 2 /text/1
 }
 
 broken()
@@ -176,6 +189,7 @@ everything()
 {
 	answers
 	sharing
+	caching
 	broken
 	limits
 	cancelling
@@ -212,6 +226,10 @@ if command -v script >/dev/null; then
 fi
 
 # ---- command line ----
+
+"$program" --cache weakValues,softValues "$good/empty" >out 2>err 9>&-
+[ $? = 2 ] || fail "a cache that cannot be: status not 2"
+says '--cache weakValues,softValues: '
 
 "$program" --help >out 2>err || fail "--help"
 grep -q -- '--max-bytes' out || fail "--help does not tell of --max-bytes"

@@ -31,6 +31,7 @@
 
 static struct options {
 	struct transport_limits limits;
+	const char *cache; /* the options of the cache of responses */
 	double deadline; /* seconds for everything; 0 for none */
 	size_t first; /* responses that are enough; 0 for all */
 	unsigned long rounds;
@@ -38,6 +39,7 @@ static struct options {
 	enum report_progress progress;
 } options = {
 	.limits = {.max_bytes = 64 << 20, .timeout_ms = 30000, .parallel = 16, .redirects = 10},
+	.cache = "weakValues",
 	.rounds = 1,
 };
 
@@ -55,6 +57,7 @@ static const char usage_text[] =
 	"  --first N             enough when N responses are there: the other tasks are cancelled\n"
 	"  --deadline SECONDS    for all of them: then the tasks are dropped, and the collector cancels what is left\n"
 	"  --rounds N            fetch the list N times; what is held from the round before is not transferred again\n"
+	"  --cache SPEC          the cache of responses, as weakref/cache.h reads it: maximumSize=100,expireAfterWrite=1m (weakValues)\n"
 	"  --forget              drop tasks and responses, and collect, between two rounds\n"
 	"  --progress HOW        bars, lines or none (bars on a terminal, else none)\n"
 	"  --quiet               no summary\n"
@@ -173,15 +176,30 @@ static __attribute__((noinline)) void overwrite_dead_frames(void)
 		stack[i] = 0;
 }
 
+/* The cache of responses, by their URLs; NULL where it cannot be, which is told. */
+static weakref_cache *responses_new(void)
+{
+	weakref_cache_builder *builder = weakref_cache_builder_new(WEAKREF_KEY_STRING);
+	weakref_cache *cache = NULL;
+
+	if (builder != NULL && weakref_cache_builder_spec(builder, options.cache) == 0)
+		cache = weakref_cache_builder_build(builder);
+	if (cache == NULL)
+		report("--cache %s: %s", options.cache, builder != NULL ? weakref_cache_builder_error(builder) : strerror(errno));
+	return cache;
+}
+
 /* Everything, on the frame that holds session and tasks. False where nothing could be begun. */
 static __attribute__((noinline)) bool fetch_all(char **urls, size_t n)
 {
-	struct session *session = session_new(&options.limits, session_closed);
+	weakref_cache *responses = responses_new();
+	struct session *session = responses != NULL ? session_new(&options.limits, responses, session_closed) : NULL;
 	struct task **tasks = gc_alloc(n * sizeof *tasks);
 	double deadline = options.deadline > 0 ? now() + options.deadline : 0;
 
 	if (session == NULL || tasks == NULL) {
-		report("no session: %s", strerror(errno));
+		if (responses != NULL)
+			report("no session: %s", strerror(errno));
 		return false;
 	}
 	for (unsigned long round = 0; round < options.rounds; round++) {
@@ -261,6 +279,7 @@ enum {
 	OPTION_FIRST,
 	OPTION_DEADLINE,
 	OPTION_ROUNDS,
+	OPTION_CACHE,
 	OPTION_FORGET,
 	OPTION_PROGRESS,
 	OPTION_QUIET,
@@ -275,6 +294,7 @@ static const struct option long_options[] = {
 	{"first", required_argument, NULL, OPTION_FIRST},
 	{"deadline", required_argument, NULL, OPTION_DEADLINE},
 	{"rounds", required_argument, NULL, OPTION_ROUNDS},
+	{"cache", required_argument, NULL, OPTION_CACHE},
 	{"forget", no_argument, NULL, OPTION_FORGET},
 	{"progress", required_argument, NULL, OPTION_PROGRESS},
 	{"quiet", no_argument, NULL, OPTION_QUIET},
@@ -312,6 +332,9 @@ static bool read_option(int option, const char *value)
 		return read_number(value, 0.001, 1e9, &options.deadline);
 	case OPTION_ROUNDS:
 		return read_count(value, 1000000, &options.rounds);
+	case OPTION_CACHE:
+		options.cache = value;
+		return true;
 	case OPTION_FORGET:
 		options.forget = true;
 		return true;

@@ -48,7 +48,7 @@ static void task_ended(void *who)
 		task_done(task);
 }
 
-struct session *session_new(const struct transport_limits *limits, void (*closed)(const struct transport *transport))
+struct session *session_new(const struct transport_limits *limits, weakref_cache *responses, void (*closed)(const struct transport *transport))
 {
 	struct session *session = gc_new(&session_type);
 	struct closing *closing = gc_alloc(sizeof *closing);
@@ -56,7 +56,7 @@ struct session *session_new(const struct transport_limits *limits, void (*closed
 	if (session == NULL || closing == NULL)
 		return NULL;
 	closing->closed = closed;
-	closing->transport = transport_new(limits, task_ended);
+	closing->transport = transport_new(limits, responses, task_ended);
 	if (closing->transport == NULL)
 		return NULL;
 	session->transport = closing->transport;

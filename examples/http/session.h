@@ -27,7 +27,7 @@ struct task {
 };
 
 /* `closed` is called when the transport has been closed. NULL with errno set. */
-struct session *session_new(const struct transport_limits *limits, void (*closed)(const struct transport *transport));
+struct session *session_new(const struct transport_limits *limits, weakref_cache *responses, void (*closed)(const struct transport *transport));
 
 /*
  * Fetches a URL that transport_url made. `process` is called when the response is complete or has failed: within this call where it

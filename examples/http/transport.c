@@ -112,7 +112,7 @@ static void transfer_end(struct transfer *transfer, enum response_state state, c
 		response->body = NULL;
 		response->size = 0;
 		/* Who asks next tries anew. */
-		weakref_valuedict_delete(transport->responses, response->url);
+		weakref_cache_remove(transport->responses, response->url, response, NULL);
 	}
 	for (struct waiter *waiter = transfer->waiters; waiter != NULL; waiter = waiter->next) {
 		void *who = weakref_ref_get(waiter->who);
@@ -258,7 +258,7 @@ static void transfer_done(struct transfer *transfer, CURLcode code)
 
 /* ---- the transport ---- */
 
-struct transport *transport_new(const struct transport_limits *limits, void (*ended)(void *who))
+struct transport *transport_new(const struct transport_limits *limits, weakref_cache *responses, void (*ended)(void *who))
 {
 	struct transport *transport = gc_alloc(sizeof *transport);
 
@@ -267,9 +267,7 @@ struct transport *transport_new(const struct transport_limits *limits, void (*en
 	transport->limits = *limits;
 	transport->ended = ended;
 	transport->queue_end = &transport->queue;
-	transport->responses = weakref_valuedict_new(WEAKREF_KEY_STRING);
-	if (transport->responses == NULL)
-		return NULL;
+	transport->responses = responses;
 	transport->multi = curl_multi_init();
 	if (transport->multi == NULL) {
 		errno = ENOMEM;
@@ -322,7 +320,7 @@ static struct response *response_new(struct transport *transport, char *url, voi
 	transfer->response = response;
 	if (transfer_join(transfer, who) != 0)
 		return NULL;
-	int error = weakref_valuedict_set(transport->responses, url, response);
+	int error = weakref_cache_put(transport->responses, url, response);
 	if (error != 0) {
 		errno = -error;
 		return NULL;
@@ -333,7 +331,7 @@ static struct response *response_new(struct transport *transport, char *url, voi
 
 struct response *transport_get(struct transport *transport, char *url, void *who)
 {
-	struct response *response = weakref_valuedict_get(transport->responses, url);
+	struct response *response = weakref_cache_get_if_present(transport->responses, url);
 
 	if (response == NULL)
 		return response_new(transport, url, who);

@@ -2,8 +2,8 @@
 /*
  * transport: transfers over one curl multi handle, and the weak cache of their responses.
  *
- * A response is an object of the collected heap. The cache holds it by its URL, weakly: from the moment it is asked for until nobody
- * holds it any more. Whoever asks for a URL whose response is there gets that one, be it complete or still arriving.
+ * A response is an object of the collected heap. The cache holds it by its URL from the moment it is asked for: weakly, unless it was built
+ * otherwise, until nobody holds it any more. Whoever asks for a URL whose response is there gets that one, be it complete or still arriving.
  *
  * A transfer is what it takes to complete a response. It stands in the transport's queue or list of those that run, so it needs nobody to
  * hold it, and holds its response. Who waits for it is held weakly, and tells when he leaves (transfer_leave); when the last one has left,
@@ -59,7 +59,7 @@ struct transfer {
 struct transport {
 	CURLM *multi; /* NULL when closed */
 	struct transport_limits limits;
-	weakref_valuedict *responses;
+	weakref_cache *responses;
 	struct transfer *queue, **queue_end, *running;
 	size_t queued, runs;
 	/* Called for each that waits, and lives, when his response is complete or has failed. */
@@ -70,7 +70,7 @@ struct transport {
 };
 
 /* A transport, and its one resource, the multi handle. NULL with errno set. */
-struct transport *transport_new(const struct transport_limits *limits, void (*ended)(void *who));
+struct transport *transport_new(const struct transport_limits *limits, weakref_cache *responses, void (*ended)(void *who));
 
 /* Ends all transfers and closes the multi handle. A function for weakref_finalize. */
 int transport_close(void *transport);
