@@ -9,13 +9,18 @@
  * Values. A header (magic, size of the key, time, checksum), the key, the bytes of encode. What is read counts only if all of the header fits;
  * otherwise it is a miss, and the loader's value will take its place.
  *
+ * Marks and tickets. To remove a key is to set a mark in its place, for MARK_SECONDS. A look-up that finds no value remembers what
+ * stood there: nothing, or something with a number (memcached's cas). The store that follows it says so, and is done only if that is so yet. So
+ * a store is never seen by who removed the key after the look-up, in whichever process, and however late the store arrives. What was looked up
+ * in vain because the server failed is not stored.
+ *
  * Time. Each server holds a random number under `PREFIX!`, 16 hexadecimal digits; a value is good while it bears that number. Both are read
  * in one request: the time and the value are sent to the server that has the value. A server without a time (started anew) gets one with
  * the first store. A store bears the time that was seen last, so one that is late bears an old time, and is not seen.
  *
  * Debts. What could not be removed must not be read later, when the server is back: it is owed, a name each, and paid before anything else
- * is asked of that server, by whoever comes next. So is a store of which it is not known whether it was done. More than DEBTS names,
- * and a name that finds no memory, become one debt: another time for that server. A debt is closed only after it was paid, and
+ * is asked of that server, by whoever comes next. More than DEBTS names, and a name that finds no memory, become one debt: another time for
+ * that server. A debt is closed only after it was paid, and
  * each failure opens a new one, so a failure that comes while a debt is being paid is not lost.
  *
  * Invariants:
@@ -54,9 +59,13 @@
 #define TIME_DIGITS 16
 #define HEADER_SIZE 24
 #define DEBTS 1024
+#define TICKETS 16 /* of a thread: more than it loads within each other */
+#define MARK_SECONDS 60
+#define UNKNOWN UINT64_MAX /* of a ticket whose look-up failed */
 #define MONTH (30 * 24 * 3600) /* what is longer, memcached takes for a date */
 
 static const char magic[4] = {'W', 'R', 'C', '1'};
+static const char mark[4] = {'W', 'R', 'M', '1'};
 
 struct name {
 	uint32_t server;
@@ -80,13 +89,14 @@ struct server {
 };
 
 struct figures {
-	_Atomic uint64_t hits, misses, stores, removals, clears, failures, skipped, busy, coding, too_large, foreign, outdated, damaged;
+	_Atomic uint64_t hits, misses, stores, removals, clears, failures, skipped, busy, coding, too_large, overtaken, foreign, outdated, damaged;
 };
 
 struct weakref_cache_memcached {
 	_Atomic(struct far_connections *) connections; /* of this process, or of the one that it was forked from */
 	char *servers_text, *prefix;
 	weakref_cache_memcached_options options;
+	uint64_t number; /* of this object, for tickets: an address may be another one's later */
 	uint32_t timeout_ms;
 	uint64_t retry_ns;
 	struct figures figures;
@@ -355,11 +365,9 @@ static void owe(weakref_cache_memcached *far, const struct name *name)
 		continue;
 }
 
-static bool delete_name(struct visit *visit, const char *text, size_t size)
+static bool mark_name(struct visit *visit, const char *text, size_t size)
 {
-	memcached_return_t code = memcached_delete_by_key(visit->handle, text, size, text, size, 0);
-
-	return code == MEMCACHED_SUCCESS || code == MEMCACHED_NOTFOUND;
+	return memcached_set_by_key(visit->handle, text, size, text, size, mark, sizeof mark, MARK_SECONDS, 0) == MEMCACHED_SUCCESS;
 }
 
 /* Pays what is owed to the visited server. */
@@ -379,7 +387,7 @@ static bool pay(struct visit *visit)
 	for (struct debt *debt = atomic_load(&far->debts); debt != NULL; debt = debt->next) {
 		if (debt->server != visit->index || atomic_load(&debt->paid))
 			continue;
-		if (!delete_name(visit, debt->text, debt->size))
+		if (!mark_name(visit, debt->text, debt->size))
 			return false;
 		if (!atomic_exchange(&debt->paid, true))
 			atomic_fetch_sub(&far->open, 1);
@@ -443,9 +451,11 @@ static unsigned char *value_make(const weakref_bytes *key, const weakref_bytes *
 	return value;
 }
 
-/* Where in a value the bytes begin; 0, counted, where they are none of this key and time. */
+/* Where in a value the bytes begin; 0, counted, where they are none of this key and time; 0 for a mark. */
 static size_t value_open(weakref_cache_memcached *far, const unsigned char *value, size_t size, const weakref_bytes *key, uint64_t time)
 {
+	if (size == sizeof mark && memcmp(value, mark, sizeof mark) == 0)
+		return 0;
 	if (size < HEADER_SIZE || memcmp(value, magic, sizeof magic) != 0 || size - HEADER_SIZE < get_word(value + 4, 4)) {
 		COUNT(far, damaged);
 		return 0;
@@ -467,6 +477,7 @@ static size_t value_open(weakref_cache_memcached *far, const unsigned char *valu
 struct found {
 	char *value; /* malloc's; NULL for none */
 	size_t size;
+	uint64_t cas; /* of the value or mark; 0 for none */
 	uint64_t time; /* 0 for none */
 };
 
@@ -489,6 +500,7 @@ static bool fetch(struct visit *visit, const struct name *name, struct found *fo
 		if (size == text_size && memcmp(key, text, size) == 0) {
 			found->time = time_parse(memcached_result_value(&result), memcached_result_length(&result));
 		} else if (size == name->size && memcmp(key, name->text, size) == 0 && found->value == NULL) {
+			found->cas = memcached_result_cas(&result);
 			found->size = memcached_result_length(&result);
 			found->value = memcached_result_take_value(&result);
 		}
@@ -497,18 +509,75 @@ static bool fetch(struct visit *visit, const struct name *name, struct found *fo
 	return code == MEMCACHED_END || code == MEMCACHED_NOTFOUND || code == MEMCACHED_SUCCESS;
 }
 
+/* ---- tickets ---- */
+
+struct ticket {
+	uint64_t far; /* 0 for none */
+	uint64_t name, cas;
+};
+
+static _Thread_local struct ticket tickets[TICKETS];
+static _Thread_local unsigned next_ticket;
+
+static struct ticket *ticket_find(const weakref_cache_memcached *far, uint64_t hash)
+{
+	for (unsigned i = 0; i < TICKETS; i++)
+		if (tickets[i].far == far->number && tickets[i].name == hash)
+			return &tickets[i];
+	return NULL;
+}
+
+/* What this thread's store of a name will find there, if nobody comes in between. */
+static void ticket_keep(const weakref_cache_memcached *far, const struct name *name, uint64_t cas)
+{
+	uint64_t hash = XXH3_64bits(name->text, name->size);
+	struct ticket *ticket = ticket_find(far, hash);
+
+	if (ticket == NULL)
+		ticket = &tickets[next_ticket++ % TICKETS];
+	*ticket = (struct ticket){.far = far->number, .name = hash, .cas = cas};
+}
+
+static bool ticket_take(const weakref_cache_memcached *far, const struct name *name, uint64_t *cas)
+{
+	struct ticket *ticket = ticket_find(far, XXH3_64bits(name->text, name->size));
+
+	if (ticket == NULL)
+		return false;
+	*cas = ticket->cas;
+	ticket->far = 0;
+	return true;
+}
+
+/* Where nothing was looked up before (a reload), what stands there now. */
+static bool ticket_get(struct visit *visit, const struct name *name, uint64_t *cas)
+{
+	struct found found = {0};
+
+	if (ticket_take(visit->far, name, cas))
+		return true;
+	bool good = fetch(visit, name, &found);
+	*cas = found.cas;
+	free(found.value);
+	return good;
+}
+
 static int visit_fetch(weakref_cache_memcached *far, const struct name *name, struct found *found)
 {
 	struct visit visit;
 	int error = visit_begin(&visit, far, name->server);
 
-	if (error != 0)
-		return error;
-	if (!fetch(&visit, name, found))
-		return visit_failed(&visit);
-	atomic_store(&visit.server->time, found->time);
-	visit_end(&visit);
-	return 0;
+	if (error == 0 && fetch(&visit, name, found)) {
+		atomic_store(&visit.server->time, found->time);
+		visit_end(&visit);
+		return 0;
+	}
+	if (error == 0) {
+		free(found->value);
+		error = visit_failed(&visit);
+	}
+	ticket_keep(far, name, UNKNOWN);
+	return error;
 }
 
 static int decode(weakref_cache_memcached *far, const void *key, const unsigned char *data, size_t size, void **value)
@@ -557,12 +626,14 @@ static int level_get(const void *key, void **value, void *user)
 		error = name_of(far, &bytes, &name);
 	if (error == 0)
 		error = visit_fetch(far, &name, &found);
-	size_t begin = error == 0 && found.value != NULL
-			       ? value_open(far, (const unsigned char *)found.value, found.size, &bytes, found.time)
-			       : 0;
+	if (error != 0)
+		return error;
+	const unsigned char *whole = (const unsigned char *)found.value;
+	size_t begin = whole != NULL ? value_open(far, whole, found.size, &bytes, found.time) : 0;
 	if (begin > 0) {
-		error = decode(far, key, (const unsigned char *)found.value + begin, found.size - begin, value);
-	} else if (error == 0) {
+		error = decode(far, key, whole + begin, found.size - begin, value);
+	} else {
+		ticket_keep(far, &name, found.cas);
 		COUNT(far, misses);
 		error = -WEAKREF_ENOENT;
 	}
@@ -575,7 +646,7 @@ static int remove_name(weakref_cache_memcached *far, const struct name *name)
 	struct visit visit;
 	int error = visit_begin(&visit, far, name->server);
 
-	if (error == 0 && !delete_name(&visit, name->text, name->size))
+	if (error == 0 && !mark_name(&visit, name->text, name->size))
 		error = visit_failed(&visit);
 	else if (error == 0)
 		visit_end(&visit);
@@ -610,35 +681,45 @@ static time_t expiration(const weakref_cache_memcached *far)
 	return ttl < 1e9 ? now + (time_t)ttl : 0;
 }
 
+static memcached_return_t send_value(struct visit *visit, const struct name *name, const unsigned char *value, size_t size, uint64_t cas)
+{
+	const char *data = (const char *)value;
+	time_t until = expiration(visit->far);
+
+	if (cas == 0)
+		return memcached_add_by_key(visit->handle, name->text, name->size, name->text, name->size, data, size, until, 0);
+	return memcached_cas_by_key(visit->handle, name->text, name->size, name->text, name->size, data, size, until, 0, cas);
+}
+
 static int store(weakref_cache_memcached *far, const struct name *name, unsigned char *value, size_t size)
 {
 	struct visit visit;
+	uint64_t time, cas;
 	int error = visit_begin(&visit, far, name->server);
 
-	/* Nothing was sent. */
 	if (error != 0)
 		return error;
-	uint64_t time = time_of(&visit, name);
-	if (time == 0)
+	if ((time = time_of(&visit, name)) == 0 || !ticket_get(&visit, name, &cas))
 		return visit_failed(&visit);
 	value_seal(value, size, time);
-	memcached_return_t code = memcached_set_by_key(visit.handle, name->text, name->size, name->text, name->size, (const char *)value, size,
-						       expiration(far), 0);
-	if (code == MEMCACHED_SUCCESS) {
+	switch (cas == UNKNOWN ? MEMCACHED_NOTSTORED : send_value(&visit, name, value, size, cas)) {
+	case MEMCACHED_SUCCESS:
 		visit_end(&visit);
 		COUNT(far, stores);
 		return 0;
-	}
-	if (code == MEMCACHED_E2BIG) {
-		/* The server has dropped what it had of that name. */
+	case MEMCACHED_NOTSTORED:
+	case MEMCACHED_DATA_EXISTS:
+	case MEMCACHED_NOTFOUND:
+		visit_end(&visit);
+		COUNT(far, overtaken);
+		return 0;
+	case MEMCACHED_E2BIG:
 		visit_end(&visit);
 		COUNT(far, too_large);
-		return 0;
+		return remove_name(far, name);
+	default:
+		return visit_failed(&visit);
 	}
-	error = visit_failed(&visit);
-	/* Nobody knows when it will be stored, if it will. */
-	owe(far, name);
-	return error;
 }
 
 static int level_put(const void *key, void *value, void *user)
@@ -741,6 +822,7 @@ static void set_options(weakref_cache_memcached *far, const weakref_cache_memcac
 WEAKREF_API weakref_cache_memcached *weakref_cache_memcached_new(const weakref_cache_memcached_options *options)
 {
 	weakref_cache_memcached draft = {0};
+	static _Atomic uint64_t made;
 	struct far_connections *connections;
 
 	if (!options_valid(options)) {
@@ -767,6 +849,7 @@ WEAKREF_API weakref_cache_memcached *weakref_cache_memcached_new(const weakref_c
 	far->prefix = draft.prefix;
 	set_options(far, options);
 	far->n = n;
+	far->number = atomic_fetch_add(&made, 1) + 1;
 	atomic_store(&far->connections, connections);
 	return far;
 }
@@ -791,7 +874,7 @@ WEAKREF_API int weakref_cache_memcached_get_stats(weakref_cache_memcached *far, 
 		return -WEAKREF_EINVAL;
 #define READ(what) .what = atomic_load_explicit(&far->figures.what, memory_order_relaxed)
 	*out = (weakref_cache_memcached_stats){READ(hits), READ(misses), READ(stores), READ(removals), READ(clears), READ(failures), READ(skipped),
-					       READ(busy), READ(coding), READ(too_large), READ(foreign), READ(outdated), READ(damaged)};
+					       READ(busy), READ(coding), READ(too_large), READ(overtaken), READ(foreign), READ(outdated), READ(damaged)};
 #undef READ
 	out->owed = atomic_load(&far->open);
 	for (uint32_t i = 0; i < far->n; i++)

@@ -39,6 +39,7 @@ static memcached_st *handle_new(const char *config, uint32_t timeout_ms)
 	} settings[] = {
 		{MEMCACHED_BEHAVIOR_NO_BLOCK, 1},
 		{MEMCACHED_BEHAVIOR_TCP_NODELAY, 1},
+		{MEMCACHED_BEHAVIOR_SUPPORT_CAS, 1},
 		{MEMCACHED_BEHAVIOR_CONNECT_TIMEOUT, timeout_ms},
 		{MEMCACHED_BEHAVIOR_POLL_TIMEOUT, timeout_ms},
 		{MEMCACHED_BEHAVIOR_SND_TIMEOUT, (uint64_t)timeout_ms * 1000},

@@ -577,6 +577,67 @@ START_TEST(test_R174_removal_is_owed)
 }
 END_TEST
 
+/* A store of what was loaded before its key was removed, by whomever, is not seen; nor one of before somebody else's store. */
+START_TEST(test_R174_late_store)
+{
+	weakref_cache_memcached_options options;
+	weakref_cache_second_level one, two;
+
+	WITH_SERVER();
+	options = options_for(WEAKREF_KEY_STRING, "R174l");
+	weakref_cache_memcached *far = far_new(&options, &one);
+	far_new(&options, &two);
+	expect_absent(&one, "a");
+	ck_assert_int_eq(two.remove("a", two.user), 0);
+	store(&one, "a", 1, 1);
+	ck_assert_uint_eq(stats_of(far).overtaken, 1);
+	expect_absent(&two, "a");
+	expect_absent(&one, "a");
+	store(&two, "a", 2, 2);
+	store(&one, "a", 3, 3);
+	ck_assert_uint_eq(stats_of(far).overtaken, 2);
+	expect_word(&one, "a", 2, 2);
+	/* A reload, that nothing was looked up for, takes the place of what is there. */
+	store(&one, "a", 4, 4);
+	expect_word(&two, "a", 4, 4);
+	ck_assert_int_eq(two.remove("a", two.user), 0);
+	expect_absent(&one, "a");
+	store(&one, "a", 5, 5);
+	expect_word(&two, "a", 5, 5);
+}
+END_TEST
+
+/* The same where the store was sent to a server that stood still, and is done after the removal was called. */
+START_TEST(test_R174_delayed_store)
+{
+	weakref_cache_memcached_options options;
+	weakref_cache_second_level level;
+	struct word *word;
+	char key[32];
+
+	WITH_SERVER();
+	options = options_for(WEAKREF_KEY_STRING, "R174d");
+	options.timeout = 0.1;
+	options.connections = 2;
+	weakref_cache_memcached *far = far_new(&options, &level);
+	for (int i = 0; i < 5; i++) {
+		snprintf(key, sizeof key, "%d", i);
+		for (int n = 0; n < 100 && get(&level, key, &word) != -WEAKREF_ENOENT; n++)
+			pause_ms(10);
+		memcached_freeze(&server);
+		ck_assert_int_eq(level.put(key, word_new(1, 1), level.user), -EIO);
+		ck_assert_int_lt(level.remove(key, level.user), 0);
+		memcached_thaw(&server);
+		for (int n = 0; n < 100 && stats_of(far).owed > 0; n++) {
+			ck_assert_int_lt(get(&level, key, &word), 0);
+			pause_ms(10);
+		}
+		ck_assert_uint_eq(stats_of(far).owed, 0);
+		ck_assert_int_lt(get(&level, key, &word), 0);
+	}
+}
+END_TEST
+
 /* So is a clearing; and more removals than can be listed become one. */
 START_TEST(test_R174_clearing_is_owed)
 {
@@ -807,7 +868,7 @@ START_TEST(test_R173_killed_under_load)
 	memcached_kill(&victim);
 	ck_assert(memcached_start(&victim));
 	/* One failure at most: a connection that broke with the server before this one. */
-	get(&level, WEAKREF_INT(1), &word);
+	get(&level, WEAKREF_INT(100), &word);
 	pause_ms(5);
 	for (int i = 0; i < 20; i++) {
 		store(&level, WEAKREF_INT(i), (uint64_t)i, (size_t)i);
@@ -1019,6 +1080,8 @@ START_TEST(test_R173_several_servers)
 	}
 	pause_ms(5);
 	for (unsigned i = 0; i < KEYS; i++)
+		expect_absent(&other, WEAKREF_INT(i));
+	for (unsigned i = 0; i < KEYS; i++)
 		store(&other, WEAKREF_INT(i), i + 1, i);
 	for (unsigned i = 0; i < KEYS; i++)
 		expect_word(&level, WEAKREF_INT(i), i + 1, i);
@@ -1080,6 +1143,8 @@ static Suite *suite(void)
 	tcase_add_test(failures, test_R173_several_servers);
 	tcase_add_test(failures, test_R173_killed_under_load);
 	tcase_add_test(failures, test_R174_removal_is_owed);
+	tcase_add_test(failures, test_R174_late_store);
+	tcase_add_test(failures, test_R174_delayed_store);
 	tcase_add_test(failures, test_R174_clearing_is_owed);
 	tcase_add_test(life, test_R177_threads);
 	tcase_add_test(life, test_R177_busy);

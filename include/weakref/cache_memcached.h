@@ -68,8 +68,9 @@ typedef struct weakref_cache_memcached_stats {
 	/** Look-ups that found a value; that found none; stores; removals of keys; clearings. Each that succeeded counts in one of these. */
 	uint64_t hits, misses, stores, removals, clears;
 	/** Those that did not: because the server failed; because it had failed shortly before and was left alone; because all connections
-	 * were in use; because encode or decode failed; because the value was too large. */
-	uint64_t failures, skipped, busy, coding, too_large;
+	 * were in use; because encode or decode failed; because the value was too large; because the key was stored or removed there by
+	 * somebody else after it had been looked up, or the look-up had failed (no failure, and no error of the level's). */
+	uint64_t failures, skipped, busy, coding, too_large, overtaken;
 	/** Misses that are none: what was there was of another key, of before a clearing, or damaged. */
 	uint64_t foreign, outdated, damaged;
 	/** Removals and clearings that are owed. */
