@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_cache_memcached: the contract of weakref/cache_memcached.h (R170 to R179), on servers that the tests start, freeze, kill and start
- * again, and on some that are no memcached. It looks into the servers with libmemcached, without the library's help.
+ * check_cache_memcached: the contract of weakref/cache_memcached.h (R170 to R179), on a server that works; check_cache_memcached_failures has
+ * those that do not. It looks into the server with libmemcached, without the library's help.
  */
 #define GC_THREADS
-#include "support.h"
+#include "far.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,149 +22,7 @@
 #include <gc/gc.h>
 #include <libmemcached/memcached.h>
 
-#include "memcached.h"
-#include "weakref/cache_memcached.h"
 #include "weakref/checks.h"
-
-/* Where a server answers, it is waited for as long as it takes on a busy machine. */
-#define PATIENCE 20.0
-
-static struct memcached_server server;
-
-/* ---- values: a number and a text ----------------------------------------------------------------------------------------- */
-
-struct word {
-	uint64_t number;
-	size_t size;
-	char text[];
-};
-
-static const gc_type word_type = {.name = "word", .size = sizeof(struct word), .flags = WEAKREF_TYPE_LEAF};
-
-static struct word *word_new(uint64_t number, size_t size)
-{
-	struct word *word = gc_new_extra(&word_type, size);
-
-	if (word == NULL)
-		return NULL;
-	word->number = number;
-	word->size = size;
-	memset(word->text, (int)(number % 251), size);
-	return word;
-}
-
-static bool word_is(const struct word *word, uint64_t number, size_t size)
-{
-	if (gc_type_of(word) != &word_type || word->number != number || word->size != size)
-		return false;
-	for (size_t i = 0; i < size; i++)
-		if ((unsigned char)word->text[i] != number % 251)
-			return false;
-	return true;
-}
-
-static int coding_error;
-
-static int word_encode(const void *key, void *value, weakref_bytes *bytes, void *user)
-{
-	struct word *word = value;
-
-	(void)key;
-	(void)user;
-	*bytes = (weakref_bytes){.data = word, .size = sizeof *word + word->size};
-	return coding_error;
-}
-
-static int word_decode(const void *key, const weakref_bytes *bytes, void **value, void *user)
-{
-	const struct word *from = bytes->data;
-
-	(void)key;
-	(void)user;
-	if (bytes->size < sizeof *from || from->size != bytes->size - sizeof *from)
-		return -WEAKREF_EINVAL;
-	struct word *word = word_new(from->number, from->size);
-	if (word == NULL)
-		return -WEAKREF_ENOMEM;
-	memcpy(word->text, from->text, from->size);
-	*value = word;
-	return coding_error;
-}
-
-/* ---- what the tests work on ---------------------------------------------------------------------------------------------- */
-
-static char config[1024];
-
-static weakref_cache_memcached_options options_for(enum weakref_key_kind kind, const char *prefix)
-{
-	snprintf(config, sizeof config, "--SOCKET=\"%s\"", server.path);
-	return (weakref_cache_memcached_options){
-		.servers = config, .prefix = prefix, .kind = kind, .encode = word_encode, .decode = word_decode, .timeout = PATIENCE, .retry = 0.001};
-}
-
-static weakref_cache_memcached *far_new(const weakref_cache_memcached_options *options, weakref_cache_second_level *level)
-{
-	weakref_cache_memcached *far = weakref_cache_memcached_new(options);
-
-	ck_assert_ptr_nonnull(far);
-	ck_assert_int_eq(weakref_cache_memcached_level(far, level), 0);
-	ck_assert_ptr_eq(level->user, far);
-	return far;
-}
-
-static weakref_cache_memcached_stats stats_of(weakref_cache_memcached *far)
-{
-	weakref_cache_memcached_stats stats;
-
-	ck_assert_int_eq(weakref_cache_memcached_get_stats(far, &stats), 0);
-	return stats;
-}
-
-static int get(const weakref_cache_second_level *level, const void *key, struct word **word)
-{
-	void *value = NULL;
-	int error = level->get(key, &value, level->user);
-
-	*word = value;
-	return error;
-}
-
-static void expect_word(const weakref_cache_second_level *level, const void *key, uint64_t number, size_t size)
-{
-	struct word *word;
-
-	ck_assert_int_eq(get(level, key, &word), 0);
-	ck_assert(word_is(word, number, size));
-}
-
-static void expect_absent(const weakref_cache_second_level *level, const void *key)
-{
-	struct word *word;
-
-	ck_assert_int_eq(get(level, key, &word), -WEAKREF_ENOENT);
-	ck_assert_ptr_null(word);
-}
-
-static void store(const weakref_cache_second_level *level, const void *key, uint64_t number, size_t size)
-{
-	ck_assert_int_eq(level->put(key, word_new(number, size), level->user), 0);
-}
-
-static void pause_ms(long ms)
-{
-	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
-	while (nanosleep(&t, &t) != 0)
-		continue;
-}
-
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* The server's own view. */
 static memcached_st *look(void)
@@ -174,16 +32,6 @@ static memcached_st *look(void)
 	ck_assert_ptr_nonnull(handle);
 	return handle;
 }
-
-static void need_server(void)
-{
-	if (server.pid == 0)
-		ck_assert(memcached_start(&server));
-}
-
-#define WITH_SERVER()                                                                                                                        \
-	SUPPORT_SKIP_UNLESS(memcached_found(), MEMCACHED_NEEDED);                                                                            \
-	need_server()
 
 /* ---- keys and values ----------------------------------------------------------------------------------------------------- */
 
@@ -379,303 +227,6 @@ START_TEST(test_R172_clear)
 }
 END_TEST
 
-/* ---- failures ------------------------------------------------------------------------------------------------------------ */
-
-/* No server: each call fails at once, or is skipped; one that comes, is killed and comes again is used whenever it is there. */
-START_TEST(test_R173_server_comes_and_goes)
-{
-	struct memcached_server late = {0};
-	weakref_cache_memcached_options options;
-	weakref_cache_second_level level;
-	struct word *word;
-
-	WITH_SERVER();
-	ck_assert(memcached_start(&late));
-	memcached_kill(&late);
-	options = options_for(WEAKREF_KEY_STRING, "R173");
-	snprintf(config, sizeof config, "--SOCKET=\"%s\"", late.path);
-	weakref_cache_memcached *far = far_new(&options, &level);
-	ck_assert_int_eq(get(&level, "a", &word), -EIO);
-	ck_assert_int_eq(level.put("a", word_new(1, 1), level.user), -EIO);
-	ck_assert_uint_ge(stats_of(far).failures, 1);
-	for (unsigned i = 1; i <= 3; i++) {
-		ck_assert(memcached_start(&late));
-		pause_ms(5);
-		expect_absent(&level, "a");
-		store(&level, "a", i, i);
-		expect_word(&level, "a", i, i);
-		memcached_kill(&late);
-		ck_assert_int_eq(get(&level, "a", &word), -EIO);
-		pause_ms(5);
-		ck_assert_int_eq(get(&level, "a", &word), -EIO);
-		ck_assert_int_eq(level.put("a", word_new(i, i), level.user), -EIO);
-	}
-	weakref_cache_memcached_stats stats = stats_of(far);
-	ck_assert_uint_eq(stats.hits, 3);
-	ck_assert_uint_eq(stats.stores, 3);
-}
-END_TEST
-
-/* A server that failed is left alone for the retry interval: calls that come meanwhile do not wait. */
-START_TEST(test_R173_left_alone)
-{
-	weakref_cache_memcached_options options;
-	weakref_cache_second_level level;
-	struct word *word;
-
-	WITH_SERVER();
-	options = options_for(WEAKREF_KEY_STRING, "R173a");
-	options.timeout = 0.3;
-	options.retry = 60;
-	weakref_cache_memcached *far = far_new(&options, &level);
-	store(&level, "a", 1, 1);
-	memcached_freeze(&server);
-	double begin = seconds();
-	ck_assert_int_eq(get(&level, "a", &word), -EIO);
-	double first = seconds() - begin;
-	ck_assert(first >= 0.2);
-	ck_assert(first < 5);
-	begin = seconds();
-	for (int i = 0; i < 1000; i++)
-		ck_assert_int_eq(get(&level, "a", &word), -EIO);
-	ck_assert(seconds() - begin < 2);
-	memcached_thaw(&server);
-	ck_assert_uint_eq(stats_of(far).failures, 1);
-	ck_assert_uint_eq(stats_of(far).skipped, 1000);
-}
-END_TEST
-
-struct fake {
-	int listener;
-	const char *answer;
-	char path[80];
-};
-
-/* Answers each request with the same text. */
-static void *fake_run(void *arg)
-{
-	struct fake *fake = arg;
-	char request[4096];
-	int fd;
-
-	while ((fd = accept(fake->listener, NULL, NULL)) >= 0) {
-		while (recv(fd, request, sizeof request, 0) > 0)
-			if (send(fd, fake->answer, strlen(fake->answer), MSG_NOSIGNAL) < 0)
-				break;
-		close(fd);
-	}
-	return NULL;
-}
-
-static void fake_start(struct fake *fake, const char *answer)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-	fake->answer = answer;
-	fake->listener = socket(AF_UNIX, SOCK_STREAM, 0);
-	snprintf(fake->path, sizeof fake->path, "%s.fake", server.path);
-	strcpy(address.sun_path, fake->path);
-	unlink(fake->path);
-	ck_assert_int_eq(bind(fake->listener, (struct sockaddr *)&address, sizeof address), 0);
-	ck_assert_int_eq(listen(fake->listener, 16), 0);
-}
-
-static void fake_stop(struct fake *fake, pthread_t thread)
-{
-	unlink(fake->path);
-	pthread_cancel(thread);
-	pthread_join(thread, NULL);
-	close(fake->listener);
-}
-
-/*
- * Something that says nonsense, errors, or nothing at all: no value, and no long wait. What it says to stores are errors: libmemcached, as
- * Debian builds it, does not survive the answer to another question (an assertion in memcached_send_ascii).
- */
-START_TEST(test_R173_no_memcached)
-{
-	static const struct {
-		const char *answer;
-		bool stores;
-	} cases[] = {
-		{"VALUE\r\n", false},
-		{"VALUE R173n:sa 0 10\r\nshort\r\nEND\r\n", false},
-		{"VALUE R173n:sa 0 -1\r\n\r\nEND\r\n", false},
-		{"VALUE other 0 5\r\nhello\r\nEND\r\n", false},
-		{"END\r\n", false},
-		{"I do not understand\r\n", true},
-		{"\r\n\r\n\r\n", true},
-		{"ERROR\r\n", true},
-		{"SERVER_ERROR out of memory\r\n", true},
-		{"", true},
-	};
-	weakref_cache_memcached_options options;
-
-	WITH_SERVER();
-	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct fake fake;
-		weakref_cache_second_level level;
-		pthread_t thread;
-		struct word *word;
-
-		fake_start(&fake, cases[i].answer);
-		ck_assert_int_eq(pthread_create(&thread, NULL, fake_run, &fake), 0);
-		options = options_for(WEAKREF_KEY_STRING, "R173n");
-		snprintf(config, sizeof config, "--SOCKET=\"%s\"", fake.path);
-		options.timeout = 0.1;
-		far_new(&options, &level);
-		double begin = seconds();
-		for (int n = 0; n < 3; n++) {
-			ck_assert_int_lt(get(&level, "a", &word), 0);
-			ck_assert_ptr_null(word);
-			if (!cases[i].stores)
-				continue;
-			pause_ms(2);
-			ck_assert_int_lt(level.put("a", word_new(1, 1), level.user), 0);
-			pause_ms(2);
-			ck_assert_int_lt(level.remove("a", level.user), 0);
-			pause_ms(2);
-			ck_assert_int_lt(level.clear(level.user), 0);
-		}
-		ck_assert(seconds() - begin < 20);
-		fake_stop(&fake, thread);
-	}
-}
-END_TEST
-
-/* A removal that could not be done is owed: the old value, which the server has yet, is not read again. */
-START_TEST(test_R174_removal_is_owed)
-{
-	weakref_cache_memcached_options options;
-	weakref_cache_second_level level, other;
-	struct word *word;
-
-	WITH_SERVER();
-	options = options_for(WEAKREF_KEY_STRING, "R174");
-	options.timeout = 0.2;
-	weakref_cache_memcached *far = far_new(&options, &level);
-	options.timeout = PATIENCE;
-	far_new(&options, &other);
-	store(&other, "a", 1, 1);
-	store(&other, "b", 2, 2);
-	expect_word(&other, "a", 1, 1);
-	memcached_freeze(&server);
-	ck_assert_int_eq(level.remove("a", level.user), -EIO);
-	ck_assert_uint_eq(stats_of(far).owed, 1);
-	ck_assert_int_eq(get(&level, "a", &word), -EIO);
-	memcached_thaw(&server);
-	for (int i = 0; i < 200 && stats_of(far).owed > 0; i++) {
-		pause_ms(5);
-		int error = get(&level, "a", &word);
-		ck_assert(error == -EIO || error == -WEAKREF_ENOENT);
-	}
-	ck_assert_uint_eq(stats_of(far).owed, 0);
-	expect_absent(&other, "a");
-	expect_word(&other, "b", 2, 2);
-	store(&other, "a", 3, 3);
-	expect_word(&other, "a", 3, 3);
-}
-END_TEST
-
-/* A store of what was loaded before its key was removed, by whomever, is not seen; nor one of before somebody else's store. */
-START_TEST(test_R174_late_store)
-{
-	weakref_cache_memcached_options options;
-	weakref_cache_second_level one, two;
-
-	WITH_SERVER();
-	options = options_for(WEAKREF_KEY_STRING, "R174l");
-	weakref_cache_memcached *far = far_new(&options, &one);
-	far_new(&options, &two);
-	expect_absent(&one, "a");
-	ck_assert_int_eq(two.remove("a", two.user), 0);
-	store(&one, "a", 1, 1);
-	ck_assert_uint_eq(stats_of(far).overtaken, 1);
-	expect_absent(&two, "a");
-	expect_absent(&one, "a");
-	store(&two, "a", 2, 2);
-	store(&one, "a", 3, 3);
-	ck_assert_uint_eq(stats_of(far).overtaken, 2);
-	expect_word(&one, "a", 2, 2);
-	/* A reload, that nothing was looked up for, takes the place of what is there. */
-	store(&one, "a", 4, 4);
-	expect_word(&two, "a", 4, 4);
-	ck_assert_int_eq(two.remove("a", two.user), 0);
-	expect_absent(&one, "a");
-	store(&one, "a", 5, 5);
-	expect_word(&two, "a", 5, 5);
-}
-END_TEST
-
-/* The same where the store was sent to a server that stood still, and is done after the removal was called. */
-START_TEST(test_R174_delayed_store)
-{
-	weakref_cache_memcached_options options;
-	weakref_cache_second_level level;
-	struct word *word;
-	char key[32];
-
-	WITH_SERVER();
-	options = options_for(WEAKREF_KEY_STRING, "R174d");
-	options.timeout = 0.1;
-	options.connections = 2;
-	weakref_cache_memcached *far = far_new(&options, &level);
-	for (int i = 0; i < 5; i++) {
-		snprintf(key, sizeof key, "%d", i);
-		for (int n = 0; n < 100 && get(&level, key, &word) != -WEAKREF_ENOENT; n++)
-			pause_ms(10);
-		memcached_freeze(&server);
-		ck_assert_int_eq(level.put(key, word_new(1, 1), level.user), -EIO);
-		ck_assert_int_lt(level.remove(key, level.user), 0);
-		memcached_thaw(&server);
-		for (int n = 0; n < 100 && stats_of(far).owed > 0; n++) {
-			ck_assert_int_lt(get(&level, key, &word), 0);
-			pause_ms(10);
-		}
-		ck_assert_uint_eq(stats_of(far).owed, 0);
-		ck_assert_int_lt(get(&level, key, &word), 0);
-	}
-}
-END_TEST
-
-/* So is a clearing; and more removals than can be listed become one. */
-START_TEST(test_R174_clearing_is_owed)
-{
-	weakref_cache_memcached_options options;
-	weakref_cache_second_level level, other;
-	struct word *word;
-	char key[32];
-
-	WITH_SERVER();
-	for (int many = 0; many < 2; many++) {
-		options = options_for(WEAKREF_KEY_STRING, many ? "R174m" : "R174c");
-		options.timeout = 0.2;
-		options.retry = many ? 2 : 0.001;
-		weakref_cache_memcached *far = far_new(&options, &level);
-		options.timeout = PATIENCE;
-		far_new(&options, &other);
-		store(&other, "key", 1, 1);
-		memcached_freeze(&server);
-		if (!many)
-			ck_assert_int_eq(weakref_cache_memcached_clear(far), -EIO);
-		for (int i = 0; many && i < 1500; i++) {
-			snprintf(key, sizeof key, "%d", i);
-			ck_assert_int_lt(level.remove(key, level.user), 0);
-		}
-		ck_assert_uint_eq(stats_of(far).owed, many ? 1025 : 1);
-		memcached_thaw(&server);
-		for (int i = 0; i < 600 && stats_of(far).owed > 0; i++) {
-			pause_ms(10);
-			ck_assert_int_lt(get(&level, "key", &word), 0);
-		}
-		ck_assert_uint_eq(stats_of(far).owed, 0);
-		expect_absent(&other, "key");
-		store(&level, "key", 2, 2);
-		expect_word(&other, "key", 2, 2);
-	}
-}
-END_TEST
-
 /* Functions that fail, values that are too large: not stored, and what was there before is not left behind. */
 START_TEST(test_R175_what_cannot_be_stored)
 {
@@ -737,48 +288,7 @@ END_TEST
 
 /* ---- threads, processes, life -------------------------------------------------------------------------------------------- */
 
-struct worker {
-	const weakref_cache_second_level *level;
-	uint64_t seed;
-	bool failures; /* whether there may be some */
-};
-
 static atomic_bool collecting;
-
-static bool allowed(const struct worker *worker, int error)
-{
-	return error == 0 || (worker->failures && (error == -EIO || error == -WEAKREF_EBUSY));
-}
-
-/* Each key's values have its number in their upper half. */
-static int work(void *arg)
-{
-	struct worker *worker = arg;
-	size_t rounds = support_scaled(400, 40);
-
-	for (size_t i = 0; i < rounds; i++) {
-		uint64_t random = support_random(&worker->seed), key = random % 16;
-		void *value = NULL;
-		int error;
-
-		switch (random >> 32 & 3) {
-		case 0:
-			SUPPORT_REQUIRE(allowed(worker, worker->level->put(WEAKREF_INT(key), word_new(key << 32 | i, i), worker->level->user)));
-			break;
-		case 1:
-			SUPPORT_REQUIRE((random >> 40 & 7) != 0 || allowed(worker, worker->level->remove(WEAKREF_INT(key), worker->level->user)));
-			break;
-		default:
-			error = worker->level->get(WEAKREF_INT(key), &value, worker->level->user);
-			SUPPORT_REQUIRE(error == -WEAKREF_ENOENT || allowed(worker, error));
-			if (error == 0) {
-				struct word *word = value;
-				SUPPORT_REQUIRE(word->number >> 32 == key && word_is(word, word->number, word->size));
-			}
-		}
-	}
-	return 0;
-}
 
 static int collect_meanwhile(void *arg)
 {
@@ -819,63 +329,6 @@ START_TEST(test_R177_threads)
 	weakref_cache_memcached_stats stats = stats_of(far);
 	ck_assert_uint_gt(stats.hits, 0);
 	ck_assert_uint_eq(stats.failures + stats.busy + stats.skipped + stats.foreign + stats.damaged + stats.outdated, 0);
-}
-END_TEST
-
-static void *kill_meanwhile(void *arg)
-{
-	struct memcached_server *victim = arg;
-
-	while (atomic_load(&collecting)) {
-		pause_ms(15);
-		memcached_kill(victim);
-		pause_ms(5);
-		if (!memcached_start(victim))
-			return arg;
-	}
-	return NULL;
-}
-
-/* The server is killed and started again, over and over, under the threads: there are failures, and no wrong value; then all is well again. */
-START_TEST(test_R173_killed_under_load)
-{
-	struct memcached_server victim = {0};
-	weakref_cache_memcached_options options;
-	weakref_cache_second_level level;
-	struct worker workers[4];
-	pthread_t killer;
-	struct word *word;
-	void *result;
-
-	WITH_SERVER();
-	ck_assert(memcached_start(&victim));
-	options = options_for(WEAKREF_KEY_INT, "R173k");
-	snprintf(config, sizeof config, "--SOCKET=\"%s\"", victim.path);
-	options.timeout = 1;
-	weakref_cache_memcached *far = far_new(&options, &level);
-	for (unsigned i = 0; i < 4; i++)
-		workers[i] = (struct worker){.level = &level, .seed = support_seed() + i, .failures = true};
-	atomic_store(&collecting, true);
-	ck_assert_int_eq(pthread_create(&killer, NULL, kill_meanwhile, &victim), 0);
-	for (int i = 0; i < 100 && stats_of(far).failures < 5; i++)
-		ck_assert_uint_eq(support_threads(4, work, workers, sizeof workers[0]), 0);
-	atomic_store(&collecting, false);
-	ck_assert_int_eq(pthread_join(killer, &result), 0);
-	ck_assert_ptr_null(result);
-	ck_assert_uint_ge(stats_of(far).failures, 5);
-	ck_assert_uint_eq(stats_of(far).foreign + stats_of(far).damaged, 0);
-	/* The last one died with the thread that had started it. */
-	memcached_kill(&victim);
-	ck_assert(memcached_start(&victim));
-	/* One failure at most: a connection that broke with the server before this one. */
-	get(&level, WEAKREF_INT(100), &word);
-	pause_ms(5);
-	for (int i = 0; i < 20; i++) {
-		store(&level, WEAKREF_INT(i), (uint64_t)i, (size_t)i);
-		expect_word(&level, WEAKREF_INT(i), (uint64_t)i, (size_t)i);
-	}
-	ck_assert_uint_eq(stats_of(far).owed, 0);
-	memcached_kill(&victim);
 }
 END_TEST
 
@@ -1034,62 +487,6 @@ START_TEST(test_R179_options)
 }
 END_TEST
 
-/* Several servers: each has its keys and its time; one that is killed takes its keys with it, and no others. */
-START_TEST(test_R173_several_servers)
-{
-	struct memcached_server servers[3] = {{0}};
-	weakref_cache_memcached_options options;
-	weakref_cache_second_level level, other;
-	enum { KEYS = 60 };
-	unsigned there = 0, failed = 0;
-
-	WITH_SERVER();
-	for (unsigned i = 0; i < 3; i++)
-		ck_assert(memcached_start(&servers[i]));
-	options = options_for(WEAKREF_KEY_INT, "several");
-	snprintf(config, sizeof config, "--SOCKET=\"%s\" --SOCKET=\"%s\" --SOCKET=\"%s\"", servers[0].path, servers[1].path, servers[2].path);
-	weakref_cache_memcached *far = far_new(&options, &level);
-	far_new(&options, &other);
-	for (unsigned i = 0; i < KEYS; i++)
-		store(&level, WEAKREF_INT(i), i, i);
-	for (unsigned i = 0; i < KEYS; i++)
-		expect_word(&other, WEAKREF_INT(i), i, i);
-	memcached_kill(&servers[1]);
-	for (unsigned i = 0; i < KEYS; i++) {
-		struct word *word;
-		int error = get(&level, WEAKREF_INT(i), &word);
-		ck_assert(error == -EIO || (error == 0 && word_is(word, i, i)));
-		there += error == 0;
-		failed += error != 0;
-	}
-	ck_assert_uint_gt(there, 0);
-	ck_assert_uint_gt(failed, 0);
-	/* One of three owes, and pays when it is back. */
-	ck_assert_int_eq(weakref_cache_memcached_clear(far), -EIO);
-	ck_assert_uint_eq(stats_of(far).owed, 1);
-	ck_assert(memcached_start(&servers[1]));
-	pause_ms(5);
-	for (unsigned i = 0; i < KEYS; i++)
-		expect_absent(&level, WEAKREF_INT(i));
-	ck_assert_uint_eq(stats_of(far).owed, 0);
-	/* The other one learns by a failure that its connection is broken. */
-	for (unsigned i = 0; i < KEYS; i++) {
-		struct word *word;
-		int error = get(&other, WEAKREF_INT(i), &word);
-		ck_assert(error == -EIO || error == -WEAKREF_ENOENT);
-	}
-	pause_ms(5);
-	for (unsigned i = 0; i < KEYS; i++)
-		expect_absent(&other, WEAKREF_INT(i));
-	for (unsigned i = 0; i < KEYS; i++)
-		store(&other, WEAKREF_INT(i), i + 1, i);
-	for (unsigned i = 0; i < KEYS; i++)
-		expect_word(&level, WEAKREF_INT(i), i + 1, i);
-	for (unsigned i = 0; i < 3; i++)
-		memcached_kill(&servers[i]);
-}
-END_TEST
-
 /* Each allocation fails once: the call says so or does without, and the next one works. */
 START_TEST(test_R175_no_memory)
 {
@@ -1120,15 +517,10 @@ START_TEST(test_R175_no_memory)
 }
 END_TEST
 
-static void stop_server(void)
-{
-	memcached_kill(&server);
-}
-
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_memcached");
-	TCase *values = support_tcase("values"), *failures = support_tcase("failures"), *life = support_tcase("life");
+	TCase *values = support_tcase("values"), *life = support_tcase("life");
 
 	tcase_add_test(values, test_R170_values_come_back);
 	tcase_add_test(values, test_R171_any_key);
@@ -1137,28 +529,17 @@ static Suite *suite(void)
 	tcase_add_test(values, test_R175_what_cannot_be_stored);
 	tcase_add_test(values, test_R175_no_memory);
 	tcase_add_test(values, test_R176_time_to_live);
-	tcase_add_test(failures, test_R173_server_comes_and_goes);
-	tcase_add_test(failures, test_R173_left_alone);
-	tcase_add_test(failures, test_R173_no_memcached);
-	tcase_add_test(failures, test_R173_several_servers);
-	tcase_add_test(failures, test_R173_killed_under_load);
-	tcase_add_test(failures, test_R174_removal_is_owed);
-	tcase_add_test(failures, test_R174_late_store);
-	tcase_add_test(failures, test_R174_delayed_store);
-	tcase_add_test(failures, test_R174_clearing_is_owed);
 	tcase_add_test(life, test_R177_threads);
 	tcase_add_test(life, test_R177_busy);
 	tcase_add_test(life, test_R178_fork);
 	tcase_add_test(life, test_R179_dropped);
 	tcase_add_test(life, test_R179_options);
 	suite_add_tcase(s, values);
-	suite_add_tcase(s, failures);
 	suite_add_tcase(s, life);
 	return s;
 }
 
 int main(void)
 {
-	atexit(stop_server);
 	return support_main(suite);
 }

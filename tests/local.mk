@@ -125,14 +125,20 @@ tests_typemodule_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpat
 # Of libweakref-memcached.
 memcached_tests =
 if HAVE_MEMCACHED
-memcached_tests += tests/check_cache_memcached
+memcached_tests += \
+	tests/check_cache_memcached \
+	tests/check_cache_memcached_failures \
+	tests/check_cache_memcached_level
 endif
+far_sources = tests/far.c tests/far.h tests/memcached.c tests/memcached.h
+far_ldadd = libweakref-memcached.la $(LDADD)
 tests_check_cache_memcached_CPPFLAGS = $(AM_CPPFLAGS) $(MEMCACHED_CFLAGS)
-tests_check_cache_memcached_LDADD = libweakref-memcached.la $(LDADD) $(MEMCACHED_LIBS)
-tests_check_cache_memcached_SOURCES = \
-	tests/check_cache_memcached.c \
-	tests/memcached.c \
-	tests/memcached.h
+tests_check_cache_memcached_LDADD = $(far_ldadd) $(MEMCACHED_LIBS)
+tests_check_cache_memcached_SOURCES = tests/check_cache_memcached.c $(far_sources)
+tests_check_cache_memcached_failures_LDADD = $(far_ldadd)
+tests_check_cache_memcached_failures_SOURCES = tests/check_cache_memcached_failures.c $(far_sources)
+tests_check_cache_memcached_level_LDADD = $(far_ldadd)
+tests_check_cache_memcached_level_SOURCES = tests/check_cache_memcached_level.c $(far_sources)
 
 # The HTTP server for tests/check_fetch.sh.
 if HAVE_MICROHTTPD
