@@ -2,26 +2,19 @@
 /*
  * cache_memcached: memcached as a second level of caches. See weakref/cache_memcached.h.
  *
- * Names. `PREFIX:` and a letter for the kind of key, with the key itself (s, b, i), or with 128 bits of its hash (S, B) where it has bytes
- * that the protocol does not allow, or too many. `PREFIX!` names a server's time. A prefix has neither colon nor exclamation mark, so no name
- * is both.
- *
- * Values. A header (magic, size of the key, time, checksum), the key, the bytes of encode. What is read counts only if all of the header fits;
- * otherwise it is a miss, and the loader's value will take its place.
- *
  * Marks and tickets. To remove a key is to set a mark in its place, for MARK_SECONDS. A look-up that finds no value remembers what
  * stood there: nothing, or something with a number (memcached's cas). The store that follows it says so, and is done only if that is so yet. So
  * a store is never seen by who removed the key after the look-up, in whichever process, and however late the store arrives. What was looked up
  * in vain because the server failed is not stored.
  *
  * Time. Each server holds a random number under `PREFIX!`, 16 hexadecimal digits; a value is good while it bears that number. Both are read
- * in one request: the time and the value are sent to the server that has the value. A server without a time (started anew) gets one with
- * the first store. A store bears the time that was seen last, so one that is late bears an old time, and is not seen.
+ * in one request: the time is sent to each server that has values. A server without a time (started anew) gets one with the first store. A
+ * store bears the time that its look-up saw, so what was loaded before a clearing bears an old time, and is not seen.
  *
  * Debts. What could not be removed must not be read later, when the server is back: it is owed, a name each, and paid before anything else
  * is asked of that server, by whoever comes next. More than DEBTS names, and a name that finds no memory, become one debt: another time for
- * that server. A debt is closed only after it was paid, and
- * each failure opens a new one, so a failure that comes while a debt is being paid is not lost.
+ * that server. A debt is closed only after it was paid, and each failure opens a new one, so that none is lost that comes while an older one is
+ * being paid.
  *
  * Invariants:
  *  1. a connection is used by one thread; no user function and no allocation from the collected heap happens while it is taken;
@@ -54,24 +47,11 @@
 #include "weakref/cache_memcached.h"
 #include "weakref/object.h"
 
-#define NAME_MAX_SIZE 250 /* memcached's limit */
-#define PREFIX_MAX_SIZE 64
-#define TIME_DIGITS 16
-#define HEADER_SIZE 24
 #define DEBTS 1024
 #define TICKETS 16 /* of a thread: more than it loads within each other */
 #define MARK_SECONDS 60
 #define UNKNOWN UINT64_MAX /* of a ticket whose look-up failed */
 #define MONTH (30 * 24 * 3600) /* what is longer, memcached takes for a date */
-
-static const char magic[4] = {'W', 'R', 'C', '1'};
-static const char mark[4] = {'W', 'R', 'M', '1'};
-
-struct name {
-	uint32_t server;
-	size_t size;
-	char text[NAME_MAX_SIZE + 1];
-};
 
 /* Something that a server has to forget before it is believed again. */
 struct debt {
@@ -83,7 +63,6 @@ struct debt {
 };
 
 struct server {
-	_Atomic uint64_t time; /* seen last, 0 for none */
 	_Atomic uint64_t retry_ns; /* left alone until then */
 	_Atomic uint64_t clears_owed, clears_paid;
 };
@@ -144,62 +123,6 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* ---- names --------------------------------------------------------------------------------------------------------------- */
-
-/* The bytes of a key; number is where an integer's are put. */
-static int key_bytes(const weakref_cache_memcached *far, const void *key, uint64_t *number, weakref_bytes *bytes)
-{
-	if (far->options.kind == WEAKREF_KEY_INT) {
-		*number = (uint64_t)WEAKREF_INT_VALUE(key);
-		*bytes = (weakref_bytes){.data = number, .size = sizeof *number};
-		return 0;
-	}
-	if (key == NULL)
-		return -WEAKREF_EINVAL;
-	if (far->options.kind == WEAKREF_KEY_STRING)
-		*bytes = (weakref_bytes){.data = key, .size = strlen(key)};
-	else
-		*bytes = *(const weakref_bytes *)key;
-	if (bytes->size == 0)
-		bytes->data = "";
-	return bytes->data != NULL ? 0 : -WEAKREF_EINVAL;
-}
-
-static bool printable(const void *data, size_t size)
-{
-	const unsigned char *p = data;
-
-	for (size_t i = 0; i < size; i++)
-		if (p[i] <= 0x20 || p[i] >= 0x7f)
-			return false;
-	return true;
-}
-
-static void make_name(weakref_cache_memcached *far, const weakref_bytes *key, struct name *name)
-{
-	bool string = far->options.kind == WEAKREF_KEY_STRING;
-	size_t limit = NAME_MAX_SIZE - strlen(far->prefix) - 2;
-	int n;
-
-	if (far->options.kind == WEAKREF_KEY_INT) {
-		int64_t number;
-		memcpy(&number, key->data, sizeof number);
-		n = snprintf(name->text, sizeof name->text, "%s:i%lld", far->prefix, (long long)number);
-	} else if (key->size <= limit && printable(key->data, key->size)) {
-		n = snprintf(name->text, sizeof name->text, "%s:%c%.*s", far->prefix, string ? 's' : 'b', (int)key->size, (const char *)key->data);
-	} else {
-		XXH128_hash_t hash = XXH3_128bits(key->data, key->size);
-		n = snprintf(name->text, sizeof name->text, "%s:%c%016llx%016llx", far->prefix, string ? 'S' : 'B', (unsigned long long)hash.high64,
-			     (unsigned long long)hash.low64);
-	}
-	name->size = (size_t)n;
-}
-
-static size_t time_name(const weakref_cache_memcached *far, char text[PREFIX_MAX_SIZE + 2])
-{
-	return (size_t)snprintf(text, PREFIX_MAX_SIZE + 2, "%s!", far->prefix);
-}
-
 /* ---- visits to a server -------------------------------------------------------------------------------------------------- */
 
 /* This process's connections. NULL with errno set. */
@@ -245,8 +168,6 @@ static void visit_end(struct visit *visit)
 static int visit_failed(struct visit *visit)
 {
 	atomic_store(&visit->server->retry_ns, now_ns() + visit->far->retry_ns);
-	/* It may be another server that answers next. */
-	atomic_store(&visit->server->time, 0);
 	far_discard(visit->connections, visit->connection);
 	visit_end(visit);
 	COUNT(visit->far, failures);
@@ -265,23 +186,6 @@ static uint64_t random_time(void)
 	return time;
 }
 
-static void time_format(uint64_t time, char text[TIME_DIGITS + 1])
-{
-	snprintf(text, TIME_DIGITS + 1, "%016llx", (unsigned long long)time);
-}
-
-/* 0 for what is no time. */
-static uint64_t time_parse(const char *text, size_t size)
-{
-	char digits[TIME_DIGITS + 1];
-
-	if (size != TIME_DIGITS)
-		return 0;
-	memcpy(digits, text, TIME_DIGITS);
-	digits[TIME_DIGITS] = '\0';
-	return strspn(digits, "0123456789abcdef") == TIME_DIGITS ? strtoull(digits, NULL, 16) : 0;
-}
-
 /*
  * A name that is sent to a server of which all others know as well that it goes there: that of the first number which does. It is needed only
  * where no key is at hand that leads there.
@@ -296,49 +200,39 @@ static bool route_to(struct visit *visit, char text[24], size_t *size)
 	return false;
 }
 
-/* Begins another time on the visited server. */
-static bool time_begin(struct visit *visit)
+/* Begins another time on the visited server; 0 where that fails. */
+static uint64_t time_begin(struct visit *visit)
 {
-	char name[PREFIX_MAX_SIZE + 2], digits[TIME_DIGITS + 1], route[24];
-	size_t size = time_name(visit->far, name), route_size;
+	char name[FAR_TIME_NAME_SIZE], digits[FAR_TIME_SIZE + 1], route[24];
+	size_t size = far_time_name(visit->far->prefix, name), route_size;
 	uint64_t time = random_time();
 
-	time_format(time, digits);
+	far_time_format(time, digits);
 	if (!route_to(visit, route, &route_size) ||
-	    memcached_set_by_key(visit->handle, route, route_size, name, size, digits, TIME_DIGITS, 0, 0) != MEMCACHED_SUCCESS)
-		return false;
-	atomic_store(&visit->server->time, time);
-	return true;
+	    memcached_set_by_key(visit->handle, route, route_size, name, size, digits, FAR_TIME_SIZE, 0, 0) != MEMCACHED_SUCCESS)
+		return 0;
+	return time;
 }
 
-/* The time of the server of a name, which gets one if it has none. 0 where it fails. */
-static uint64_t time_of(struct visit *visit, const struct name *name)
+/* The time of the server of a name, which had none before, and gets one if it has none yet. 0 where that fails. */
+static uint64_t time_first(struct visit *visit, const struct far_name *name)
 {
-	char text[PREFIX_MAX_SIZE + 2], digits[TIME_DIGITS + 1];
-	size_t text_size = time_name(visit->far, text), size;
-	uint64_t time = atomic_load(&visit->server->time);
-	memcached_return_t code;
+	char text[FAR_TIME_NAME_SIZE], digits[FAR_TIME_SIZE + 1];
+	size_t text_size = far_time_name(visit->far->prefix, text), size;
+	uint64_t fresh = random_time();
 	uint32_t flags;
 
-	/* Another process may be first to add one, and a flood of values may push it out again. */
-	for (int i = 0; time == 0 && i < 3; i++) {
-		uint64_t fresh = random_time();
-		time_format(fresh, digits);
-		code = memcached_add_by_key(visit->handle, name->text, name->size, text, text_size, digits, TIME_DIGITS, 0, 0);
-		if (code == MEMCACHED_SUCCESS) {
-			time = fresh;
-		} else if (code == MEMCACHED_NOTSTORED) {
-			char *found = memcached_get_by_key(visit->handle, name->text, name->size, text, text_size, &size, &flags, &code);
-			time = found != NULL ? time_parse(found, size) : 0;
-			free(found);
-			if (time == 0 && code == MEMCACHED_SUCCESS)
-				return time_begin(visit) ? atomic_load(&visit->server->time) : 0;
-		} else {
-			return 0;
-		}
-	}
-	atomic_store(&visit->server->time, time);
-	return time;
+	far_time_format(fresh, digits);
+	memcached_return_t code = memcached_add_by_key(visit->handle, name->text, name->size, text, text_size, digits, FAR_TIME_SIZE, 0, 0);
+	if (code == MEMCACHED_SUCCESS)
+		return fresh;
+	if (code != MEMCACHED_NOTSTORED)
+		return 0;
+	/* Somebody else's, or nonsense. */
+	char *found = memcached_get_by_key(visit->handle, name->text, name->size, text, text_size, &size, &flags, &code);
+	uint64_t time = found != NULL ? far_time_parse(found, size) : 0;
+	free(found);
+	return time != 0 || (code != MEMCACHED_SUCCESS && code != MEMCACHED_NOTFOUND) ? time : time_begin(visit);
 }
 
 /* ---- debts --------------------------------------------------------------------------------------------------------------- */
@@ -348,7 +242,7 @@ static void owe_clear(weakref_cache_memcached *far, uint32_t server)
 	atomic_fetch_add(&far->servers[server].clears_owed, 1);
 }
 
-static void owe(weakref_cache_memcached *far, const struct name *name)
+static void owe(weakref_cache_memcached *far, const struct far_name *name)
 {
 	struct debt *debt = atomic_fetch_add(&far->listed, 1) < DEBTS ? gc_alloc(sizeof *debt + name->size) : NULL;
 
@@ -367,7 +261,7 @@ static void owe(weakref_cache_memcached *far, const struct name *name)
 
 static bool mark_name(struct visit *visit, const char *text, size_t size)
 {
-	return memcached_set_by_key(visit->handle, text, size, text, size, mark, sizeof mark, MARK_SECONDS, 0) == MEMCACHED_SUCCESS;
+	return memcached_set_by_key(visit->handle, text, size, text, size, far_mark, sizeof far_mark, MARK_SECONDS, 0) == MEMCACHED_SUCCESS;
 }
 
 /* Pays what is owed to the visited server. */
@@ -377,7 +271,7 @@ static bool pay(struct visit *visit)
 	uint64_t owed = atomic_load(&visit->server->clears_owed), paid = atomic_load(&visit->server->clears_paid);
 
 	if (paid < owed) {
-		if (!time_begin(visit))
+		if (time_begin(visit) == 0)
 			return false;
 		while (paid < owed && !atomic_compare_exchange_weak(&visit->server->clears_paid, &paid, owed))
 			continue;
@@ -413,65 +307,6 @@ static int visit_begin(struct visit *visit, weakref_cache_memcached *far, uint32
 	return pay(visit) ? 0 : visit_failed(visit);
 }
 
-/* ---- values -------------------------------------------------------------------------------------------------------------- */
-
-static void put_word(unsigned char *p, uint64_t word, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		p[i] = (unsigned char)(word >> (8 * i));
-}
-
-static uint64_t get_word(const unsigned char *p, size_t size)
-{
-	uint64_t word = 0;
-
-	for (size_t i = 0; i < size; i++)
-		word |= (uint64_t)p[i] << (8 * i);
-	return word;
-}
-
-/* The time is set when it is known, and with it the checksum. */
-static void value_seal(unsigned char *value, size_t size, uint64_t time)
-{
-	put_word(value + 8, time, 8);
-	put_word(value + 16, XXH3_64bits_withSeed(value + HEADER_SIZE, size - HEADER_SIZE, time), 8);
-}
-
-static unsigned char *value_make(const weakref_bytes *key, const weakref_bytes *bytes)
-{
-	unsigned char *value = gc_alloc_leaf(HEADER_SIZE + key->size + bytes->size);
-
-	if (value == NULL)
-		return NULL;
-	memcpy(value, magic, sizeof magic);
-	put_word(value + 4, key->size, 4);
-	memcpy(value + HEADER_SIZE, key->data, key->size);
-	if (bytes->size > 0)
-		memcpy(value + HEADER_SIZE + key->size, bytes->data, bytes->size);
-	return value;
-}
-
-/* Where in a value the bytes begin; 0, counted, where they are none of this key and time; 0 for a mark. */
-static size_t value_open(weakref_cache_memcached *far, const unsigned char *value, size_t size, const weakref_bytes *key, uint64_t time)
-{
-	if (size == sizeof mark && memcmp(value, mark, sizeof mark) == 0)
-		return 0;
-	if (size < HEADER_SIZE || memcmp(value, magic, sizeof magic) != 0 || size - HEADER_SIZE < get_word(value + 4, 4)) {
-		COUNT(far, damaged);
-		return 0;
-	}
-	uint64_t stored = get_word(value + 8, 8);
-	if (get_word(value + 16, 8) != XXH3_64bits_withSeed(value + HEADER_SIZE, size - HEADER_SIZE, stored))
-		COUNT(far, damaged);
-	else if (get_word(value + 4, 4) != key->size || memcmp(value + HEADER_SIZE, key->data, key->size) != 0)
-		COUNT(far, foreign);
-	else if (stored != time)
-		COUNT(far, outdated);
-	else
-		return HEADER_SIZE + key->size;
-	return 0;
-}
-
 /* ---- the level ----------------------------------------------------------------------------------------------------------- */
 
 struct found {
@@ -481,10 +316,10 @@ struct found {
 	uint64_t time; /* 0 for none */
 };
 
-static bool fetch(struct visit *visit, const struct name *name, struct found *found)
+static bool fetch(struct visit *visit, const struct far_name *name, struct found *found)
 {
-	char text[PREFIX_MAX_SIZE + 2];
-	size_t text_size = time_name(visit->far, text);
+	char text[FAR_TIME_NAME_SIZE];
+	size_t text_size = far_time_name(visit->far->prefix, text);
 	const char *const keys[] = {text, name->text};
 	const size_t sizes[] = {text_size, name->size};
 	memcached_result_st result;
@@ -498,7 +333,7 @@ static bool fetch(struct visit *visit, const struct name *name, struct found *fo
 		const char *key = memcached_result_key_value(&result);
 		size_t size = memcached_result_key_length(&result);
 		if (size == text_size && memcmp(key, text, size) == 0) {
-			found->time = time_parse(memcached_result_value(&result), memcached_result_length(&result));
+			found->time = far_time_parse(memcached_result_value(&result), memcached_result_length(&result));
 		} else if (size == name->size && memcmp(key, name->text, size) == 0 && found->value == NULL) {
 			found->cas = memcached_result_cas(&result);
 			found->size = memcached_result_length(&result);
@@ -513,7 +348,7 @@ static bool fetch(struct visit *visit, const struct name *name, struct found *fo
 
 struct ticket {
 	uint64_t far; /* 0 for none */
-	uint64_t name, cas;
+	uint64_t name, cas, time;
 };
 
 static _Thread_local struct ticket tickets[TICKETS];
@@ -528,47 +363,39 @@ static struct ticket *ticket_find(const weakref_cache_memcached *far, uint64_t h
 }
 
 /* What this thread's store of a name will find there, if nobody comes in between. */
-static void ticket_keep(const weakref_cache_memcached *far, const struct name *name, uint64_t cas)
+static void ticket_keep(const weakref_cache_memcached *far, const struct far_name *name, uint64_t cas, uint64_t time)
 {
 	uint64_t hash = XXH3_64bits(name->text, name->size);
 	struct ticket *ticket = ticket_find(far, hash);
 
 	if (ticket == NULL)
 		ticket = &tickets[next_ticket++ % TICKETS];
-	*ticket = (struct ticket){.far = far->number, .name = hash, .cas = cas};
+	*ticket = (struct ticket){.far = far->number, .name = hash, .cas = cas, .time = time};
 }
 
-static bool ticket_take(const weakref_cache_memcached *far, const struct name *name, uint64_t *cas)
+/* The thread's ticket for a name, which is good once. Where nothing was looked up before (a reload), what stands there now. */
+static bool ticket_take(struct visit *visit, const struct far_name *name, struct ticket *out)
 {
-	struct ticket *ticket = ticket_find(far, XXH3_64bits(name->text, name->size));
-
-	if (ticket == NULL)
-		return false;
-	*cas = ticket->cas;
-	ticket->far = 0;
-	return true;
-}
-
-/* Where nothing was looked up before (a reload), what stands there now. */
-static bool ticket_get(struct visit *visit, const struct name *name, uint64_t *cas)
-{
+	struct ticket *ticket = ticket_find(visit->far, XXH3_64bits(name->text, name->size));
 	struct found found = {0};
 
-	if (ticket_take(visit->far, name, cas))
+	if (ticket != NULL) {
+		*out = *ticket;
+		ticket->far = 0;
 		return true;
+	}
 	bool good = fetch(visit, name, &found);
-	*cas = found.cas;
+	*out = (struct ticket){.cas = found.cas, .time = found.time};
 	free(found.value);
 	return good;
 }
 
-static int visit_fetch(weakref_cache_memcached *far, const struct name *name, struct found *found)
+static int visit_fetch(weakref_cache_memcached *far, const struct far_name *name, struct found *found)
 {
 	struct visit visit;
 	int error = visit_begin(&visit, far, name->server);
 
 	if (error == 0 && fetch(&visit, name, found)) {
-		atomic_store(&visit.server->time, found->time);
 		visit_end(&visit);
 		return 0;
 	}
@@ -576,8 +403,30 @@ static int visit_fetch(weakref_cache_memcached *far, const struct name *name, st
 		free(found->value);
 		error = visit_failed(&visit);
 	}
-	ticket_keep(far, name, UNKNOWN);
+	ticket_keep(far, name, UNKNOWN, 0);
 	return error;
+}
+
+/* Whether a value is one of this key and time; where not, it is counted as what it is. */
+static bool open_value(weakref_cache_memcached *far, const unsigned char *value, size_t size, const weakref_bytes *key, uint64_t time,
+		       size_t *begin)
+{
+	switch (far_value_open(value, size, key, time, begin)) {
+	case FAR_VALUE_GOOD:
+		return true;
+	case FAR_VALUE_DAMAGED:
+		COUNT(far, damaged);
+		return false;
+	case FAR_VALUE_FOREIGN:
+		COUNT(far, foreign);
+		return false;
+	case FAR_VALUE_OUTDATED:
+		COUNT(far, outdated);
+		return false;
+	case FAR_VALUE_MARK:
+	default:
+		return false;
+	}
 }
 
 static int decode(weakref_cache_memcached *far, const void *key, const unsigned char *data, size_t size, void **value)
@@ -602,13 +451,13 @@ static int decode(weakref_cache_memcached *far, const void *key, const unsigned 
 }
 
 /* The connections, and with them the server of a name. */
-static int name_of(weakref_cache_memcached *far, const weakref_bytes *key, struct name *name)
+static int name_of(weakref_cache_memcached *far, const weakref_bytes *key, struct far_name *name)
 {
 	struct far_connections *connections = own_connections(far);
 
 	if (connections == NULL)
 		return -WEAKREF_ENOMEM;
-	make_name(far, key, name);
+	far_name_make(far->options.kind, far->prefix, key, name);
 	name->server = far_server_of(connections, name->text, name->size);
 	return name->server < far->n ? 0 : -EIO;
 }
@@ -618,9 +467,9 @@ static int level_get(const void *key, void **value, void *user)
 	weakref_cache_memcached *far = user;
 	struct found found = {0};
 	weakref_bytes bytes;
-	struct name name;
+	struct far_name name;
 	uint64_t number;
-	int error = key_bytes(far, key, &number, &bytes);
+	int error = far_key_bytes(far->options.kind, key, &number, &bytes);
 
 	if (error == 0)
 		error = name_of(far, &bytes, &name);
@@ -629,11 +478,11 @@ static int level_get(const void *key, void **value, void *user)
 	if (error != 0)
 		return error;
 	const unsigned char *whole = (const unsigned char *)found.value;
-	size_t begin = whole != NULL ? value_open(far, whole, found.size, &bytes, found.time) : 0;
-	if (begin > 0) {
+	size_t begin;
+	if (whole != NULL && open_value(far, whole, found.size, &bytes, found.time, &begin)) {
 		error = decode(far, key, whole + begin, found.size - begin, value);
 	} else {
-		ticket_keep(far, &name, found.cas);
+		ticket_keep(far, &name, found.cas, found.time);
 		COUNT(far, misses);
 		error = -WEAKREF_ENOENT;
 	}
@@ -641,7 +490,7 @@ static int level_get(const void *key, void **value, void *user)
 	return error;
 }
 
-static int remove_name(weakref_cache_memcached *far, const struct name *name)
+static int remove_name(weakref_cache_memcached *far, const struct far_name *name)
 {
 	struct visit visit;
 	int error = visit_begin(&visit, far, name->server);
@@ -662,9 +511,9 @@ static int level_remove(const void *key, void *user)
 {
 	weakref_cache_memcached *far = user;
 	weakref_bytes bytes;
-	struct name name;
+	struct far_name name;
 	uint64_t number;
-	int error = key_bytes(far, key, &number, &bytes);
+	int error = far_key_bytes(far->options.kind, key, &number, &bytes);
 
 	if (error == 0)
 		error = name_of(far, &bytes, &name);
@@ -681,7 +530,7 @@ static time_t expiration(const weakref_cache_memcached *far)
 	return ttl < 1e9 ? now + (time_t)ttl : 0;
 }
 
-static memcached_return_t send_value(struct visit *visit, const struct name *name, const unsigned char *value, size_t size, uint64_t cas)
+static memcached_return_t send_value(struct visit *visit, const struct far_name *name, const unsigned char *value, size_t size, uint64_t cas)
 {
 	const char *data = (const char *)value;
 	time_t until = expiration(visit->far);
@@ -691,18 +540,18 @@ static memcached_return_t send_value(struct visit *visit, const struct name *nam
 	return memcached_cas_by_key(visit->handle, name->text, name->size, name->text, name->size, data, size, until, 0, cas);
 }
 
-static int store(weakref_cache_memcached *far, const struct name *name, unsigned char *value, size_t size)
+static int store(weakref_cache_memcached *far, const struct far_name *name, unsigned char *value, size_t size)
 {
 	struct visit visit;
-	uint64_t time, cas;
+	struct ticket ticket;
 	int error = visit_begin(&visit, far, name->server);
 
 	if (error != 0)
 		return error;
-	if ((time = time_of(&visit, name)) == 0 || !ticket_get(&visit, name, &cas))
+	if (!ticket_take(&visit, name, &ticket) || (ticket.time == 0 && (ticket.time = time_first(&visit, name)) == 0))
 		return visit_failed(&visit);
-	value_seal(value, size, time);
-	switch (cas == UNKNOWN ? MEMCACHED_NOTSTORED : send_value(&visit, name, value, size, cas)) {
+	far_value_seal(value, size, ticket.time);
+	switch (ticket.cas == UNKNOWN ? MEMCACHED_NOTSTORED : send_value(&visit, name, value, size, ticket.cas)) {
 	case MEMCACHED_SUCCESS:
 		visit_end(&visit);
 		COUNT(far, stores);
@@ -726,9 +575,9 @@ static int level_put(const void *key, void *value, void *user)
 {
 	weakref_cache_memcached *far = user;
 	weakref_bytes bytes, coded = {0};
-	struct name name;
+	struct far_name name;
 	uint64_t number;
-	int error = key_bytes(far, key, &number, &bytes);
+	int error = far_key_bytes(far->options.kind, key, &number, &bytes);
 
 	if (error == 0)
 		error = name_of(far, &bytes, &name);
@@ -745,12 +594,12 @@ static int level_put(const void *key, void *value, void *user)
 		COUNT(far, too_large);
 		return remove_name(far, &name);
 	}
-	unsigned char *whole = value_make(&bytes, &coded);
+	unsigned char *whole = far_value_make(&bytes, &coded);
 	if (whole == NULL) {
 		remove_name(far, &name);
 		return -WEAKREF_ENOMEM;
 	}
-	return store(far, &name, whole, HEADER_SIZE + bytes.size + coded.size);
+	return store(far, &name, whole, far_value_size(&bytes, &coded));
 }
 
 static int clear_server(weakref_cache_memcached *far, uint32_t server)
@@ -758,7 +607,7 @@ static int clear_server(weakref_cache_memcached *far, uint32_t server)
 	struct visit visit;
 	int error = visit_begin(&visit, far, server);
 
-	if (error == 0 && !time_begin(&visit))
+	if (error == 0 && time_begin(&visit) == 0)
 		error = visit_failed(&visit);
 	else if (error == 0)
 		visit_end(&visit);
@@ -794,7 +643,7 @@ static bool options_valid(const weakref_cache_memcached_options *options)
 	if (options->prefix == NULL)
 		return true;
 	size_t size = strlen(options->prefix);
-	return size <= PREFIX_MAX_SIZE && printable(options->prefix, size) && strpbrk(options->prefix, ":!") == NULL;
+	return size <= FAR_PREFIX_SIZE && far_printable(options->prefix, size) && strpbrk(options->prefix, ":!") == NULL;
 }
 
 static char *copy_text(const char *text)
@@ -885,15 +734,15 @@ WEAKREF_API int weakref_cache_memcached_get_stats(weakref_cache_memcached *far, 
 WEAKREF_API int weakref_cache_memcached_name(weakref_cache_memcached *far, const void *key, char *buf, size_t size)
 {
 	weakref_bytes bytes;
-	struct name name;
+	struct far_name name;
 	uint64_t number;
 
 	if (!far_valid(far) || (buf == NULL && size > 0))
 		return -WEAKREF_EINVAL;
-	int error = key_bytes(far, key, &number, &bytes);
+	int error = far_key_bytes(far->options.kind, key, &number, &bytes);
 	if (error != 0)
 		return error;
-	make_name(far, &bytes, &name);
+	far_name_make(far->options.kind, far->prefix, &bytes, &name);
 	if (size > 0)
 		snprintf(buf, size, "%s", name.text);
 	return (int)name.size;

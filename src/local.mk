@@ -105,6 +105,7 @@ libweakref_memcached_la_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/src $(XX
 libweakref_memcached_la_SOURCES = \
 	src/cache_memcached.c \
 	src/cache_memcached.h \
-	src/cache_memcached_connections.c
+	src/cache_memcached_connections.c \
+	src/cache_memcached_item.c
 libweakref_memcached_la_LIBADD = libweakref.la $(MEMCACHED_LIBS) $(XXHASH_LIBS) -lm
 libweakref_memcached_la_LDFLAGS = $(AM_LDFLAGS) -version-info $(WEAKREF_LIBTOOL_VERSION) -no-undefined

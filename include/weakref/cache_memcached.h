@@ -71,7 +71,7 @@ typedef struct weakref_cache_memcached_stats {
 	 * were in use; because encode or decode failed; because the value was too large; because the key was stored or removed there by
 	 * somebody else after it had been looked up, or the look-up had failed (no failure, and no error of the level's). */
 	uint64_t failures, skipped, busy, coding, too_large, overtaken;
-	/** Misses that are none: what was there was of another key, of before a clearing, or damaged. */
+	/** Of the misses, those where something was there: of another key, of before a clearing, damaged. */
 	uint64_t foreign, outdated, damaged;
 	/** Removals and clearings that are owed. */
 	uint64_t owed;
