@@ -68,31 +68,33 @@ enum cache_state { CACHE_FRESH, CACHE_LOADING, CACHE_LIVE, CACHE_DEAD };
 
 struct cache_work;
 
-/* Kind ENTRY: words 0, 1 and 4 to 9 are scanned. The policy's node stands at the start, so that its lists refer to the block. */
+/* Kind ENTRY: words 0, 1, 4 to 7, 15 and 16 are scanned. The policy's node stands at the start, so that its lists refer to the block; what a
+ * look-up reads stands together at the end. */
 struct cache_entry {
 	struct policy_node policy; /* its hash is the key's */
-	_Atomic(void *) value;     /* NULL where there is a cell, and in what is not LIVE */
 	union {
 		struct cache_work *work;       /* lock */
 		struct cache_entry *successor; /* DEAD: what took its place, where it was replaced */
 	};
-	const void *key;           /* POINTER, CUSTOM; of a DEAD one with weak keys what is told of */
-	struct slots *bank;        /* of its cell; NULL for none */
-	void *left;                /* DEAD: the value to be told of */
-	struct cache_entry *next;  /* DEAD: in the queue of notices */
-	uint64_t word;             /* of its key, where the key is no string or bytes */
+	const void *key;          /* POINTER, CUSTOM; of a DEAD one with weak keys what is told of */
+	void *left;               /* DEAD: the value to be told of */
+	struct cache_entry *next; /* DEAD: in the queue of notices */
+	struct wheel_node wheel;
+	_Atomic uint64_t written; /* all three: nanoseconds of the cache's clock, kept where a rule needs them */
+	_Atomic uint64_t expires; /* by its own time */
+	_Atomic uint64_t accessed;
+	uint64_t word;         /* of its key, where the key is no string or bytes */
+	_Atomic(void *) value; /* NULL where there is a cell, and in what is not LIVE */
+	struct slots *bank;    /* of its cell; NULL for none */
 	uint32_t cell;
 	uint32_t size; /* of the key, STRING and BYTES */
 	_Atomic uint8_t state;
-	uint8_t cause;            /* DEAD: enum weakref_cause */
-	_Atomic uint64_t written; /* all three: nanoseconds of the cache's clock, kept where a rule needs them */
-	_Atomic uint64_t accessed;
-	_Atomic uint64_t expires; /* by its own time */
-	struct wheel_node wheel;
+	uint8_t cause; /* DEAD: enum weakref_cause */
 	unsigned char bytes[];
 };
 
-_Static_assert(offsetof(struct cache_entry, value) == 32 && offsetof(struct cache_entry, next) == 72,
+_Static_assert(offsetof(struct cache_entry, key) == 5 * 8 && offsetof(struct cache_entry, next) == 7 * 8 &&
+		       offsetof(struct cache_entry, value) == 15 * 8 && offsetof(struct cache_entry, bank) == 16 * 8,
 	       "the scanned words are those of heap.c's bitmap");
 
 #define CACHE_OF(member, p) ((struct cache_entry *)((char *)(p) - offsetof(struct cache_entry, member)))
@@ -118,14 +120,16 @@ struct cache_bank {
 	uint32_t free;  /* the first free one before, + 1; 0 for none */
 };
 
-#define CACHE_READS 16
+#define CACHE_READS 64
+#define CACHE_LOSSES 2048
 
 /* What a share of the threads did lately. */
 struct cache_stripe {
 	_Atomic uint32_t head, tail;
+	_Atomic uint32_t lost; /* reads that found no room, roughly */
 	_Atomic uint64_t hits, misses;
+	uint64_t unused[4]; /* a cache line */
 	_Atomic(struct cache_entry *) reads[CACHE_READS];
-	uint64_t unused[5]; /* makes it three cache lines */
 };
 
 struct cache_config {

@@ -2,9 +2,10 @@
 /*
  * cache_maintain: what keeps a cache within its bounds: recency, eviction, expiry, entries that the collector took, and notices.
  *
- * Reads leave their entries in buffers, one of CACHE_READS places for each stripe of threads; a full buffer is emptied into the policy by the
- * reader that finds it full, if nobody has the lock, and by every writer. What does not fit is lost: recency is a hint. A buffer may hold an
- * entry that is DEAD by then; it has no value any more, and the policy ignores it.
+ * Reads leave their entries in buffers, one of CACHE_READS places for each stripe of threads. Every writer empties them into the policy. While
+ * nobody writes nothing is evicted, and the order matters little: what does not fit is lost, and a reader empties the buffers only once
+ * in CACHE_LOSSES reads that were. So where most look-ups miss all reads are told, where nearly all hit a sample, and a hit costs
+ * little more than the look-up. A buffer may hold an entry that is DEAD by then; it has no value any more, and the policy ignores it.
  *
  * Expiry after access is lazy: a read writes the time into the entry only. When the wheel hands the entry out, its deadline is computed anew.
  *
@@ -125,8 +126,11 @@ void cache_record(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
 	struct cache_stripe *stripe = cache_stripe(cache);
 	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_relaxed);
 
-	if (unlikely(tail - atomic_load_explicit(&stripe->head, memory_order_acquire) >= CACHE_READS)) {
-		cache_try_maintain(cache, now);
+	if (tail - atomic_load_explicit(&stripe->head, memory_order_acquire) >= CACHE_READS) {
+		uint32_t lost = atomic_load_explicit(&stripe->lost, memory_order_relaxed) + 1;
+		atomic_store_explicit(&stripe->lost, lost, memory_order_relaxed);
+		if (unlikely(lost % CACHE_LOSSES == 0))
+			cache_try_maintain(cache, now);
 		return;
 	}
 	if (atomic_compare_exchange_strong_explicit(&stripe->tail, &tail, tail + 1, memory_order_relaxed, memory_order_relaxed))

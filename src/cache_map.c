@@ -30,7 +30,7 @@ enum { CELL_OWN, CELL_KEY, CELL_VALUE, CELL_WORDS };
 struct cache_entry *cache_entry_new(const weakref_cache *cache, const struct table_key *key)
 {
 	bool copied = cache->config.kind <= WEAKREF_KEY_BYTES;
-	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, sizeof *entry + (copied ? key->size + 1 : 0));
+	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, offsetof(struct cache_entry, bytes) + (copied ? key->size + 1 : 0));
 
 	if (entry == NULL)
 		return NULL;
@@ -276,7 +276,7 @@ again:
 			return 0;
 		if (atomic_load_explicit(&map->at[i].hash, memory_order_relaxed) != key->hash || entry == CACHE_GONE)
 			continue;
-		int same = entry->policy.hash == key->hash ? matches(cache, entry, key) : 0;
+		int same = matches(cache, entry, key);
 		if (likely(same > 0)) {
 			if (unlikely(cache_state(entry) == CACHE_DEAD))
 				goto again;
@@ -328,7 +328,7 @@ struct cache_stripe *cache_stripes_new(uint32_t *mask)
 	return heap_alloc(n * sizeof(struct cache_stripe));
 }
 
-_Static_assert(sizeof(struct cache_stripe) == 192, "a stripe is three cache lines");
+_Static_assert(offsetof(struct cache_stripe, reads) == 64, "what is counted has a line of its own");
 
 static void place_locked(struct cache_map *map, size_t *used, uint32_t hash, struct cache_entry *entry)
 {

@@ -8,6 +8,8 @@
 
 contract_tests = \
 	tests/check_cache \
+	tests/check_cache_load \
+	tests/check_cache_threads \
 	tests/check_cache_weak \
 	tests/check_delivery \
 	tests/check_ephemeron \
