@@ -215,6 +215,11 @@ START_TEST(test_R172_clear)
 	ck_assert_int_eq(memcached_set(handle, name, (size_t)n, old, size, 0, 0), MEMCACHED_SUCCESS);
 	expect_absent(&one, "a");
 	ck_assert_uint_ge(stats_of(far).outdated, 2);
+	/* One of what was looked up before it. */
+	expect_absent(&one, "c");
+	ck_assert_int_eq(two.clear(two.user), 0);
+	store(&one, "c", 6, 6);
+	expect_absent(&two, "c");
 	/* The level's own way, and a time that somebody has spoilt. */
 	ck_assert_int_eq(two.clear(two.user), 0);
 	ck_assert_int_eq(memcached_set(handle, "R172!", 5, "nonsense", 8, 0, 0), MEMCACHED_SUCCESS);
