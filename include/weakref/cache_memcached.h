@@ -13,9 +13,11 @@
  * functions make of values, and values of bytes. Programs and machines that give the same servers and the same prefix share what is there.
  *
  * A server that is down, slow or full costs nothing but its timeout, once a retry interval: the loader does the work, the failure is counted.
- * What a value is doubtful of is never given: each is stored with its whole key, with the time of its prefix (see
- * weakref_cache_memcached_clear) and with a checksum, and all are compared. A removal that failed is owed: until it was made up for, this
- * program does not read that key there. doc/semantics.md has the rules.
+ * Servers need memcached's cas, which they have unless -C took it away.
+ *
+ * No value is given that is in doubt: each is stored with its whole key, with the time of its prefix (see weakref_cache_memcached_clear) and
+ * with a checksum, and all are compared. What was loaded before a key was removed is not seen there afterwards, whoever removed it. A removal that
+ * failed is owed: until it was made up for, this program reads nothing there. doc/semantics.md has the rules.
  */
 #ifndef WEAKREF_CACHE_MEMCACHED_H
 #define WEAKREF_CACHE_MEMCACHED_H
