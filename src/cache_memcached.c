@@ -670,7 +670,7 @@ static void set_options(weakref_cache_memcached *far, const weakref_cache_memcac
 
 WEAKREF_API weakref_cache_memcached *weakref_cache_memcached_new(const weakref_cache_memcached_options *options)
 {
-	weakref_cache_memcached draft = {0};
+	weakref_cache_memcached draft = {.n = 0};
 	static _Atomic uint64_t made;
 	struct far_connections *connections;
 

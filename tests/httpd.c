@@ -37,7 +37,7 @@
 
 static int log_file = -1;
 
-static void fatal(const char *what)
+static _Noreturn void fatal(const char *what)
 {
 	perror(what);
 	exit(99);
