@@ -373,6 +373,15 @@ static void ticket_keep(const weakref_cache_memcached *far, const struct far_nam
 	*ticket = (struct ticket){.far = far->number, .name = hash, .cas = cas, .time = time};
 }
 
+/* A value was found: a ticket of before is none any more. */
+static void ticket_drop(const weakref_cache_memcached *far, const struct far_name *name)
+{
+	struct ticket *ticket = ticket_find(far, XXH3_64bits(name->text, name->size));
+
+	if (ticket != NULL)
+		ticket->far = 0;
+}
+
 /* The thread's ticket for a name, which is good once. Where nothing was looked up before (a reload), what stands there now. */
 static bool ticket_take(struct visit *visit, const struct far_name *name, struct ticket *out)
 {
@@ -429,15 +438,18 @@ static bool open_value(weakref_cache_memcached *far, const unsigned char *value,
 	}
 }
 
-static int decode(weakref_cache_memcached *far, const void *key, const unsigned char *data, size_t size, void **value)
+/* What was found is freed before decode is called, which may end the thread. */
+static int decode(weakref_cache_memcached *far, const void *key, struct found *found, size_t begin, void **value)
 {
-	weakref_bytes bytes = {.data = gc_alloc_leaf(size), .size = size};
-	void *decoded = NULL;
+	size_t size = found->size - begin;
+	void *block = gc_alloc_leaf(size), *decoded = NULL;
+	weakref_bytes bytes = {.data = block, .size = size};
 
-	if (bytes.data == NULL)
+	if (block != NULL)
+		memcpy(block, found->value + begin, size);
+	free(found->value);
+	if (block == NULL)
 		return -WEAKREF_ENOMEM;
-	if (size > 0)
-		memcpy((void *)bytes.data, data, size);
 	int error = far->options.decode(key, &bytes, &decoded, far->options.user);
 	if (error >= 0 && decoded == NULL)
 		error = -WEAKREF_EINVAL;
@@ -480,14 +492,13 @@ static int level_get(const void *key, void **value, void *user)
 	const unsigned char *whole = (const unsigned char *)found.value;
 	size_t begin;
 	if (whole != NULL && open_value(far, whole, found.size, &bytes, found.time, &begin)) {
-		error = decode(far, key, whole + begin, found.size - begin, value);
-	} else {
-		ticket_keep(far, &name, found.cas, found.time);
-		COUNT(far, misses);
-		error = -WEAKREF_ENOENT;
+		ticket_drop(far, &name);
+		return decode(far, key, &found, begin, value);
 	}
 	free(found.value);
-	return error;
+	ticket_keep(far, &name, found.cas, found.time);
+	COUNT(far, misses);
+	return -WEAKREF_ENOENT;
 }
 
 static int remove_name(weakref_cache_memcached *far, const struct far_name *name)
@@ -515,9 +526,15 @@ static int level_remove(const void *key, void *user)
 	uint64_t number;
 	int error = far_key_bytes(far->options.kind, key, &number, &bytes);
 
+	if (error != 0)
+		return error;
+	error = name_of(far, &bytes, &name);
 	if (error == 0)
-		error = name_of(far, &bytes, &name);
-	return error != 0 ? error : remove_name(far, &name);
+		return remove_name(far, &name);
+	/* Nobody knows whose key it is. */
+	for (uint32_t server = 0; server < far->n; server++)
+		owe_clear(far, server);
+	return error;
 }
 
 static time_t expiration(const weakref_cache_memcached *far)

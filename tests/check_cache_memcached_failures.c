@@ -241,6 +241,12 @@ START_TEST(test_R174_late_store)
 	expect_absent(&one, "a");
 	store(&one, "a", 5, 5);
 	expect_word(&two, "a", 5, 5);
+	/* A look-up that found something makes an older one void. */
+	expect_absent(&one, "b");
+	store(&two, "b", 1, 1);
+	expect_word(&one, "b", 1, 1);
+	store(&one, "b", 2, 2);
+	expect_word(&two, "b", 2, 2);
 }
 END_TEST
 
