@@ -2,15 +2,18 @@
 /*
  * poolbench [SECONDS [THREADS...]]: pairs of pop and push each second, of resources that exist already, a figure a line, tab
  * separated: what threads resources million-pairs/s. By default 0.3 s each, of 1, 2 and 8 threads, with as many resources as
- * threads and with half as many.
+ * threads, with half as many, and with one.
  *
  *     weakref_pool    weakref_pool_pop_wait and weakref_pool_push
  *     apr_reslist     apr_reslist_acquire and apr_reslist_release (libaprutil), with the same hard maximum
  *     GAsyncQueue     g_async_queue_pop and g_async_queue_push (GLib): a pool that never makes anything, first in first out
  *
- * The variants take turns, five times over; the best turn of each counts, which on a machine with other work is the one least
- * disturbed. Each pair reads and writes the resource, so that an exchange of one resource between two threads would show: the sum
- * over all must be the number of pairs.
+ * The variants take turns, nine times over; the middle turn of each counts. (The best would tell of a turn in which one thread had
+ * a core of its own and the others none, so that nobody ever waited.) Each pair reads and writes the resource, so that an
+ * exchange of one resource between two threads would show: the sum over all must be the number of pairs.
+ *
+ * On a machine with other work threads hardly run at the same time, whatever is measured; as root, `chrt -r 1 poolbench 0.02` has
+ * all cores for those moments.
  */
 #define GC_THREADS
 #include <apr_general.h>
@@ -27,7 +30,7 @@
 #include "weakref/weakref.h"
 
 #define MOST 64
-#define TURNS 5
+#define TURNS 9
 
 static struct resource {
 	_Alignas(64) uint64_t uses;
@@ -232,17 +235,24 @@ static double turn(const struct variant *variant, int threads, int n, double sec
 	return (double)pairs / time / 1e6;
 }
 
+static int rate_order(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
 static void compare(int threads, int n, double seconds)
 {
-	double best[VARIANTS] = {0};
+	double rates[VARIANTS][TURNS];
 
 	for (int i = 0; i < TURNS; i++)
-		for (size_t v = 0; v < VARIANTS; v++) {
-			double rate = turn(&variants[v], threads, n, seconds);
-			best[v] = rate > best[v] ? rate : best[v];
-		}
-	for (size_t v = 0; v < VARIANTS; v++)
-		printf("%s\t%d\t%d\t%.2f\n", variants[v].name, threads, n, best[v]);
+		for (size_t v = 0; v < VARIANTS; v++)
+			rates[v][i] = turn(&variants[v], threads, n, seconds);
+	for (size_t v = 0; v < VARIANTS; v++) {
+		qsort(rates[v], TURNS, sizeof(double), rate_order);
+		printf("%s\t%d\t%d\t%.2f\n", variants[v].name, threads, n, rates[v][TURNS / 2]);
+	}
 	fflush(stdout);
 }
 
@@ -261,6 +271,8 @@ int main(int argc, char **argv)
 		compare(threads, threads, seconds);
 		if (threads > 1)
 			compare(threads, threads / 2, seconds);
+		if (threads > 2)
+			compare(threads, 1, seconds);
 	}
 	apr_terminate();
 	return 0;

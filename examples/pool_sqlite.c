@@ -114,8 +114,8 @@ static void *worker(void *arg)
 
 	/* A row whose connection turned out to be broken is tried once more, with another. */
 	for (int i = 0; i < rounds; i++)
-		if (weakref_pool_with(pool, &patience, add_row, insert) != 0)
-			failed += weakref_pool_with(pool, &patience, add_row, insert) != 0;
+		if (WEAKREF_POOL_WITH_WAIT(pool, patience, add_row, insert) != 0)
+			failed += WEAKREF_POOL_WITH_WAIT(pool, patience, add_row, insert) != 0;
 	return (void *)failed;
 }
 
@@ -200,14 +200,14 @@ static int run(int threads)
 	weakref_pool_stats stats;
 	long rows = -1;
 
-	if (pool == NULL || weakref_pool_with(pool, NULL, create_table, NULL) != 0)
+	if (pool == NULL || WEAKREF_POOL_WITH(pool, create_table, NULL) != 0)
 		return 1;
 	long failed = run_threads(pool, threads);
 	if (break_one(pool) != 0)
 		return 1;
 	failed += run_threads(pool, threads);
 	long recovered = recover(pool);
-	if (weakref_pool_with(pool, NULL, sum, &rows) != 0 || weakref_pool_get_stats(pool, &stats) != 0)
+	if (WEAKREF_POOL_WITH(pool, sum, &rows) != 0 || weakref_pool_get_stats(pool, &stats) != 0)
 		return 1;
 	printf("rows %ld, failed %ld, recovered %ld, refused %d, reused %s, at most %d open\n", rows, failed, recovered, refused,
 	       stats.reuses > stats.allocs ? "more than opened" : "less than opened", CONNECTIONS);

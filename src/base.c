@@ -67,3 +67,64 @@ NOINLINE void base_clear_stack(void)
 	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
 		dead[i] = 0;
 }
+
+NOINLINE void base_clear_stack_top(void)
+{
+	volatile uintptr_t dead[256];
+
+	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
+		dead[i] = 0;
+}
+
+/* Not in line: a compiler takes it that any call changes these registers. */
+#if defined(__x86_64__)
+static NOINLINE void clear_sse(void)
+{
+	__asm__ volatile("pxor %xmm0, %xmm0\n\tpxor %xmm1, %xmm1\n\tpxor %xmm2, %xmm2\n\tpxor %xmm3, %xmm3\n\t"
+			 "pxor %xmm4, %xmm4\n\tpxor %xmm5, %xmm5\n\tpxor %xmm6, %xmm6\n\tpxor %xmm7, %xmm7\n\t"
+			 "pxor %xmm8, %xmm8\n\tpxor %xmm9, %xmm9\n\tpxor %xmm10, %xmm10\n\tpxor %xmm11, %xmm11\n\t"
+			 "pxor %xmm12, %xmm12\n\tpxor %xmm13, %xmm13\n\tpxor %xmm14, %xmm14\n\tpxor %xmm15, %xmm15\n\t");
+}
+
+static NOINLINE __attribute__((target("avx"))) void clear_avx(void)
+{
+	__asm__ volatile("vzeroall");
+}
+
+static NOINLINE __attribute__((target("avx512f"))) void clear_avx512(void)
+{
+	__asm__ volatile("vzeroall\n\t"
+			 "vpxord %zmm16, %zmm16, %zmm16\n\tvpxord %zmm17, %zmm17, %zmm17\n\t"
+			 "vpxord %zmm18, %zmm18, %zmm18\n\tvpxord %zmm19, %zmm19, %zmm19\n\t"
+			 "vpxord %zmm20, %zmm20, %zmm20\n\tvpxord %zmm21, %zmm21, %zmm21\n\t"
+			 "vpxord %zmm22, %zmm22, %zmm22\n\tvpxord %zmm23, %zmm23, %zmm23\n\t"
+			 "vpxord %zmm24, %zmm24, %zmm24\n\tvpxord %zmm25, %zmm25, %zmm25\n\t"
+			 "vpxord %zmm26, %zmm26, %zmm26\n\tvpxord %zmm27, %zmm27, %zmm27\n\t"
+			 "vpxord %zmm28, %zmm28, %zmm28\n\tvpxord %zmm29, %zmm29, %zmm29\n\t"
+			 "vpxord %zmm30, %zmm30, %zmm30\n\tvpxord %zmm31, %zmm31, %zmm31\n\t");
+}
+
+void base_clear_registers(void)
+{
+	if (__builtin_cpu_supports("avx512f"))
+		clear_avx512();
+	else if (__builtin_cpu_supports("avx"))
+		clear_avx();
+	else
+		clear_sse();
+}
+#elif defined(__aarch64__)
+NOINLINE void base_clear_registers(void)
+{
+	__asm__ volatile("movi v0.2d, #0\n\tmovi v1.2d, #0\n\tmovi v2.2d, #0\n\tmovi v3.2d, #0\n\t"
+			 "movi v4.2d, #0\n\tmovi v5.2d, #0\n\tmovi v6.2d, #0\n\tmovi v7.2d, #0\n\t"
+			 "movi v16.2d, #0\n\tmovi v17.2d, #0\n\tmovi v18.2d, #0\n\tmovi v19.2d, #0\n\t"
+			 "movi v20.2d, #0\n\tmovi v21.2d, #0\n\tmovi v22.2d, #0\n\tmovi v23.2d, #0\n\t"
+			 "movi v24.2d, #0\n\tmovi v25.2d, #0\n\tmovi v26.2d, #0\n\tmovi v27.2d, #0\n\t"
+			 "movi v28.2d, #0\n\tmovi v29.2d, #0\n\tmovi v30.2d, #0\n\tmovi v31.2d, #0\n\t");
+}
+#else
+void base_clear_registers(void)
+{
+}
+#endif

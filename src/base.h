@@ -47,6 +47,11 @@ void base_warn(const char *format, ...) WEAKREF_PRINTF(1, 2);
 
 /* Writes zeros over 32 KiB of dead stack below the caller: pointers left there would be roots once other frames lie over them. */
 void base_clear_stack(void);
+/* 2 KiB only: for what a call of ours left behind, in a thread of the program's, whose stack may be small. */
+void base_clear_stack_top(void);
+/* Writes zeros into the vector registers that a call may change: copies leave pointers in them, and a thread that is stopped while it waits
+ * shows them to the collector. Where the machine is not known, nothing. */
+void base_clear_registers(void);
 
 /* Nanoseconds of the monotonic clock; of the virtual one when the adversary froze it. Async-signal-safe. */
 uint64_t base_now(void);

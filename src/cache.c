@@ -23,23 +23,23 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 	const weakref_cache_expiry *expiry = &cache->config.expiry;
 
 	if (cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS) != CACHE_NEVER)
-		atomic_store_explicit(&entry->accessed, now, memory_order_relaxed);
+		atomic_store_explicit(&entry->times.used, now, memory_order_relaxed);
 	if (expiry->read == NULL)
 		return;
-	uint64_t expires = atomic_load_explicit(&entry->expires, memory_order_relaxed);
+	uint64_t expires = atomic_load_explicit(&entry->times.used, memory_order_relaxed);
 	uint64_t left = expires == CACHE_NEVER ? CACHE_NEVER : expires > now ? expires - now : 0;
 	weakref_bytes bytes;
 	double lives = expiry->read(cache_key(cache, entry, &bytes), value, cache_seconds(left), expiry->user);
 	if (!(lives >= 0))
 		return;
 	uint64_t deadline = cache_later(now, cache_ns(lives));
-	atomic_store_explicit(&entry->expires, deadline, memory_order_relaxed);
+	atomic_store_explicit(&entry->times.used, deadline, memory_order_relaxed);
 	if (deadline >= expires)
 		return;
 	/* The wheel would hand it out too late. */
 	cache_lock(cache);
-	if (wheel_is_scheduled(&entry->wheel) || (cache_state(entry) == CACHE_LIVE && expires == CACHE_NEVER))
-		wheel_schedule(cache->wheel, &entry->wheel, deadline);
+	if (wheel_is_scheduled(&entry->times.wheel) || (cache_state(entry) == CACHE_LIVE && expires == CACHE_NEVER))
+		wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
 	cache_unlock(cache);
 }
 
@@ -143,7 +143,7 @@ static int ask_expiry(weakref_cache *cache, const struct cache_entry *before, ui
 	w->lives = CACHE_NEVER;
 	if (likely(expiry->create == NULL))
 		return 0;
-	uint64_t expires = before == NULL ? 0 : atomic_load_explicit(&before->expires, memory_order_relaxed);
+	uint64_t expires = before == NULL ? 0 : atomic_load_explicit(&before->times.used, memory_order_relaxed);
 	if (before != NULL && expires > now && expiry->update != NULL && cache_value(before) != NULL)
 		lives = expiry->update(w->key, w->value, cache_seconds(expires == CACHE_NEVER ? expires : expires - now), expiry->user);
 	else
@@ -180,9 +180,11 @@ int cache_write_prepare(weakref_cache *cache, const struct table_key *key, struc
 static void dress_locked(weakref_cache *cache, struct cache_entry *entry, const struct cache_write *w, uint64_t now)
 {
 	entry->policy.weight = w->weight;
-	atomic_store_explicit(&entry->written, now, memory_order_relaxed);
-	atomic_store_explicit(&entry->accessed, now, memory_order_relaxed);
-	atomic_store_explicit(&entry->expires, cache_later(now, w->lives), memory_order_relaxed);
+	if (unlikely(cache->timed)) {
+		uint64_t used = cache->config.expiry.create != NULL ? cache_later(now, w->lives) : now;
+		atomic_store_explicit(&entry->times.written, now, memory_order_relaxed);
+		atomic_store_explicit(&entry->times.used, used, memory_order_relaxed);
+	}
 	cache_value_set_locked(cache, entry, w->key, w->value);
 	atomic_store_explicit(&entry->state, CACHE_LIVE, memory_order_release);
 	cache->live++;

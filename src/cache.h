@@ -68,34 +68,45 @@ enum cache_state { CACHE_FRESH, CACHE_LOADING, CACHE_LIVE, CACHE_DEAD };
 
 struct cache_work;
 
-/* Kind ENTRY: words 0, 1, 4 to 7, 15 and 16 are scanned. The policy's node stands at the start, so that its lists refer to the block; what a
- * look-up reads stands together at the end. */
+/* What a cache that looks at a clock has more of an entry: nanoseconds of its clock, kept where a rule needs them. */
+struct cache_times {
+	_Atomic uint64_t written;
+	_Atomic uint64_t used; /* when it was read or written last; with a time of its own, when that is over */
+	struct wheel_node wheel;
+};
+
+/* Kind ENTRY: words 0, 1 and 4 to 7 are scanned. The policy's node stands at the start, so that its lists refer to the block. Small: what is not
+ * needed is not there, and the bytes of a key that is copied stand as near as they can to what else a look-up reads. */
 struct cache_entry {
-	struct policy_node policy; /* its hash is the key's */
+	union {
+		struct policy_node policy; /* its hash is the key's */
+		struct {
+			void *left;               /* DEAD: the value to be told of */
+			struct cache_entry *next; /* DEAD: in the queue of notices */
+		};
+	};
 	union {
 		struct cache_work *work;       /* lock */
 		struct cache_entry *successor; /* DEAD: what took its place, where it was replaced */
 	};
-	const void *key;          /* POINTER, CUSTOM; of a DEAD one with weak keys what is told of */
-	void *left;               /* DEAD: the value to be told of */
-	struct cache_entry *next; /* DEAD: in the queue of notices */
-	struct wheel_node wheel;
-	_Atomic uint64_t written; /* all three: nanoseconds of the cache's clock, kept where a rule needs them */
-	_Atomic uint64_t expires; /* by its own time */
-	_Atomic uint64_t accessed;
-	uint64_t word;         /* of its key, where the key is no string or bytes */
+	const void *key;       /* POINTER, CUSTOM; of a DEAD one with weak keys what is told of */
 	_Atomic(void *) value; /* NULL where there is a cell, and in what is not LIVE */
 	struct slots *bank;    /* of its cell; NULL for none */
+	union {
+		uint64_t word; /* of its key */
+		uint64_t size; /* of the key, STRING and BYTES */
+	};
 	uint32_t cell;
-	uint32_t size; /* of the key, STRING and BYTES */
 	_Atomic uint8_t state;
 	uint8_t cause; /* DEAD: enum weakref_cause */
-	unsigned char bytes[];
+	struct cache_times times; /* in caches with `timed` only; then come the bytes of the key */
 };
 
-_Static_assert(offsetof(struct cache_entry, key) == 5 * 8 && offsetof(struct cache_entry, next) == 7 * 8 &&
-		       offsetof(struct cache_entry, value) == 15 * 8 && offsetof(struct cache_entry, bank) == 16 * 8,
+#define CACHE_ENTRY_SHORT (offsetof(struct cache_entry, cause) + 1)
+
+_Static_assert(offsetof(struct cache_entry, work) == 4 * 8 && offsetof(struct cache_entry, bank) == 7 * 8,
 	       "the scanned words are those of heap.c's bitmap");
+_Static_assert(offsetof(struct policy_node, next) == 8 && offsetof(struct policy_node, queue) >= 16, "what is DEAD is in no queue of the policy");
 
 #define CACHE_OF(member, p) ((struct cache_entry *)((char *)(p) - offsetof(struct cache_entry, member)))
 
@@ -177,6 +188,7 @@ struct weakref_cache {
 	bool recorded; /* the order of reads matters */
 	bool expires;  /* there is a wheel */
 	bool celled;
+	uint8_t bytes_at; /* in an entry, the key's bytes */
 	_Atomic uint64_t times[3];
 	_Atomic size_t wants;     /* bytes that the policy would like to have */
 	_Atomic uint64_t inserts; /* places of the map that got an entry */
@@ -260,6 +272,11 @@ static inline void cache_unlock(weakref_cache *cache)
 	if (CHECKS)
 		cache_check_locked(cache);
 	lock_word_drop(cache->lock);
+}
+
+static inline char *cache_bytes(const weakref_cache *cache, const struct cache_entry *entry)
+{
+	return (char *)(uintptr_t)entry + cache->bytes_at;
 }
 
 static inline enum cache_state cache_state(const struct cache_entry *entry)
@@ -436,7 +453,7 @@ struct cache_begin {
 	bool counted, level;
 };
 /* What came of it. */
-enum cache_begun { CACHE_BEGUN, CACHE_PRESENT, CACHE_JOINED, CACHE_ABSENT };
+enum cache_begun { CACHE_BEGUN, CACHE_PRESENT, CACHE_JOINED, CACHE_ABSENT, CACHE_BUSY };
 /* Begins a work, or finds a value or another work: enum cache_begun, or a negative error. *work receives the work that was begun or
  * joined, *value the value that is there. No lock held, before and after. */
 int cache_work_begin(const struct cache_begin *b, struct cache_work **work, void **value);

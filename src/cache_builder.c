@@ -490,6 +490,7 @@ static int assemble(weakref_cache *cache, const struct cache_config *config)
 	cache->expires = config->times[WEAKREF_CACHE_AFTER_WRITE] != CACHE_NEVER || config->times[WEAKREF_CACHE_AFTER_ACCESS] != CACHE_NEVER ||
 			 config->expiry.create != NULL;
 	cache->timed = cache->expires || config->times[WEAKREF_CACHE_REFRESH] != CACHE_NEVER;
+	cache->bytes_at = cache->timed ? sizeof(struct cache_entry) : CACHE_ENTRY_SHORT;
 	for (int i = 0; i < 3; i++)
 		cache->times[i] = config->times[i];
 	cache->stripe_mask = stripes_wanted() - 1;

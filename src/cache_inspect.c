@@ -70,9 +70,9 @@ static void reschedule_locked(weakref_cache *cache)
 			continue;
 		uint64_t deadline = cache_deadline(cache, entry);
 		if (deadline != CACHE_NEVER)
-			wheel_schedule(cache->wheel, &entry->wheel, deadline);
+			wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
 		else
-			wheel_cancel(cache->wheel, &entry->wheel);
+			wheel_cancel(cache->wheel, &entry->times.wheel);
 	}
 }
 
@@ -124,7 +124,7 @@ int weakref_cache_policy_age(weakref_cache *cache, enum weakref_cache_rule rule,
 	error = look_at(cache, key, now, &entry);
 	if (error < 0)
 		return error;
-	uint64_t since = rule == WEAKREF_CACHE_AFTER_ACCESS ? entry->accessed : entry->written;
+	uint64_t since = rule == WEAKREF_CACHE_AFTER_ACCESS ? entry->times.used : entry->times.written;
 	*seconds = now > since ? cache_seconds(now - since) : 0;
 	return 0;
 }
@@ -167,10 +167,10 @@ int weakref_cache_policy_set_remaining(weakref_cache *cache, const void *key, do
 		return error;
 	bool found = cache_value_now(cache, entry, now) != NULL && entry->work == NULL;
 	if (found) {
-		entry->expires = cache_later(now, cache_ns(seconds));
-		wheel_cancel(cache->wheel, &entry->wheel);
-		if (entry->expires != CACHE_NEVER)
-			wheel_schedule(cache->wheel, &entry->wheel, entry->expires);
+		entry->times.used = cache_later(now, cache_ns(seconds));
+		wheel_cancel(cache->wheel, &entry->times.wheel);
+		if (entry->times.used != CACHE_NEVER)
+			wheel_schedule(cache->wheel, &entry->times.wheel, entry->times.used);
 	}
 	cache_maintain_locked(cache, now);
 	cache_unlock(cache);
@@ -207,7 +207,7 @@ static int pair_of(const weakref_cache *cache, const struct cache_entry *entry, 
 	char *copy = heap_alloc_leaf(head + entry->size + 1);
 	if (copy == NULL)
 		return -WEAKREF_ENOMEM;
-	memcpy(copy + head, entry->bytes, entry->size + 1);
+	memcpy(copy + head, cache_bytes(cache, entry), entry->size + 1);
 	if (head != 0)
 		*(weakref_bytes *)(void *)copy = (weakref_bytes){.data = copy + head, .size = entry->size};
 	out->key = copy;

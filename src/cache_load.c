@@ -161,7 +161,7 @@ static void attach_locked(struct cache_work *work, struct cache_entry *entry, bo
 		cache_untrack_locked(cache, entry);
 }
 
-/* What to do with a key's entry, NULL for none: enum cache_begun; or -EAGAIN: wait for entry->work. */
+/* What to do with a key's entry, NULL for none: enum cache_begun; CACHE_BUSY: wait for entry->work. */
 static int begin_locked(const struct cache_begin *b, struct cache_entry *entry, struct cache_entry *fresh, struct cache_work *work, void *value)
 {
 	weakref_cache *cache = b->cache;
@@ -180,7 +180,7 @@ static int begin_locked(const struct cache_begin *b, struct cache_entry *entry, 
 	if (value != NULL && b->absent_only)
 		return CACHE_PRESENT;
 	if (entry->work != NULL && (entry->work->kind != CACHE_RELOAD || b->kind == CACHE_RELOAD))
-		return b->waits ? -EAGAIN : CACHE_JOINED;
+		return b->waits ? CACHE_BUSY : CACHE_JOINED;
 	work->old = value;
 	attach_locked(work, entry, b->level);
 	return CACHE_BEGUN;
@@ -206,7 +206,7 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 		result = begin_locked(b, entry, fresh, work, *value);
 		*out = result == CACHE_BEGUN ? work : entry != NULL ? entry->work : NULL;
 		cache_unlock(cache);
-		if (result != -EAGAIN) {
+		if (result != CACHE_BUSY) {
 			work->began = base_now();
 			cache_after(cache);
 			return result;
@@ -451,16 +451,16 @@ static void key_of_entry(struct cache_work *work, const struct cache_entry *entr
 	weakref_cache *cache = work->cache;
 
 	work->key = cache_key(cache, entry, &work->bytes);
-	work->ready = (struct table_key){.data = entry->key, .size = entry->size, .word = entry->word, .hash = entry->policy.hash};
+	work->ready = (struct table_key){.data = entry->key, .word = entry->word, .hash = entry->policy.hash};
 	if (cache->config.kind <= WEAKREF_KEY_BYTES)
-		work->ready.data = entry->bytes;
+		work->ready = (struct table_key){.data = cache_bytes(cache, entry), .size = entry->size, .hash = entry->policy.hash};
 	else if (cache->config.weak_keys)
 		work->ready.data = work->key;
 }
 
 NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
 {
-	uint64_t written = atomic_load_explicit(&entry->written, memory_order_relaxed);
+	uint64_t written = atomic_load_explicit(&entry->times.written, memory_order_relaxed);
 	const struct table_key none = {0};
 
 	if (now < written || now - written < cache_time(cache, WEAKREF_CACHE_REFRESH) || __atomic_load_n(&entry->work, __ATOMIC_RELAXED) != NULL)

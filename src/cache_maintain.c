@@ -42,11 +42,11 @@ uint64_t cache_deadline(const weakref_cache *cache, const struct cache_entry *en
 	uint64_t deadline = CACHE_NEVER;
 
 	if (cache->config.expiry.create != NULL)
-		return atomic_load_explicit(&entry->expires, memory_order_relaxed);
+		return atomic_load_explicit(&entry->times.used, memory_order_relaxed);
 	if (after_write != CACHE_NEVER)
-		deadline = cache_later(atomic_load_explicit(&entry->written, memory_order_relaxed), after_write);
+		deadline = cache_later(atomic_load_explicit(&entry->times.written, memory_order_relaxed), after_write);
 	if (after_access != CACHE_NEVER) {
-		uint64_t other = cache_later(atomic_load_explicit(&entry->accessed, memory_order_relaxed), after_access);
+		uint64_t other = cache_later(atomic_load_explicit(&entry->times.used, memory_order_relaxed), after_access);
 		deadline = other < deadline ? other : deadline;
 	}
 	return deadline;
@@ -60,7 +60,7 @@ void cache_track_locked(weakref_cache *cache, struct cache_entry *entry)
 		return;
 	uint64_t deadline = cache_deadline(cache, entry);
 	if (deadline != CACHE_NEVER)
-		wheel_schedule(cache->wheel, &entry->wheel, deadline);
+		wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
 }
 
 void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry)
@@ -68,7 +68,7 @@ void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry)
 	if (cache->recorded)
 		policy_remove(&cache->policy, &entry->policy);
 	if (cache->expires)
-		wheel_cancel(cache->wheel, &entry->wheel);
+		wheel_cancel(cache->wheel, &entry->times.wheel);
 }
 
 /* ---- the end of an entry ---- */
@@ -174,7 +174,7 @@ static void expire_locked(weakref_cache *cache, uint64_t now)
 	struct wheel_node *node;
 
 	while ((node = wheel_expired(cache->wheel, now)) != NULL) {
-		struct cache_entry *entry = CACHE_OF(wheel, node);
+		struct cache_entry *entry = CACHE_OF(times.wheel, node);
 		uint64_t deadline = cache_deadline(cache, entry);
 		if (deadline <= now)
 			cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPIRED);

@@ -30,20 +30,21 @@ enum { CELL_OWN, CELL_KEY, CELL_VALUE, CELL_WORDS };
 struct cache_entry *cache_entry_new(const weakref_cache *cache, const struct table_key *key)
 {
 	bool copied = cache->config.kind <= WEAKREF_KEY_BYTES;
-	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, offsetof(struct cache_entry, bytes) + (copied ? key->size + 1 : 0));
+	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, cache->bytes_at + (copied ? key->size + 1 : 0));
 
 	if (entry == NULL)
 		return NULL;
 	entry->policy.hash = key->hash;
 	entry->policy.weight = 1;
-	entry->word = key->word;
 	if (copied) {
-		entry->size = (uint32_t)key->size;
-		memcpy(entry->bytes, key->data, key->size);
-		entry->bytes[key->size] = 0;
-	} else if (!cache->config.weak_keys && cache->config.kind != WEAKREF_KEY_INT) {
-		entry->key = key->data;
+		/* The block is zeroed: so is the end. */
+		entry->size = key->size;
+		memcpy(cache_bytes(cache, entry), key->data, key->size);
+		return entry;
 	}
+	entry->word = key->word;
+	if (!cache->config.weak_keys && cache->config.kind != WEAKREF_KEY_INT)
+		entry->key = key->data;
 	return entry;
 }
 
@@ -53,9 +54,9 @@ const void *cache_key(const weakref_cache *cache, const struct cache_entry *entr
 
 	switch (cache->config.kind) {
 	case WEAKREF_KEY_STRING:
-		return entry->bytes;
+		return cache_bytes(cache, entry);
 	case WEAKREF_KEY_BYTES:
-		*bytes = (weakref_bytes){.data = entry->bytes, .size = entry->size};
+		*bytes = (weakref_bytes){.data = cache_bytes(cache, entry), .size = entry->size};
 		return bytes;
 	case WEAKREF_KEY_INT:
 		return (const void *)(uintptr_t)entry->word;
@@ -240,7 +241,7 @@ size_t cache_taken_locked(const weakref_cache *cache)
 static inline int matches(const weakref_cache *cache, const struct cache_entry *entry, const struct table_key *key)
 {
 	if (cache->config.kind <= WEAKREF_KEY_BYTES)
-		return entry->size == key->size && memcmp(entry->bytes, key->data, key->size) == 0;
+		return entry->size == key->size && memcmp(cache_bytes(cache, entry), key->data, key->size) == 0;
 	if (entry->word != key->word)
 		return 0;
 	if (likely(cache->config.kind != WEAKREF_KEY_CUSTOM)) {

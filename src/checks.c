@@ -10,6 +10,7 @@ static _Atomic unsigned long collect_calls;
 static _Atomic long fail_in; /* the allocation that fails is the one that brings this from 1 to 0; 0: none will */
 static _Atomic bool clock_frozen;
 static _Atomic uint64_t clock_now;
+static _Atomic(struct checks_validator *) validators;
 
 static long env_number(const char *name)
 {
@@ -51,6 +52,22 @@ bool checks_clock(uint64_t *now)
 		return false;
 	*now = atomic_load(&clock_now);
 	return true;
+}
+
+void checks_add_validator(struct checks_validator *validator)
+{
+	validator->next = atomic_load(&validators);
+	while (!atomic_compare_exchange_weak(&validators, &validator->next, validator))
+		;
+}
+
+size_t checks_validate(void)
+{
+	size_t n = 0;
+
+	for (struct checks_validator *v = atomic_load(&validators); v != NULL; v = v->next)
+		n += v->validate();
+	return n;
 }
 
 bool weakref_checks_enabled(void)

@@ -29,6 +29,14 @@ static inline bool checks_collect_now(void)
 	return CHECKS && checks_collect_now_slow();
 }
 
+/* What weakref_checks_validate asks, with no lock held: aborts, or tells how many structures were in order. Added once, for good. */
+struct checks_validator {
+	size_t (*validate)(void);
+	struct checks_validator *next;
+};
+void checks_add_validator(struct checks_validator *validator);
+size_t checks_validate(void);
+
 /* True, and the time, when the clock is frozen. */
 bool checks_clock(uint64_t *now);
 

@@ -55,7 +55,7 @@ struct roots {
 /* Whether this thread is making a collection, and what was found dead by it. */
 struct named {
 	bool active;
-	uint64_t collected;
+	uint64_t collected, uncollectable;
 };
 
 static struct roots *roots;
@@ -77,6 +77,9 @@ struct seen {
 	char name[48];
 };
 
+uint64_t (*_Atomic collector_uncollectable_locked)(void);
+void (*_Atomic collector_look_for_leaks)(void);
+
 static _Atomic unsigned debug;
 static struct seen *seen_at;
 static size_t seen, seen_taken;
@@ -84,10 +87,11 @@ static uint64_t seen_more;
 
 /* ---- accounts ---- */
 
-static void account_locked(int generation, uint64_t collected)
+static void account_locked(int generation, uint64_t collected, uint64_t uncollectable)
 {
 	stats[generation].collections++;
 	stats[generation].collected += collected;
+	stats[generation].uncollectable += uncollectable;
 	for (int i = 1; i <= generation; i++)
 		counts[i] = 0;
 	if (generation + 1 < WEAKREF_GENERATIONS)
@@ -99,14 +103,15 @@ static bool somebody_listens(void)
 	return roots->list != NULL || (atomic_load(&debug) & (WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_COLLECTABLE)) != 0;
 }
 
-static void announce_locked(int generation, uint64_t collected)
+static void announce_locked(int generation, uint64_t collected, uint64_t uncollectable)
 {
 	if (!somebody_listens())
 		return;
-	if (ring_used == RING)
+	if (ring_used == RING) {
 		ring[RING - 1].collected += collected;
-	else
-		ring[ring_used++] = (gc_collection_info){.generation = generation, .collected = collected};
+		ring[RING - 1].uncollectable += uncollectable;
+	} else
+		ring[ring_used++] = (gc_collection_info){generation, collected, uncollectable};
 	if (!notice_queued)
 		deliver_queue_stw(&roots->notice, &roots->notice);
 	notice_queued = true;
@@ -115,16 +120,19 @@ static void announce_locked(int generation, uint64_t collected)
 /* The end of any collection. */
 static void settle_locked(void)
 {
+	uint64_t (*look)(void) = atomic_load(&collector_uncollectable_locked);
 	uint64_t dead = cycle_dead_total_locked(), collected = dead - dead_before;
+	uint64_t uncollectable = look == NULL ? 0 : look();
 
 	dead_before = dead;
 	allocated_before = heap_objects_allocated_locked();
 	if (named.active) {
 		named.collected += collected;
+		named.uncollectable += uncollectable;
 		return;
 	}
-	account_locked(0, collected);
-	announce_locked(0, collected);
+	account_locked(0, collected, uncollectable);
+	announce_locked(0, collected, uncollectable);
 }
 
 static size_t check_locked(void)
@@ -186,13 +194,26 @@ static void print_seen(void)
 		fprintf(stderr, "libweakref: gc: collectable: %s more\n", one.name);
 }
 
-void collector_uncollectable(const void *obj)
+bool collector_tells_uncollectable(void)
+{
+	return (atomic_load(&debug) & WEAKREF_DEBUG_UNCOLLECTABLE) != 0;
+}
+
+void collector_uncollectable(const void *obj, const char *why)
 {
 	const gc_type *type = gc_type_of(obj);
 
-	if ((atomic_load(&debug) & WEAKREF_DEBUG_UNCOLLECTABLE) != 0)
-		fprintf(stderr, "libweakref: gc: uncollectable <%s %p>\n",
-			type == NULL ? "block" : type->name != NULL ? type->name : "object", obj);
+	if (collector_tells_uncollectable())
+		fprintf(stderr, "libweakref: gc: uncollectable <%s %p>: %s\n",
+			type == NULL ? "block" : type->name != NULL ? type->name : "object", obj, why);
+}
+
+static void look_for_leaks(void)
+{
+	void (*look)(void) = atomic_load(&collector_look_for_leaks);
+
+	if (look != NULL && collector_tells_uncollectable())
+		look();
 }
 
 static struct list *list_get(void)
@@ -262,8 +283,7 @@ static void notice_run(struct deliver_node *node)
 /* ---- collecting ---- */
 
 struct account {
-	int generation;
-	uint64_t collected;
+	gc_collection_info info;
 	bool announce;
 };
 
@@ -271,9 +291,9 @@ static void *account_call(void *arg)
 {
 	struct account *a = arg;
 
-	account_locked(a->generation, a->collected);
+	account_locked(a->info.generation, a->info.collected, a->info.uncollectable);
 	if (a->announce)
-		announce_locked(a->generation, a->collected);
+		announce_locked(a->info.generation, a->info.collected, a->info.uncollectable);
 	return NULL;
 }
 
@@ -294,16 +314,17 @@ bool collector_collect(int tries)
 	return false;
 }
 
-/* A collection on the account of a generation. False where libgc did not collect; else what was found dead by it. */
-static bool collect_named(int generation, int tries, bool announce, uint64_t *collected)
+/* A collection on the account of info's generation. False where libgc did not collect; else what was found by it is in info. */
+static bool collect_named(int tries, bool announce, gc_collection_info *info)
 {
 	struct named outer = named;
 
 	named = (struct named){.active = true};
 	bool done = collector_collect(tries);
-	struct account account = {generation, named.collected, announce};
+	info->collected = named.collected;
+	info->uncollectable = named.uncollectable;
 	named = outer;
-	*collected = account.collected;
+	struct account account = {*info, announce};
 	if (done)
 		heap_with_lock(account_call, &account);
 	return done;
@@ -325,7 +346,7 @@ long gc_collect_generation(int generation)
 	gc_cycle_stats before, after;
 	cycle_stats(&before);
 	const void *held = deliver_hold(__builtin_frame_address(0));
-	bool done = collect_named(generation, COLLECTOR_TRIES, !own && !is_announcing(), &t.info.collected);
+	bool done = collect_named(COLLECTOR_TRIES, !own && !is_announcing(), &t.info);
 	cycle_stats(&after);
 	weakarray_purge_all();
 	deliver_hold(held);
@@ -337,6 +358,7 @@ long gc_collect_generation(int generation)
 			deliver_call(tell, &t);
 		print_stats(&t.info);
 		print_seen();
+		look_for_leaks();
 	}
 	errno = saved;
 	return done ? (long)(after.dead - before.dead) : -WEAKREF_EBUSY;
@@ -368,13 +390,12 @@ static void *due_locked(void *out)
 /* At an allocation that needs fresh memory. */
 static void pace(void)
 {
-	int generation;
-	uint64_t collected;
+	gc_collection_info info;
 
-	if (!heap_is_automatic() || heap_with_lock(due_locked, &generation) == NULL)
+	if (!heap_is_automatic() || heap_with_lock(due_locked, &info.generation) == NULL)
 		return;
 	const void *held = deliver_hold(__builtin_frame_address(0));
-	collect_named(generation, 1, !is_announcing(), &collected);
+	collect_named(1, !is_announcing(), &info);
 	deliver_hold(held);
 	deliver_announce();
 }

@@ -6,12 +6,19 @@
 #define COLLECTOR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Errors: -WEAKREF_ENOMEM. Once, by gc_init, before deliver_init. */
 int collector_init(void);
 
-/* WEAKREF_DEBUG_UNCOLLECTABLE, where it is on: the line for an object that is never freed. No lock held. */
-void collector_uncollectable(const void *obj);
+/* WEAKREF_DEBUG_UNCOLLECTABLE, where it is on: the line for an object that is never freed, and why. No lock held. */
+void collector_uncollectable(const void *obj, const char *why);
+/* Whether it is on. */
+bool collector_tells_uncollectable(void);
+/* Filled in by finalizers, NULL until then. After each collection, libgc's lock held: how many objects it found that are never freed. And
+ * at the end of gc_collect, no lock held, where WEAKREF_DEBUG_UNCOLLECTABLE is on: tells of those whose finalizers keep them. */
+extern uint64_t (*_Atomic collector_uncollectable_locked)(void);
+extern void (*_Atomic collector_look_for_leaks)(void);
 
 /* Takes over the debugging flags. Errors: -WEAKREF_ENOMEM. */
 int collector_set_debug(unsigned flags);

@@ -14,7 +14,6 @@
 
 #include <gc/gc.h>
 #include <gc/gc_mark.h>
-#include <string.h>
 
 #include "epoch.h"
 #include "garbage.h"
@@ -153,15 +152,6 @@ static uint64_t dead_of_all_stw(void)
 
 /* ---- the hook ---- */
 
-/* What the scanners looked at would else stay behind on this thread's stack, where the next marking takes it for roots. */
-static NOINLINE void scrub_stack(void)
-{
-	char left[2048];
-
-	memset(left, 0, sizeof left);
-	__asm__ volatile("" : : "r"(left) : "memory");
-}
-
 static void mark_end_stw(void)
 {
 	uint64_t began = base_now();
@@ -177,7 +167,8 @@ static void mark_end_stw(void)
 	uint64_t watched = log_drain_stw();
 	stats.dead += count_all && base_known ? dead_of_all_stw() : watched;
 	garbage_save_stw();
-	scrub_stack();
+	/* What the scanners looked at would else stay behind on this thread's stack, where the next marking takes it for roots. */
+	base_clear_stack_top();
 	stats.collections++;
 	if (count_all)
 		allocated_before = heap_objects_allocated_locked();

@@ -34,6 +34,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "checks.h"
@@ -109,6 +110,8 @@ static void fetch_from_libgc(void)
 		return;
 	atomic_store_explicit(&due, 0, memory_order_relaxed);
 	GC_invoke_finalizers();
+	/* Libgc's record of a finalizer goes on naming the block after the call: a pointer to one that is left here keeps the block. */
+	base_clear_stack_top();
 }
 
 void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last)
@@ -152,14 +155,15 @@ static void *pop_locked(void *rule)
 	return node;
 }
 
-/* Tells whoever is to run what was queued. Async-signal-safe: also called with the world stopped or libgc's lock held. */
+/* Tells whoever is to run what was queued. Async-signal-safe: also called with the world stopped or libgc's lock held. No point of
+ * cancellation, as write would be: a thread that ended here would have told nobody. */
 static void announce(void)
 {
 	int saved = errno;
 	uint64_t one = 1;
 	int descriptor = atomic_load_explicit(&fd, memory_order_relaxed);
 
-	if (descriptor >= 0 && write(descriptor, &one, sizeof one) < 0 && errno != EAGAIN)
+	if (descriptor >= 0 && syscall(SYS_write, descriptor, &one, sizeof one) < 0 && errno != EAGAIN)
 		base_fatal("cannot write to the callbacks' descriptor: %s", strerror(errno));
 	if (atomic_load(&policy) == WEAKREF_DELIVER_THREAD && atomic_load(&thread_running))
 		sem_post(&wake);
@@ -284,7 +288,7 @@ static void fd_settle(void)
 
 	if (descriptor < 0)
 		return;
-	ssize_t got = read(descriptor, &n, sizeof n);
+	long got = syscall(SYS_read, descriptor, &n, sizeof n);
 	(void)got;
 	if (deliver_pending())
 		announce();
@@ -383,6 +387,9 @@ static void *thread_main(void *unused)
 	pthread_cleanup_push(thread_over, NULL);
 	while (atomic_load(&policy) == WEAKREF_DELIVER_THREAD) {
 		run_all(WEAKREF_DELIVER_THREAD);
+		/* What that left behind would lie under the frames of the wait until something else dies: maybe for ever. */
+		base_clear_stack();
+		base_clear_registers();
 		while (sem_wait(&wake) != 0 && errno == EINTR)
 			;
 	}
@@ -434,6 +441,21 @@ static bool thread_is_past(uint64_t number)
 	return in == 0 || in > number;
 }
 
+static void progress_end(struct lock **lock)
+{
+	lock_drop(*lock);
+}
+
+/* A caller that is cancelled in the wait has the lock when it unwinds. */
+static void progress_wait(uint64_t last)
+{
+	struct lock *lock __attribute__((cleanup(progress_end))) = &lock_deliver;
+
+	lock_take(lock);
+	while (!thread_is_past(last) && atomic_load(&thread_running))
+		pthread_cond_wait(&progress, &lock->mutex);
+}
+
 /* Waits until the thread has run what is queued now. A thread that a callback ended is started anew. */
 static void thread_wait(void)
 {
@@ -443,10 +465,7 @@ static void thread_wait(void)
 		if (!atomic_load(&thread_running) && !thread_start())
 			return;
 		sem_post(&wake);
-		lock_take(&lock_deliver);
-		while (!thread_is_past(last) && atomic_load(&thread_running))
-			pthread_cond_wait(&progress, &lock_deliver.mutex);
-		lock_drop(&lock_deliver);
+		progress_wait(last);
 	}
 }
 
@@ -466,9 +485,10 @@ void deliver_drain(void)
 		deliver_run();
 		break;
 	case WEAKREF_DELIVER_THREAD:
+		/* Within a callback nothing is waited for: the thread may wait for what this one holds. */
 		if (is_thread)
 			deliver_run();
-		else
+		else if (!run_in_progress())
 			thread_wait();
 		break;
 	default:

@@ -17,8 +17,10 @@
  * Ordered finalizers are long references: they stand in the registry of those, and read their object until it is due or gone. libgc says
  * when it is due, by an ordered finalizer of its own on the block, whose data, a `struct ordered`, is what is queued, and holds the
  * object until the function has returned: so what the object leads to stays out of turn until then. Where somebody took that finalizer
- * away, the record itself is queued once the block is gone. Cycles are what libgc warns of: one block of each is noted then, and its
- * finalizers are looked for and reported by delivery.
+ * away, the record itself is queued once the block is gone. Cycles are what libgc warns of: one block of each is noted then, and when the
+ * collection settles a walk from the new ones finds who else waits for ever (REF_STUCK). Delivery reports them.
+ *
+ * For WEAKREF_DEBUG_UNCOLLECTABLE the same walk, from a finalizer's arguments, tells whether they keep its object.
  *
  * Locks: libgc's, for all of it.
  *
@@ -26,6 +28,7 @@
  */
 #include "weakref/finalize.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +38,7 @@
 #include "cycle.h"
 #include "deliver.h"
 #include "heap.h"
+#include "marking.h"
 #include "ref.h"
 #include "weakref/object.h"
 
@@ -60,6 +64,9 @@ struct ordered {
 /* Blocks of cycles, hidden, in order of the hidden word, as long as they have their finalizers. Libgc's lock. */
 static uintptr_t cycles[CYCLES];
 static size_t cycle_count;
+/* Those that the collection at hand added, hidden; count_stuck_locked takes them at its end. */
+static uintptr_t fresh_cycles[CYCLES];
+static size_t fresh_count;
 static bool report_queued;
 static _Atomic uint64_t ordered_ran;
 
@@ -329,36 +336,70 @@ static void cycle_seen(const void *base)
 		return;
 	memmove(&cycles[at + 1], &cycles[at], (cycle_count++ - at) * sizeof *cycles);
 	cycles[at] = block;
+	fresh_cycles[fresh_count++] = block;
 	if (!report_queued)
 		deliver_queue_stw(&list->report, &list->report);
 	report_queued = true;
 }
 
-static bool is_news(const weakref_ref *ref)
+/* The list of finalizers leads everywhere. */
+static bool no_finalizer(const void *base)
 {
-	uintptr_t block = ~(uintptr_t)ref->block;
+	return heap_kind_of(base) != HEAP_REFCALL || ((const weakref_ref *)base)->signature != FINALIZE_SIGNATURE;
+}
 
-	if (ref->state != REF_LIVE || (ref->flags & (REF_LONG | REF_REPORTED)) != REF_LONG)
-		return false;
-	size_t at = cycle_place(block);
-	return at < cycle_count && cycles[at] == block;
+/* Reclaim has ended, libgc's lock is held. Whatever is dead and has its turn after a block of a cycle waits for ever, that block included. */
+static uint64_t count_stuck_locked(void)
+{
+	uint64_t n = 0;
+
+	if (fresh_count == 0)
+		return 0;
+	marking_walk_begin_locked(no_finalizer);
+	while (fresh_count > 0)
+		marking_walk_locked((const void *)~fresh_cycles[--fresh_count]);
+	for (weakref_ref *ref = atomic_load(&roots)->newest; ref != NULL; ref = older_than(ref)) {
+		if (ref->state != REF_LIVE || (ref->flags & (REF_LONG | REF_MOURNED | REF_STUCK)) != (REF_LONG | REF_MOURNED))
+			continue;
+		int met = marking_walk_met_locked(ref->block);
+		n += met == 1;
+		/* One finalizer speaks for the object. */
+		if (met != 0)
+			ref->flags |= (uint8_t)(met == 1 ? REF_STUCK : REF_STUCK | REF_REPORTED);
+	}
+	marking_walk_end_locked();
+	return n;
 }
 
 struct news {
 	size_t n;
-	void *objs[32];
+	struct {
+		void *obj;
+		bool is_known; /* as the one of its cycle that libgc tells of */
+	} at[32];
 };
+
+static bool is_known(const weakref_ref *ref)
+{
+	uintptr_t block = ~(uintptr_t)ref->block;
+	size_t at = cycle_place(block);
+
+	return at < cycle_count && cycles[at] == block;
+}
 
 static void *news_locked(void *arg)
 {
 	struct news *news = arg;
 
 	report_queued = false;
-	for (weakref_ref *ref = atomic_load(&roots)->newest; ref != NULL && news->n < 32; ref = older_than(ref))
-		if (is_news(ref)) {
-			ref->flags |= REF_REPORTED;
-			news->objs[news->n++] = (void *)atomic_load_explicit(&ref->referent, memory_order_relaxed);
-		}
+	for (weakref_ref *ref = atomic_load(&roots)->newest; ref != NULL && news->n < 32; ref = older_than(ref)) {
+		if (ref->state != REF_LIVE || (ref->flags & (REF_LONG | REF_REPORTED)) != REF_LONG ||
+		    ((ref->flags & REF_STUCK) == 0 && !is_known(ref)))
+			continue;
+		ref->flags |= REF_REPORTED;
+		news->at[news->n].obj = (void *)atomic_load_explicit(&ref->referent, memory_order_relaxed);
+		news->at[news->n++].is_known = is_known(ref);
+	}
 	return news->n != 0 ? news : NULL;
 }
 
@@ -369,8 +410,9 @@ static void cycles_report(struct deliver_node *unused)
 	(void)unused;
 	for (; heap_with_lock(news_locked, &news) != NULL; news.n = 0)
 		for (size_t i = 0; i < news.n; i++) {
-			collector_uncollectable(news.objs[i]);
-			deliver_failed(-WEAKREF_ENOTSUP, "finalizer in a cycle", news.objs[i]);
+			collector_uncollectable(news.at[i].obj, "its ordered finalizer waits for a cycle");
+			if (news.at[i].is_known)
+				deliver_failed(-WEAKREF_ENOTSUP, "finalizer in a cycle", news.at[i].obj);
 		}
 }
 
@@ -378,8 +420,11 @@ static void watch_cycles(void)
 {
 	static _Atomic bool watched;
 
-	if (!atomic_exchange(&watched, true))
-		heap_watch_cycles(cycle_seen);
+	if (atomic_exchange(&watched, true))
+		return;
+	/* First: it takes what is seen. */
+	atomic_store(&collector_uncollectable_locked, count_stuck_locked);
+	heap_watch_cycles(cycle_seen);
 }
 
 /* A word that is left over may hold one back for a collection: the fixpoint is where some in a row bring nothing. */
@@ -405,6 +450,62 @@ long weakref_finalize_run_ordered(void)
 	return (long)(before - first);
 }
 
+/* ---- arguments that lead to their own object ---- */
+
+static bool keeps_own_object_locked(const weakref_ref *ref)
+{
+	marking_walk_begin_locked(no_finalizer);
+	marking_walk_locked(ref->data);
+	bool met = marking_walk_met_locked(ref->block) != 0;
+	marking_walk_end_locked();
+	return met;
+}
+
+struct leaks {
+	size_t n, looked_at;
+	void *objs[32];
+};
+
+/* Each is looked at when it is made, and once more, when its arguments are likely to be what they will be. */
+static void *leaks_locked(void *arg)
+{
+	struct leaks *leaks = arg;
+
+	for (weakref_ref *ref = atomic_load(&roots)->newest; ref != NULL && leaks->looked_at < 32; ref = older_than(ref)) {
+		if (ref->state != REF_LIVE || (atomic_load_explicit(&ref->where, memory_order_relaxed) & REF_CHECKED) != 0)
+			continue;
+		leaks->looked_at++;
+		atomic_fetch_or_explicit(&ref->where, REF_CHECKED, memory_order_relaxed);
+		if (keeps_own_object_locked(ref))
+			leaks->objs[leaks->n++] = (void *)atomic_load_explicit(&ref->referent, memory_order_relaxed);
+	}
+	return leaks->looked_at != 0 ? leaks : NULL;
+}
+
+static void leak_tell(const void *obj)
+{
+	collector_uncollectable(obj, "the arguments of its finalizer lead to it");
+}
+
+static void look_for_leaks(void)
+{
+	struct leaks leaks = {0};
+
+	for (; heap_with_lock(leaks_locked, &leaks) != NULL; leaks = (struct leaks){0})
+		for (size_t i = 0; i < leaks.n; i++)
+			leak_tell(leaks.objs[i]);
+}
+
+static void *leak_locked(void *arg)
+{
+	weakref_ref *ref = arg;
+
+	if (ref->state != REF_LIVE || !keeps_own_object_locked(ref))
+		return NULL;
+	atomic_fetch_or_explicit(&ref->where, REF_CHECKED, memory_order_relaxed);
+	return ref;
+}
+
 /* ---- making ---- */
 
 /* Two threads at once: one root stays unused, and the exit's handler finds nothing the second time. */
@@ -416,6 +517,7 @@ static int start(void)
 		return -WEAKREF_ENOMEM;
 	fresh->report.run = cycles_report;
 	atomic_compare_exchange_strong(&roots, &none, fresh);
+	atomic_store(&collector_look_for_leaks, look_for_leaks);
 	return 0;
 }
 
@@ -460,6 +562,8 @@ static weakref_ref *finalize_make(void *obj, weakref_finalize_fn fn, void *args,
 	ref->data = args;
 	ref->finalize = fn;
 	ref = heap_with_lock(attach_locked, &(struct attach){ref, obj});
+	if (unlikely(collector_tells_uncollectable()) && ref != NULL && heap_with_lock(leak_locked, ref) != NULL)
+		leak_tell(obj);
 	BASE_KEEP(obj);
 	return ref != NULL ? ref : base_null(WEAKREF_ENOMEM);
 }
@@ -603,4 +707,24 @@ int weakref_finalize_set_atexit(weakref_finalize *finalize, bool on)
 	if (error == 0)
 		heap_with_lock(on ? atexit_on_locked : atexit_off_locked, ref);
 	return error;
+}
+
+int weakref_finalize_repr(const weakref_finalize *finalize, char *buf, size_t size)
+{
+	weakref_ref *ref;
+	uintptr_t raw;
+	int error = finalizer_of(finalize, &ref);
+
+	if (error != 0)
+		return error;
+	if (buf == NULL && size != 0)
+		return -WEAKREF_EINVAL;
+	void *obj = epoch_load(&ref->referent, &raw);
+	if (obj == NULL)
+		return snprintf(buf, size, "<finalize object at %p; dead>", (const void *)finalize);
+	const gc_type *type = gc_type_of(obj);
+	const char *name = type == NULL ? "block" : type->name == NULL ? "object" : type->name;
+	int n = snprintf(buf, size, "<finalize object at %p; for '%s' at %p>", (const void *)finalize, name, obj);
+	BASE_KEEP(obj);
+	return n;
 }

@@ -41,6 +41,7 @@ static _Atomic unsigned debug_flags;
 
 static void fork_prepare(void)
 {
+	heap_fork_wait();
 	lock_fork_prepare();
 	heap_fork_prepare();
 }
@@ -246,5 +247,5 @@ long weakref_checks_validate(void)
 
 	if (!CHECKS)
 		return -WEAKREF_ENOTSUP;
-	return error != 0 ? error : (long)cycle_check();
+	return error != 0 ? error : (long)(cycle_check() + checks_validate());
 }

@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "checks.h"
 #include "epoch.h"
@@ -193,10 +194,18 @@ void heap_thread_slots_clear(unsigned slot)
 	heap_with_lock(slots_clear_locked, &slot);
 }
 
+/* Libgc forbids collections while a thread is on its way out, from pthread_cancel or pthread_exit on, and would go on doing so in a child
+ * that has lost the thread. What is forbidden for longer than this, in ms, is taken for a host's GC_disable. */
+#define DISABLED_TRIES 100
+static _Atomic bool disabled_before_fork;
+static _Atomic GC_word disabled_by_host_at = UINTPTR_MAX; /* libgc's number of the collection before */
+
 /* The child is alone: no lock is needed. */
 void heap_fork_child(void)
 {
 	GC_atfork_child();
+	while (!disabled_before_fork && GC_is_disabled())
+		GC_enable();
 	for (struct heap_thread *t = threads; t != NULL; t = t->next)
 		if (t != heap_thread && t->in_use)
 			record_give_up(t);
@@ -225,7 +234,7 @@ uint64_t heap_scanned_words(enum heap_kind kind)
 		[HEAP_LEAF] = 1 << 0 | 1 << 1,
 		[HEAP_REF] = 0,
 		[HEAP_REFCALL] = 1 << 4 | 1 << 6 | 1 << 7,
-		[HEAP_ENTRY] = 1 << 0 | 1 << 1 | 0xf << 4 | 0x3 << 15,
+		[HEAP_ENTRY] = 1 << 0 | 1 << 1 | 0xf << 4,
 	};
 
 	return words[kind];
@@ -244,7 +253,7 @@ static int kinds_make(void)
 	if (error == 0)
 		error = kind_make(HEAP_REFCALL, GC_DS_BITMAP | first >> 4 | first >> 6 | first >> 7, 0);
 	if (error == 0)
-		error = kind_make(HEAP_ENTRY, GC_DS_BITMAP | (GC_word)0x3 << 62 | (GC_word)0xf << 56 | (GC_word)0x3 << 47, 0);
+		error = kind_make(HEAP_ENTRY, GC_DS_BITMAP | (GC_word)0x3 << 62 | (GC_word)0xf << 56, 0);
 	return error;
 }
 
@@ -277,6 +286,19 @@ int heap_init(void)
 void heap_set_ready(void)
 {
 	atomic_store_explicit(&ready, true, memory_order_release);
+}
+
+void heap_fork_wait(void)
+{
+	static const struct timespec pause = {.tv_nsec = 1000000};
+	GC_word no = GC_get_gc_no();
+
+	/* A host's, found to be so since the last collection: nobody waits twice for it. */
+	int tries = atomic_load(&disabled_by_host_at) == no ? 0 : DISABLED_TRIES;
+	for (; tries > 0 && GC_is_disabled(); tries--)
+		nanosleep(&pause, NULL);
+	disabled_before_fork = GC_is_disabled() != 0;
+	atomic_store(&disabled_by_host_at, disabled_before_fork ? no : UINTPTR_MAX);
 }
 
 void heap_fork_prepare(void)

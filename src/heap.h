@@ -7,7 +7,7 @@
  *   LEAF     a typed object whose payload is not scanned, only its header
  *   REF      a reference without callback: not scanned
  *   REFCALL  a reference with callback or payload: scanned in words 4, 6 and 7 (ref.h)
- *   ENTRY    an entry of a cache: scanned in words 0, 1, 4 to 7, 15 and 16 (cache.h)
+ *   ENTRY    an entry of a cache: scanned in words 0, 1 and 4 to 7 (cache.h)
  * and libgc's own NORMAL and PTRFREE for everything else. Small blocks of our kinds come from a thread's own stock, chains of
  * fresh blocks that libgc hands out in batches: libgc's own per-thread lists serve its own kinds only, all others take its lock.
  *
@@ -70,8 +70,10 @@ static inline int heap_thread_check(void)
 /* gc_thread_register and gc_thread_unregister. */
 int heap_thread_register(void);
 int heap_thread_unregister(void);
-/* Around fork: libgc's own handlers, which do nothing where libgc handles fork by itself; in the child the records of the threads that
- * are not there are given up. */
+/* Around fork. First of all, with no lock held: waits until no thread is on its way out, or so it seems. Then libgc's own handlers, which do
+ * nothing where libgc handles fork by itself; in the child the records of the threads that are not there are given up, and collections
+ * allowed that only such threads forbade. */
+void heap_fork_wait(void);
 void heap_fork_prepare(void);
 void heap_fork_parent(void);
 void heap_fork_child(void);

@@ -322,7 +322,8 @@ int weakref_keydict_clear(weakref_keydict *dict)
 
 /* ---- reading ---- */
 
-int weakref_keydict_lookup(const weakref_keydict *dict, const void *key, void **value)
+/* Not inlined: what it needs of the stack would be set up for every look-up. */
+static NOINLINE int look_up_slowly(const weakref_keydict *dict, const void *key, void **value)
 {
 	struct table_key ready;
 	void *found = NULL;
@@ -338,6 +339,25 @@ int weakref_keydict_lookup(const weakref_keydict *dict, const void *key, void **
 	return error;
 }
 
+/* The usual case: a key that is there, in a dictionary by identity. */
+static inline bool look_up_quickly(const weakref_keydict *dict, const void *key, void **value)
+{
+	if (unlikely(check(dict) < 0) || dict->hash != NULL || !table_quick_pair(&dict->table, key, value))
+		return false;
+	BASE_KEEP(key);
+	return true;
+}
+
+int weakref_keydict_lookup(const weakref_keydict *dict, const void *key, void **value)
+{
+	void *found;
+
+	if (value == NULL || unlikely(!look_up_quickly(dict, key, &found)))
+		return look_up_slowly(dict, key, value);
+	*value = found;
+	return 0;
+}
+
 void *weakref_keydict_get(const weakref_keydict *dict, const void *key)
 {
 	return weakref_keydict_get_or(dict, key, NULL);
@@ -345,14 +365,11 @@ void *weakref_keydict_get(const weakref_keydict *dict, const void *key)
 
 void *weakref_keydict_get_or(const weakref_keydict *dict, const void *key, void *fallback)
 {
-	struct table_key ready;
 	void *found;
 
-	if (unlikely(enter(dict, key, &ready) != 0))
-		return fallback;
-	int error = table_get(&dict->table, &ready, &found);
-	BASE_KEEP(key);
-	return error == 0 ? found : fallback;
+	if (likely(look_up_quickly(dict, key, &found)))
+		return found;
+	return look_up_slowly(dict, key, &found) == 0 ? found : fallback;
 }
 
 int weakref_keydict_contains(const weakref_keydict *dict, const void *key)

@@ -68,6 +68,7 @@ libweakref_core_la_SOURCES = \
 	src/pool.h \
 	src/pool_lease.c \
 	src/pool_life.c \
+	src/pool_wait.c \
 	src/proxy.c \
 	src/proxy.h \
 	src/ref.c \
@@ -78,8 +79,10 @@ libweakref_core_la_SOURCES = \
 	src/slots.h \
 	src/table.c \
 	src/table.h \
+	src/table_group.h \
 	src/table_impl.h \
 	src/table_iter.c \
+	src/table_quick.c \
 	src/table_resize.c \
 	src/table_self.c \
 	src/tls.c \

@@ -10,6 +10,7 @@
  * Invariants
  *  1. When marking_run_stw returns, the stack is empty, and each block that was marked here has been looked at after it was marked.
  *  2. Nothing is allocated and no lock is taken between marking_mark_stw and the end of marking_run_stw.
+ *  3. A walk's memory is there from its begin to its end only.
  *
  * Locks: libgc's, for all state here.
  */
@@ -139,28 +140,35 @@ static bool displacement_registered(void *p)
 	return !displacement_bad;
 }
 
-static void visit(const void *p)
+/* The block that a scanned word keeps alive; NULL where it keeps none. */
+static inline const void *block_of(const void *p)
 {
 	if ((uintptr_t)p - (uintptr_t)GC_least_plausible_heap_addr >=
 	    (uintptr_t)GC_greatest_plausible_heap_addr - (uintptr_t)GC_least_plausible_heap_addr)
-		return;
+		return NULL;
 	void *base = GC_base((void *)p);
-	if (base == NULL || (!interior && base != p && !displacement_registered((void *)p)))
-		return;
-	marking_mark_stw(base);
+	return base == NULL || (!interior && base != p && !displacement_registered((void *)p)) ? NULL : base;
 }
 
-static void visit_words(void *const *at, size_t size, uint64_t words)
+static void visit(const void *p)
+{
+	const void *base = block_of(p);
+
+	if (base != NULL)
+		marking_mark_stw(base);
+}
+
+static inline void visit_words(void *const *at, size_t size, uint64_t words, gc_trace_visit_fn fn)
 {
 	size_t n = size / sizeof *at;
 
 	if (words == UINT64_MAX) {
 		for (size_t i = 0; i < n; i++)
-			visit(at[i]);
+			fn(at[i]);
 		return;
 	}
 	for (; words != 0; words &= words - 1)
-		visit(at[__builtin_ctzll(words)]);
+		fn(at[__builtin_ctzll(words)]);
 }
 
 static void scan(const void *base)
@@ -174,7 +182,7 @@ static void scan(const void *base)
 		tracers[kind]((void *)base, size, visit);
 		return;
 	}
-	visit_words(base, size, words_of[kind]);
+	visit_words(base, size, words_of[kind], visit);
 }
 
 /* ---- all blocks ---- */
@@ -231,6 +239,114 @@ size_t marking_waiting_stw(void)
 void marking_watch_stw(void (*fn)(const void *base))
 {
 	watcher = fn;
+}
+
+/* ---- walks ---- */
+
+/* What was met, in that order, and an open-addressed index of it, never more than half full: places in `met` + 1, or 0. */
+static struct walk {
+	const void **met;
+	size_t count, capacity;
+	uint32_t *index; /* of 2 * capacity */
+	uint64_t *asked; /* a bit for each that was met */
+	bool (*enter)(const void *base);
+	bool incomplete;
+	void(GC_CALLBACK *print)(void *);
+} walk;
+
+static uint32_t *walk_place(const void *base)
+{
+	size_t mask = 2 * walk.capacity - 1, i = base_mix((uintptr_t)base) & mask;
+
+	while (walk.index[i] != 0 && walk.met[walk.index[i] - 1] != base)
+		i = (i + 1) & mask;
+	return &walk.index[i];
+}
+
+/* Of `asked`, and of the index, which stands behind it. */
+static size_t index_bytes(size_t capacity)
+{
+	return capacity / 8 + 2 * capacity * sizeof *walk.index;
+}
+
+static bool walk_room(void)
+{
+	size_t more = walk.capacity == 0 ? 1024 : 2 * walk.capacity;
+
+	if (walk.count < walk.capacity)
+		return true;
+	void *memory = more > UINT32_MAX / 2 ? NULL : heap_reserve_grow(NULL, 0, index_bytes(more));
+	const void **met = memory == NULL ? NULL : heap_reserve_grow(walk.met, walk.capacity * sizeof *met, more * sizeof *met);
+	if (met == NULL) {
+		heap_registry_free(memory, index_bytes(more));
+		return false;
+	}
+	heap_registry_free(walk.asked, index_bytes(walk.capacity));
+	walk.met = met;
+	walk.asked = memory;
+	walk.index = (uint32_t *)(walk.asked + more / 64);
+	walk.capacity = more;
+	for (size_t i = 0; i < walk.count; i++)
+		*walk_place(met[i]) = (uint32_t)i + 1;
+	return true;
+}
+
+static void walk_visit(const void *p)
+{
+	const void *base = block_of(p);
+
+	if (base == NULL || (walk.capacity != 0 && *walk_place(base) != 0))
+		return;
+	if (!walk_room()) {
+		walk.incomplete = true;
+		return;
+	}
+	walk.met[walk.count++] = base;
+	*walk_place(base) = (uint32_t)walk.count;
+}
+
+void marking_walk_begin_locked(bool (*enter)(const void *base))
+{
+	interior = GC_get_all_interior_pointers();
+	walk = (struct walk){.enter = enter, .print = GC_is_valid_displacement_print_proc};
+	GC_is_valid_displacement_print_proc = on_bad_displacement;
+}
+
+bool marking_walk_locked(const void *p)
+{
+	size_t done = walk.count, size;
+
+	walk_visit(p);
+	for (; done < walk.count; done++) {
+		const void *base = walk.met[done];
+		int kind = GC_get_kind_and_size(base, &size);
+		if (walk.enter == NULL || walk.enter(base))
+			visit_words(base, size, words_of[kind], walk_visit);
+	}
+	return !walk.incomplete;
+}
+
+int marking_walk_met_locked(const void *base)
+{
+	uint32_t place = walk.capacity == 0 ? 0 : *walk_place(base);
+	uint64_t *word, bit;
+
+	if (place == 0)
+		return 0;
+	word = &walk.asked[(place - 1) / 64];
+	bit = UINT64_C(1) << (place - 1) % 64;
+	if ((*word & bit) != 0)
+		return 2;
+	*word |= bit;
+	return 1;
+}
+
+void marking_walk_end_locked(void)
+{
+	GC_is_valid_displacement_print_proc = walk.print;
+	heap_registry_free(walk.met, walk.capacity * sizeof *walk.met);
+	heap_registry_free(walk.asked, index_bytes(walk.capacity));
+	walk = (struct walk){0};
 }
 
 /* ---- kinds of hosts ---- */

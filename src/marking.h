@@ -9,6 +9,8 @@
  *
  * What a block leads to, by its kind: libgc's pointer-free blocks, nothing; ours, the words that the collector scans (heap_scanned_words);
  * a kind with a tracer (gc_set_kind_tracer), what that visits; all others, libgc's own and typed ones and those of hosts, every word.
+ *
+ * The same can be walked without marking anything.
  */
 #ifndef MARKING_H
 #define MARKING_H
@@ -35,6 +37,18 @@ void marking_watch_stw(void (*fn)(const void *base));
 
 /* Gives back the memory that was used. libgc's lock held, after the collection. */
 void marking_settle_locked(void);
+
+/*
+ * A walk: all that is reached from some pointers, marking nothing, for debugging and rare reports. Libgc's lock is held from begin to end,
+ * the world may run: what it changes meanwhile counts or does not, and blocks of kinds with a tracer are searched word by word. A block that
+ * `enter` (not NULL) refuses is met and not looked into.
+ */
+void marking_walk_begin_locked(bool (*enter)(const void *base));
+/* On from this pointer, as if a scanned word held it. False: there was no memory, and not everything was met. */
+bool marking_walk_locked(const void *p);
+/* Whether this block was met: 1 when it is asked for the first time, 2 later; 0: no. After the last walk from a pointer. */
+int marking_walk_met_locked(const void *base);
+void marking_walk_end_locked(void);
 
 /* gc_set_kind_tracer. */
 int marking_set_tracer(int kind, gc_tracer_fn fn);

@@ -8,23 +8,14 @@
  *
  * Deliberately not here: a thread that trims, an order among pools, and any use of a resource but passing it on.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* sem_clockwait */
-#endif
 #include "pool.h"
 
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
-#include <time.h>
 
-#include "checks.h"
 #include "deliver.h"
 #include "heap.h"
-
-#define SPINS 100
-#define FOREVER UINT64_MAX
-#define SECOND UINT64_C(1000000000)
 
 /* ---- small things ---- */
 
@@ -45,12 +36,12 @@ NOINLINE void pool_after_fork_locked(weakref_pool *pool)
 }
 
 /* A thread that forks within a user function finds `moving` reset. */
-static void moved_locked(weakref_pool *pool)
+void pool_moved_locked(weakref_pool *pool)
 {
 	pool->moving -= pool->moving > 0;
 }
 
-static bool room_locked(const weakref_pool *pool)
+bool pool_room_locked(const weakref_pool *pool)
 {
 	size_t max = pool->options.hardmax;
 
@@ -59,12 +50,33 @@ static bool room_locked(const weakref_pool *pool)
 
 void pool_check_locked(const weakref_pool *pool)
 {
-	ASSERT((pool->idle == 0) == (pool->newest == NULL) && (pool->newest == NULL) == (pool->oldest == NULL));
-	ASSERT(pool->newest == NULL || (pool->newest->newer == NULL && pool->newest->hold == pool_resource(pool->newest)));
+	const struct pool_entry *newest = pool_newest_locked(pool);
+
+	ASSERT((pool->idle == 0) == (newest == NULL) && (newest == NULL) == (pool->oldest == NULL));
+	ASSERT(newest == NULL || (newest->newer == NULL && newest->hold == pool_resource(newest)));
 	ASSERT(pool->options.hardmax == 0 || pool->idle + pool->leased + pool->moving <= pool->options.hardmax);
 	ASSERT((pool->waiting == 0) == (pool->first == NULL));
-	ASSERT(pool->first == NULL || (pool->idle == 0 && !pool->closed && (pool->options.alloc == NULL || !room_locked(pool))));
+	ASSERT(pool->first == NULL || (pool->idle == 0 && !pool->closed && (pool->options.alloc == NULL || !pool_room_locked(pool))));
 	ASSERT(!pool->closed || pool->idle == 0);
+}
+
+/* The whole of it: what is idle is in the list, in order and in the hash, and the hash has no more and no less than is counted. */
+void pool_validate_locked(const weakref_pool *pool)
+{
+	size_t idle = 0, known = 0, waiting = 0;
+	const struct pool_entry *newer = NULL;
+
+	for (const struct pool_entry *entry = pool_newest_locked(pool); entry != NULL; newer = entry, entry = entry->older, idle++)
+		ASSERT(entry->state == POOL_IDLE && entry->newer == newer && entry->hold == pool_resource(entry) && idle < pool->idle);
+	ASSERT(idle == pool->idle && pool->oldest == newer);
+	for (size_t i = 0; i < pool->nbuckets; i++)
+		for (const struct pool_entry *entry = pool->buckets[i]; entry != NULL; entry = entry->chain, known++)
+			ASSERT(entry->pool == pool && entry->state != POOL_GONE && entry->state != POOL_FRESH);
+	ASSERT(known == pool->idle + pool->leased);
+	for (const struct pool_waiter *w = pool->first; w != NULL; w = w->next, waiting++)
+		ASSERT(w->next == NULL || w->ticket < w->next->ticket);
+	ASSERT(waiting == pool->waiting);
+	pool_check_locked(pool);
 }
 
 /* ---- the hash ---- */
@@ -154,12 +166,23 @@ void pool_grow(weakref_pool *pool)
 
 /* ---- entries ---- */
 
+/* When a resource's lifetime is over that begins now; each has a spread of its own. */
+static uint64_t end_of_life(const weakref_pool *pool, const struct pool_entry *entry)
+{
+	if (pool->lifetime == UINT64_MAX)
+		return UINT64_MAX;
+	uint64_t now = base_now(), dice = base_mix(now ^ (uintptr_t)entry);
+	return now + pool->lifetime - (pool->spread != 0 ? dice % pool->spread : 0);
+}
+
 struct pool_entry *pool_entry_new(weakref_pool *pool)
 {
 	struct pool_entry *entry = heap_alloc(sizeof *entry);
 
-	if (entry != NULL)
+	if (entry != NULL) {
 		entry->pool = pool;
+		entry->ends = end_of_life(pool, entry);
+	}
 	return entry;
 }
 
@@ -188,42 +211,59 @@ int pool_entry_name(struct pool_entry *entry, void *resource)
 
 /* ---- the idle ones ---- */
 
-void pool_idle_newest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
+static void newest_set_locked(weakref_pool *pool, struct pool_entry *entry)
+{
+	atomic_store_explicit(&pool->newest, entry, memory_order_relaxed);
+}
+
+static void idle_begin_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
 {
 	entry->state = POOL_IDLE;
 	entry->hold = pool_resource(entry);
 	entry->since = now;
-	entry->newer = NULL;
-	entry->older = pool->newest;
-	*(pool->newest != NULL ? &pool->newest->newer : &pool->oldest) = entry;
-	pool->newest = entry;
 	pool->idle++;
+}
+
+void pool_idle_newest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
+{
+	struct pool_entry *older = pool_newest_locked(pool);
+
+	idle_begin_locked(pool, entry, now);
+	entry->newer = NULL;
+	entry->older = older;
+	*(older != NULL ? &older->newer : &pool->oldest) = entry;
+	newest_set_locked(pool, entry);
 }
 
 void pool_idle_oldest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
 {
-	entry->state = POOL_IDLE;
-	entry->hold = pool_resource(entry);
-	entry->since = now;
+	struct pool_entry *newer = pool->oldest;
+
+	idle_begin_locked(pool, entry, now);
 	entry->older = NULL;
-	entry->newer = pool->oldest;
-	*(pool->oldest != NULL ? &pool->oldest->older : &pool->newest) = entry;
+	entry->newer = newer;
 	pool->oldest = entry;
-	pool->idle++;
+	if (newer != NULL)
+		newer->older = entry;
+	else
+		newest_set_locked(pool, entry);
 }
 
 static void idle_remove_locked(weakref_pool *pool, struct pool_entry *entry)
 {
-	*(entry->newer != NULL ? &entry->newer->older : &pool->newest) = entry->older;
+	if (entry->newer != NULL)
+		entry->newer->older = entry->older;
+	else
+		newest_set_locked(pool, entry->older);
 	*(entry->older != NULL ? &entry->older->newer : &pool->oldest) = entry->newer;
 	entry->newer = entry->older = NULL;
 	pool->idle--;
 }
 
 /* The newest goes to somebody; it stays held until pool_take knows for whom. */
-static struct pool_entry *lend_locked(weakref_pool *pool)
+struct pool_entry *pool_lend_locked(weakref_pool *pool)
 {
-	struct pool_entry *entry = pool->newest;
+	struct pool_entry *entry = pool_newest_locked(pool);
 
 	idle_remove_locked(pool, entry);
 	entry->state = POOL_CHECKING;
@@ -252,9 +292,23 @@ void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **ou
 
 	if (likely(!pool->aged))
 		return;
+	while (pool->idle > 0 && now >= pool_newest_locked(pool)->ends)
+		pool_evict_locked(pool, pool_newest_locked(pool), out);
 	while ((pool->idle > pool->floor_age && older_than(pool->oldest, now, pool->maxage)) ||
 	       (pool->idle > soft && older_than(pool->oldest, now, pool->ttl)))
 		pool_evict_locked(pool, pool->oldest, out);
+}
+
+void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
+{
+	struct pool_entry *newer;
+
+	for (struct pool_entry *entry = pool->lifetime != UINT64_MAX ? pool->oldest : NULL; entry != NULL; entry = newer) {
+		newer = entry->newer;
+		if (now >= entry->ends)
+			pool_evict_locked(pool, entry, out);
+	}
+	pool_expire_locked(pool, now, out);
 }
 
 /* After a push: maxsize, then ages. */
@@ -277,7 +331,7 @@ struct disposal {
 static void disposed(struct disposal *d)
 {
 	pool_lock(d->pool);
-	moved_locked(d->pool);
+	pool_moved_locked(d->pool);
 	d->pool->stats.deallocs++;
 	pool_serve_locked(d->pool);
 	pool_unlock(d->pool);
@@ -335,52 +389,10 @@ long pool_dispose(weakref_pool *pool, struct pool_entry *chain)
 	return d.done;
 }
 
-/* ---- waiting ---- */
-
-static void enqueue_locked(weakref_pool *pool, struct pool_waiter *w)
-{
-	struct pool_waiter *after = pool->last;
-
-	while (after != NULL && after->ticket > w->ticket)
-		after = after->prev;
-	w->answer = POOL_WAITS;
-	w->prev = after;
-	w->next = after != NULL ? after->next : pool->first;
-	*(after != NULL ? &after->next : &pool->first) = w;
-	*(w->next != NULL ? &w->next->prev : &pool->last) = w;
-	pool->waiting++;
-}
-
-static void dequeue_locked(weakref_pool *pool, struct pool_waiter *w)
-{
-	*(w->prev != NULL ? &w->prev->next : &pool->first) = w->next;
-	*(w->next != NULL ? &w->next->prev : &pool->last) = w->prev;
-	pool->waiting--;
-}
-
-void pool_serve_locked(weakref_pool *pool)
-{
-	struct pool_waiter *w;
-
-	while (unlikely((w = pool->first) != NULL)) {
-		if (pool->closed) {
-			w->answer = POOL_CLOSED;
-		} else if (pool->newest != NULL) {
-			w->entry = lend_locked(pool);
-			w->answer = POOL_GIVEN;
-		} else if (pool->options.alloc != NULL && room_locked(pool)) {
-			pool->moving++;
-			w->answer = POOL_SLOT;
-		} else {
-			return;
-		}
-		dequeue_locked(pool, w);
-		sem_post(&w->woken);
-	}
-}
+/* ---- pop ---- */
 
 /* What somebody was given who cannot use it goes to the next, or back where it was. */
-static void hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
+void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
 {
 	pool->leased--;
 	pool_idle_newest_locked(pool, entry, entry->since);
@@ -389,127 +401,17 @@ static void hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct 
 	pool_serve_locked(pool);
 }
 
-struct wait {
-	weakref_pool *pool;
-	struct pool_waiter waiter;
-	uint64_t began;
-};
-
-static void waited_locked(const struct wait *wait)
-{
-	weakref_pool_stats *stats = &wait->pool->stats;
-	uint64_t ns = base_now() - wait->began, us = ns / 1000;
-	unsigned class = us == 0 ? 0 : 64 - (unsigned)__builtin_clzll(us);
-
-	stats->wait_histogram[class < WEAKREF_POOL_WAITS ? class : WEAKREF_POOL_WAITS - 1]++;
-	stats->wait_total_ns += ns;
-	if (ns > stats->wait_max_ns)
-		stats->wait_max_ns = ns;
-	stats->waits++;
-}
-
-/* Out of the queue, or off with what was given. */
-static void wait_abandoned(void *data)
-{
-	struct wait *wait = data;
-	struct pool_entry *out = NULL;
-
-	pool_lock(wait->pool);
-	if (wait->waiter.answer == POOL_WAITS)
-		dequeue_locked(wait->pool, &wait->waiter);
-	else if (wait->waiter.answer == POOL_GIVEN)
-		hand_on_locked(wait->pool, wait->waiter.entry, &out);
-	else if (wait->waiter.answer == POOL_SLOT)
-		moved_locked(wait->pool);
-	pool_serve_locked(wait->pool);
-	waited_locked(wait);
-	pool_unlock(wait->pool);
-	sem_destroy(&wait->waiter.woken);
-	pool_dispose(wait->pool, out);
-}
-
-/* Until the deadline, or for a moment where time is not the system's: then whoever moves the clock on wakes nobody. */
-static void sleep_until(struct pool_waiter *w, uint64_t deadline)
-{
-	const uint64_t moment = 2000000;
-	struct timespec t;
-
-	if (CHECKS) {
-		clock_gettime(CLOCK_MONOTONIC, &t);
-		uint64_t now = (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-		uint64_t virtual;
-		if (checks_clock(&virtual) || deadline - now > moment)
-			deadline = now + moment;
-	}
-	if (deadline == FOREVER) {
-		sem_wait(&w->woken);
-		return;
-	}
-	t.tv_sec = (time_t)(deadline / SECOND);
-	t.tv_nsec = (long)(deadline % SECOND);
-	sem_clockwait(&w->woken, CLOCK_MONOTONIC, &t);
-}
-
-/* A resource is often back before a sleep has begun. */
-static void spin(const struct pool_waiter *w)
-{
-	for (int i = 0; i < SPINS && w->answer == POOL_WAITS; i++)
-		base_pause();
-}
-
-/* What the waiter was given; the lock is held. */
-static int answer_locked(struct wait *wait, struct pool_entry **entry)
-{
-	struct pool_waiter *w = &wait->waiter;
-	enum pool_answer answer = w->answer;
-
-	waited_locked(wait);
-	*entry = answer == POOL_GIVEN ? w->entry : NULL;
-	switch (answer) {
-	case POOL_GIVEN:
-	case POOL_SLOT: return 0;
-	case POOL_CLOSED: return -WEAKREF_ECANCELED;
-	default: break;
-	}
-	dequeue_locked(wait->pool, w);
-	wait->pool->stats.timeouts++;
-	return -WEAKREF_ETIMEDOUT;
-}
-
-/* With the lock held, before and after, but not within: until somebody gives us something, or the deadline. */
-static NOINLINE int wait_locked(weakref_pool *pool, uint64_t ticket, uint64_t deadline, struct pool_entry **entry)
-{
-	struct wait wait = {.pool = pool, .waiter = {.ticket = ticket}};
-	struct pool_waiter *w = &wait.waiter;
-
-	sem_init(&w->woken, 0, 0);
-	wait.began = base_now();
-	enqueue_locked(pool, w);
-	pool_unlock(pool);
-	pthread_cleanup_push(wait_abandoned, &wait);
-	spin(w);
-	while (w->answer == POOL_WAITS && (deadline == FOREVER || base_now() < deadline))
-		sleep_until(w, deadline);
-	pthread_cleanup_pop(0);
-	pool_lock(pool);
-	int error = answer_locked(&wait, entry);
-	sem_destroy(&w->woken);
-	return error;
-}
-
-/* ---- pop ---- */
-
 /* What can be had at once: an entry, or NULL for the right to make one. */
-static int take_now_locked(weakref_pool *pool, struct pool_entry **entry)
+int pool_take_now_locked(weakref_pool *pool, struct pool_entry **entry)
 {
 	*entry = NULL;
 	if (unlikely(pool->closed))
 		return -WEAKREF_ECANCELED;
-	if (likely(pool->newest != NULL)) {
-		*entry = lend_locked(pool);
+	if (likely(pool_newest_locked(pool) != NULL)) {
+		*entry = pool_lend_locked(pool);
 		return 0;
 	}
-	if (pool->options.alloc == NULL || !room_locked(pool))
+	if (pool->options.alloc == NULL || !pool_room_locked(pool))
 		return -WEAKREF_ENOENT;
 	pool->moving++;
 	return 0;
@@ -531,7 +433,7 @@ static void making_abandoned(void *data)
 	if (result < 0)
 		deliver_failed(result, "dealloc of a pool", m->pool);
 	pool_lock(m->pool);
-	moved_locked(m->pool);
+	pool_moved_locked(m->pool);
 	m->pool->stats.alloc_errors++;
 	pool_serve_locked(m->pool);
 	pool_unlock(m->pool);
@@ -551,7 +453,7 @@ static int enter(weakref_pool *pool, struct pool_entry *entry)
 		pool_insert_locked(pool, entry);
 		entry->state = POOL_CHECKING;
 		entry->serial++;
-		moved_locked(pool);
+		pool_moved_locked(pool);
 		pool->leased++;
 		pool->stats.allocs++;
 	}
@@ -598,7 +500,7 @@ static void check_abandoned(void *data)
 	struct pool_entry *entry = data, *out = NULL;
 
 	pool_lock(entry->pool);
-	hand_on_locked(entry->pool, entry, &out);
+	pool_hand_on_locked(entry->pool, entry, &out);
 	pool_unlock(entry->pool);
 	pool_dispose(entry->pool, out);
 }
@@ -622,7 +524,7 @@ static int examine(weakref_pool *pool, struct pool_entry *entry)
 
 static int deadline_from(const double *seconds, uint64_t *deadline)
 {
-	*deadline = FOREVER;
+	*deadline = POOL_FOREVER;
 	if (seconds == NULL)
 		return 0;
 	if (isnan(*seconds))
@@ -638,17 +540,14 @@ static int take_locked(weakref_pool *pool, const double *seconds, uint64_t deadl
 	uint64_t ticket = 0;
 
 	for (;;) {
-		int error = take_now_locked(pool, entry);
-		if (error == -WEAKREF_ENOENT && seconds != NULL) {
-			if (ticket == 0)
-				ticket = ++pool->tickets;
-			error = wait_locked(pool, ticket, deadline, entry);
-		}
+		int error = pool_take_now_locked(pool, entry);
+		if (error == -WEAKREF_ENOENT && seconds != NULL)
+			error = pool_come_back_locked(pool, &ticket, deadline, entry);
 		if (error != 0 || *entry == NULL)
 			return error;
 		int alive = pool->options.check != NULL ? examine(pool, *entry) : 1;
 		if (alive > 0)
-			pool->stats.reuses++;
+			pool->reuses++;
 		if (alive != 0)
 			return alive < 0 ? alive : 0;
 	}
@@ -739,6 +638,8 @@ static int put_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now
 		pool_evict_locked(pool, entry, out);
 		return 1;
 	}
+	if (unlikely(now >= entry->ends))
+		pool_evict_locked(pool, entry, out);
 	pool_serve_locked(pool);
 	trim_locked(pool, now, out);
 	return 0;
@@ -773,7 +674,7 @@ int pool_give_back(weakref_pool *pool, struct pool_entry *entry, uint32_t serial
 		destroy_locked(pool, entry, &out);
 	else
 		result = put_locked(pool, entry, now, &out);
-	pool->stats.returns += result >= 0 && !destroy;
+	pool->returns += result >= 0 && !destroy;
 	pool_unlock(pool);
 	pool_dispose(pool, out);
 	return result;
@@ -790,7 +691,7 @@ static int adopt_locked(weakref_pool *pool, struct pool_entry *entry, struct poo
 	pool_lock(pool);
 	if (pool_find_locked(pool, pool_resource(entry)) != NULL)
 		result = -WEAKREF_EEXIST;
-	else if (!room_locked(pool) && !pool->closed)
+	else if (!pool_room_locked(pool) && !pool->closed)
 		result = -WEAKREF_ENOSPC;
 	if (result == 0) {
 		pool_insert_locked(pool, entry);
@@ -832,7 +733,7 @@ int weakref_pool_push(weakref_pool *pool, void *resource)
 		return adopt(pool, resource);
 	}
 	result = likely(entry->state == POOL_LEASED) ? put_locked(pool, entry, now, &out) : -WEAKREF_EEXIST;
-	pool->stats.returns += result >= 0;
+	pool->returns += result >= 0;
 	pool_unlock(pool);
 	if (unlikely(out != NULL))
 		pool_dispose(pool, out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool: resource pools, as their three files see them: pool.c lends and takes back, pool_life.c makes, closes and ends pools,
- * pool_lease.c is the scoped use.
+ * pool: resource pools, as their files see them: pool.c lends and takes back, pool_wait.c is what a pop does that finds nothing,
+ * pool_life.c makes, closes and ends pools, pool_lease.c is the scoped use.
  *
  * Each resource that a pool knows has an entry, which is in the pool's hash of resources for as long as the pool knows it.
  *
@@ -19,7 +19,8 @@
  *  5. A resource is in the hash of one pool only, but for those that alloc took from another pool.
  *
  * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
- * adopted. alloc, dealloc, check and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks.
+ * adopted. alloc, dealloc, check and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks: one
+ * that has gone to sleep stays there until the post that follows its answer, or until it has taken its sleep back.
  */
 #ifndef POOL_H
 #define POOL_H
@@ -28,6 +29,7 @@
 
 #include "base.h"
 #include "lock.h"
+#include "weakref/finalize.h"
 #include "weakref/pool.h"
 #include "weakref/ref.h"
 
@@ -43,38 +45,49 @@ struct pool_entry {
 	weakref_ref *watch; /* where the resource is a block of the collected heap: tells that it died while leased */
 	weakref_pool *pool;
 	uint64_t since; /* idle since; 0 where the pool does not look at ages */
+	uint64_t ends;  /* from then on it is not kept */
 	uint32_t serial;
 	enum pool_state state;
 };
 
-enum pool_answer { POOL_WAITS, POOL_GIVEN, POOL_SLOT, POOL_CLOSED };
+enum pool_answer { POOL_WAITS, POOL_SLEEPS, POOL_GIVEN, POOL_SLOT, POOL_CLOSED };
 
 struct pool_waiter {
 	struct pool_waiter *next, *prev;
-	sem_t woken;
+	sem_t woken; /* posted once, after the answer, where the answer found it asleep */
 	uint64_t ticket;
 	struct pool_entry *entry;        /* GIVEN */
 	_Atomic enum pool_answer answer; /* SLOT: it may call alloc; `moving` counts it already */
 };
 
+/* What each pop and each push touches comes first, in as few lines as may be: with several threads, lines are what counts. */
 struct weakref_pool {
 	uint64_t signature; /* written last */
 	struct lock_word *lock;
-	struct pool_entry *newest, *oldest;
 	struct pool_entry **buckets;
-	size_t nbuckets, idle, leased, moving;
 	unsigned shift; /* of a hash, to the bucket's number */
+	unsigned forks; /* lock_forks when it was last locked */
 	bool closed, aged;
-	unsigned forks, born; /* lock_forks when it was last locked, and when it was made */
+	struct pool_waiter *first;
+	sem_t *wake;                         /* to be posted by whoever drops the lock */
+	_Atomic(struct pool_entry *) newest; /* written with the lock held, and read without by those who look whether there is one */
+	struct pool_entry *oldest;
+	size_t idle, leased;
+	uint64_t reuses, returns; /* of the figures */
+	size_t moving, nbuckets;
+	struct pool_waiter *last;
+	size_t waiting;
+	uint64_t tickets;
+	uint64_t patience;    /* nanoseconds for which a pop looks on before it queues; 0 until one had to */
 	uint64_t maxage, ttl; /* nanoseconds; UINT64_MAX for never */
+	uint64_t lifetime, spread;
 	size_t floor_size;    /* what trimming by size leaves */
 	size_t floor_age;     /* what trimming by age leaves */
-	uint64_t tickets;
-	struct pool_waiter *first, *last;
-	size_t waiting;
 	uintptr_t next_pool, prev_pool; /* hidden: the list keeps no pool alive */
+	struct pool_end *end;
+	weakref_finalize *finalizer;
 	weakref_pool_options options;
-	weakref_pool_stats stats; /* its first four fields are filled in when asked for */
+	weakref_pool_stats stats; /* what is a field of the pool is filled in when asked for */
 };
 
 /* A lease: the resource, and what ends it. */
@@ -107,14 +120,27 @@ static inline void pool_lock(weakref_pool *pool)
 		pool_after_fork_locked(pool);
 }
 
-/* Invariants 1 and 2, in the checking build. */
+/* Invariants 1 and 2 as far as a look tells, in the checking build; and all of it, which takes a walk. */
 void pool_check_locked(const weakref_pool *pool);
+void pool_validate_locked(const weakref_pool *pool);
 
+/* Whoever was woken under the lock would run into it. */
 static inline void pool_unlock(weakref_pool *pool)
 {
+	sem_t *wake = pool->wake;
+
 	if (CHECKS)
 		pool_check_locked(pool);
+	if (unlikely(wake != NULL))
+		pool->wake = NULL;
 	lock_word_drop(pool->lock);
+	if (unlikely(wake != NULL))
+		sem_post(wake);
+}
+
+static inline struct pool_entry *pool_newest_locked(const weakref_pool *pool)
+{
+	return atomic_load_explicit(&pool->newest, memory_order_relaxed);
 }
 
 /* The time where ages matter, else 0. */
@@ -135,11 +161,30 @@ void pool_insert_locked(weakref_pool *pool, struct pool_entry *entry);
 void pool_idle_newest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now);
 void pool_idle_oldest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now);
 /* Gives what there is to those who wait. */
-void pool_serve_locked(weakref_pool *pool);
+void pool_serve_waiters_locked(weakref_pool *pool);
+static inline void pool_serve_locked(weakref_pool *pool)
+{
+	if (unlikely(pool->first != NULL))
+		pool_serve_waiters_locked(pool);
+}
+/* Whether one more is allowed by the hard maximum; one less is with alloc or dealloc. */
+bool pool_room_locked(const weakref_pool *pool);
+void pool_moved_locked(weakref_pool *pool);
+/* The newest idle one goes to somebody. */
+struct pool_entry *pool_lend_locked(weakref_pool *pool);
+/* What can be had at once: an entry, or NULL for the right to make one; -WEAKREF_ENOENT, -WEAKREF_ECANCELED. */
+int pool_take_now_locked(weakref_pool *pool, struct pool_entry **entry);
+/* What somebody was given who cannot use it goes to the next, or back where it was. */
+void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
+/* Looks on, and waits, until there is what pool_take_now_locked gives, or the deadline (POOL_FOREVER). The lock is held before and
+ * after, but not within. `ticket` is 0 for a pop that has no place yet. */
+#define POOL_FOREVER UINT64_MAX
+int pool_come_back_locked(weakref_pool *pool, uint64_t *ticket, uint64_t deadline, struct pool_entry **entry);
 /* Takes an idle entry out for deallocation, in front of the chain `out`. */
 void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
-/* What is too old. */
+/* What is too old; whose lifetime is over, as far as a pop would meet it, or all of it. */
 void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
+void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
 /* Deallocates a chain; no lock held. How many. */
 long pool_dispose(weakref_pool *pool, struct pool_entry *chain);
 /* Best effort: more buckets where they are needed. GC: may collect. */

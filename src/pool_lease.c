@@ -151,11 +151,12 @@ void weakref_pool_scope_end(weakref_pool_lease **lease)
 	errno = saved;
 }
 
-int weakref_pool_with(weakref_pool *pool, const double *seconds, int (*fn)(void *resource, void *user), void *user)
+int weakref_pool_with_at(weakref_pool *pool, const double *seconds, int (*fn)(void *resource, void *user), void *user, const char *file,
+			 int line)
 {
 	if (fn == NULL)
 		return -WEAKREF_EINVAL;
-	WEAKREF_POOL_SCOPED(lease) = weakref_pool_lease_at(pool, seconds, NULL, 0);
+	WEAKREF_POOL_SCOPED(lease) = weakref_pool_lease_at(pool, seconds, file, line);
 	if (lease == NULL)
 		return -errno;
 	return fn(lease->taken.resource, user);

@@ -6,18 +6,19 @@
  *
  * Invariants
  *  1. A pool is in the list from its last step in weakref_pool_new until its destructor runs. libgc keeps the memory of what has a
- *     destructor until then, so whatever the list names, though hidden, is there.
+ *     destructor until then, so whatever the list names, though hidden, is there. The same holds for what its finalizer names.
  *  2. A closed pool has no idle resource, ever.
  *  3. The destructor of a pool without signature, which weakref_pool_new gave up, does nothing.
  *
- * Locks: lock_pools for the list; a pool's own is taken within it.
+ * Locks: lock_pools for the list and for what finalizers name; a pool's own is taken within it.
  *
- * Deliberately not here: a strong list of pools. The exit run finds them through the hidden one.
+ * Deliberately not here: a run at exit of the pools' own. Each open pool has a finalizer (finalize.h), so that pools and finalizers
+ * have one order then; where the pool dies, it closes the pool a moment before the destructor would.
  */
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "checks.h"
 #include "heap.h"
@@ -29,7 +30,11 @@
 #define SIZE_NONE ((size_t)-1)
 
 static uintptr_t pools; /* the newest, hidden; 0 for none */
-static bool exit_is_set;
+
+/* What a pool's finalizer is told: the pool, hidden, while it is in the list; 0 before and after. */
+struct pool_end {
+	uintptr_t pool;
+};
 
 /* ---- the list ---- */
 
@@ -77,6 +82,29 @@ bool pool_elsewhere(const weakref_pool *pool, const void *resource)
 	return found;
 }
 
+static size_t validate_pools(void)
+{
+	size_t n = 0;
+
+	lock_take(&lock_pools);
+	for (weakref_pool *pool = unhide(pools); pool != NULL; pool = unhide(pool->next_pool), n++) {
+		pool_lock(pool);
+		pool_validate_locked(pool);
+		pool_unlock(pool);
+	}
+	lock_drop(&lock_pools);
+	return n;
+}
+
+static void validate_from_now_on(void)
+{
+	static struct checks_validator validator = {.validate = validate_pools};
+	static _Atomic bool added;
+
+	if (CHECKS && !atomic_exchange(&added, true))
+		checks_add_validator(&validator);
+}
+
 /* ---- the end ---- */
 
 static long shut(weakref_pool *pool)
@@ -92,11 +120,35 @@ static long shut(weakref_pool *pool)
 	return pool_dispose(pool, out);
 }
 
+/* There is nothing left to do at exit, or at the pool's death. */
+static void forget_end(weakref_pool *pool)
+{
+	weakref_finalize_detach(pool->finalizer, NULL, NULL, NULL);
+}
+
 long weakref_pool_close(weakref_pool *pool)
 {
 	int error = pool_check(pool);
 
-	return error != 0 ? error : shut(pool);
+	if (error != 0)
+		return error;
+	long n = shut(pool);
+	forget_end(pool);
+	return n;
+}
+
+/* By the exit, in the process that made the pool; or by its death. */
+static int end_pool(void *arg)
+{
+	const struct pool_end *end = arg;
+
+	lock_take(&lock_pools);
+	weakref_pool *pool = unhide(end->pool);
+	lock_drop(&lock_pools);
+	if (pool != NULL)
+		shut(pool);
+	BASE_KEEP(pool);
+	return 0;
 }
 
 static int pool_destroy(void *obj)
@@ -107,36 +159,10 @@ static int pool_destroy(void *obj)
 		return 0;
 	lock_take(&lock_pools);
 	unlink_pools_locked(pool);
+	pool->end->pool = 0;
 	lock_drop(&lock_pools);
 	shut(pool);
 	return 0;
-}
-
-/* The newest pool that is open and this process's own: a parent's resources are the parent's to dispose of. */
-static weakref_pool *open_pool(void)
-{
-	weakref_pool *pool, *found = NULL;
-
-	lock_take(&lock_pools);
-	for (pool = unhide(pools); pool != NULL && found == NULL; pool = unhide(pool->next_pool)) {
-		pool_lock(pool);
-		if (!pool->closed && pool->born == lock_forks)
-			found = pool;
-		pool_unlock(pool);
-	}
-	lock_drop(&lock_pools);
-	return found;
-}
-
-/* At exit, in whichever thread; the newest pool first, since it may have its resources from an older one. */
-static void exit_run(void)
-{
-	weakref_pool *pool;
-
-	if (heap_thread_check() != 0 && heap_thread_register() != 0)
-		return;
-	while ((pool = open_pool()) != NULL)
-		shut(pool);
 }
 
 /* ---- the beginning ---- */
@@ -196,10 +222,13 @@ static int configure(weakref_pool *pool, const weakref_pool_options *options)
 		return -WEAKREF_EINVAL;
 	if (o->minsize > o->maxsize || o->minsize > max || o->ninit > max)
 		return -WEAKREF_EINVAL;
-	if (age(o->maxage, &pool->maxage) != 0 || age(o->ttl, &pool->ttl) != 0)
+	if (age(o->maxage, &pool->maxage) != 0 || age(o->ttl, &pool->ttl) != 0 || age(o->lifetime, &pool->lifetime) != 0)
 		return -WEAKREF_EINVAL;
-	pool->aged = pool->maxage != UINT64_MAX || pool->ttl != UINT64_MAX;
-	pool->forks = pool->born = lock_forks;
+	if (isnan(o->spread) || o->spread < 0 || o->spread > o->lifetime)
+		return -WEAKREF_EINVAL;
+	pool->spread = pool->lifetime != UINT64_MAX ? (uint64_t)(o->spread * 1e9) : 0;
+	pool->aged = pool->maxage != UINT64_MAX || pool->ttl != UINT64_MAX || pool->lifetime != UINT64_MAX;
+	pool->forks = lock_forks;
 	pool->lock = lock_word(base_mix((uintptr_t)pool));
 	return 0;
 }
@@ -279,17 +308,31 @@ static int fill_one(struct filling *f)
 /* With lock_pools held: the pool becomes one of them, if what init gave is in no other. */
 static int publish_locked(weakref_pool *pool)
 {
-	struct pool_entry *entry = pool->newest;
+	struct pool_entry *entry = pool_newest_locked(pool);
 
-	if (!exit_is_set && (checks_allocation_fails() || atexit(exit_run) != 0))
-		return -WEAKREF_ENOMEM;
-	exit_is_set = true;
 	for (size_t i = 0; i < pool->options.ninit; i++, entry = entry->older)
 		if (pool_elsewhere(pool, pool_resource(entry)))
 			return -WEAKREF_EEXIST;
 	pool->signature = POOL_SIGNATURE;
+	pool->end->pool = hide(pool);
 	link_pools_locked(pool);
 	return 0;
+}
+
+/* The finalizer is made before the pool can be seen, and does nothing until then. */
+static int publish(weakref_pool *pool)
+{
+	pool->end = heap_alloc(sizeof *pool->end);
+	pool->finalizer = pool->end != NULL ? weakref_finalize_new(pool, end_pool, pool->end) : NULL;
+	if (pool->finalizer == NULL)
+		return -errno;
+	validate_from_now_on();
+	lock_take(&lock_pools);
+	int error = publish_locked(pool);
+	lock_drop(&lock_pools);
+	if (error != 0)
+		forget_end(pool);
+	return error;
 }
 
 static int fill_and_publish(weakref_pool *pool)
@@ -300,11 +343,8 @@ static int fill_and_publish(weakref_pool *pool)
 	pthread_cleanup_push(filling_abandoned, &f);
 	while (error == 0 && pool->options.alloc != NULL && pool->idle < pool->options.minsize)
 		error = fill_one(&f);
-	if (error == 0) {
-		lock_take(&lock_pools);
-		error = publish_locked(pool);
-		lock_drop(&lock_pools);
-	}
+	if (error == 0)
+		error = publish(pool);
 	pthread_cleanup_pop(error < 0);
 	return error;
 }
@@ -349,7 +389,7 @@ long weakref_pool_maintain(weakref_pool *pool)
 		return error;
 	uint64_t now = pool_time(pool);
 	pool_lock(pool);
-	pool_expire_locked(pool, now, &out);
+	pool_expire_all_locked(pool, now, &out);
 	pool_unlock(pool);
 	return pool_dispose(pool, out);
 }
@@ -366,6 +406,8 @@ int weakref_pool_get_stats(weakref_pool *pool, weakref_pool_stats *out)
 	out->leased = pool->leased;
 	out->waiting = pool->waiting;
 	out->moving = pool->moving;
+	out->reuses = pool->reuses;
+	out->returns = pool->returns;
 	pool_unlock(pool);
 	return 0;
 }

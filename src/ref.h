@@ -34,7 +34,8 @@ enum ref_flags {
 	REF_FINALIZE = 32, /* a finalizer: in the registry, and in no block's list */
 	REF_ATEXIT = 64,   /* a finalizer that runs at exit */
 	REF_MOURNED = 128, /* an ordered finalizer: its object's death was counted */
-	REF_REPORTED = REF_DISTINCT, /* an ordered finalizer: the cycle that it is in was reported */
+	REF_REPORTED = REF_DISTINCT, /* an ordered finalizer: it was reported as one that waits for ever */
+	REF_STUCK = REF_PROXY, /* an ordered finalizer: it was counted as one that waits for ever */
 };
 
 /* About the referent; libgc's lock. */
@@ -42,6 +43,7 @@ enum ref_where {
 	REF_FOREIGN = 1,      /* the block is not an object of ours: its list is in the side table */
 	REF_HASHED = 2,       /* the hash stands in the block's word */
 	REF_HASH_ADDRESS = 4, /* the hash is that of the referent's address, while it lives */
+	REF_CHECKED = 8,      /* a finalizer: whether its arguments lead to the object was looked at */
 };
 
 enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD, REF_DUE };

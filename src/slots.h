@@ -5,7 +5,7 @@
  * It is the shape that tables (above) and the collector's scan (weakarray) agree on, and knows neither. A slot is `stride` words; word
  * `value` of it is the weak word:
  *
- *     SLOTS_EMPTY    never held a value: a probe ends here
+ *     SLOTS_EMPTY    never held a value
  *     SLOTS_VACANT   held one: removed, or found dead by a collection. The other words stay until somebody writes or purges the slot
  *     otherwise      a pointer. SLOTS_INNER set: it is a foreign block or points inside a block, whose start the scan must look up;
  *                    clear: the payload of an object of ours, whose block starts 16 bytes before

@@ -3,7 +3,7 @@
  * table: keys, look-up, writing and taking of the hash table; its states, invariants and locks are told in table.h. Here nothing is
  * allocated but what table_init and table_clear begin with: a write that lacks room asks table_resize and looks anew.
  */
-#include "table_impl.h"
+#include "table_group.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -237,35 +237,37 @@ FLATTEN int find(const struct table *table, const struct table_key *key, enum ta
 {
 	const struct table_segment *seg;
 	void *have = NULL, *loaded = NULL;
+	uint32_t at, left;
 	uintptr_t raw;
-	uint32_t i, left;
 
 again:
 	seg = table_segment_of(table, key->hash);
-	i = table_home(seg, key->hash);
-	for (left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
-		raw = peek(seg, i);
-		if (raw == SLOTS_EMPTY)
-			return -WEAKREF_ENOENT;
-		uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
-		/* The caller will want the object: fetch it while its key is compared. */
-		if (layout == TABLE_BYTES && load && (uint32_t)(word >> 32) == key->hash)
-			__builtin_prefetch((const void *)(raw & ~EPOCH_TAG));
-		int same = match(table, seg, i, word, key, layout, &have);
-		if (same == 0)
-			continue;
-		if (unlikely(same < 0))
-			return same;
-		if (unlikely(!value_of_key(seg, i, word, have, layout, load, &loaded, &raw)))
-			goto again;
-		if (likely(slots_is_value(raw))) {
-			*value = loaded;
-			*found = raw;
-			return 0;
+	at = table_home(seg, key->hash);
+	for (left = seg->n; left > 0; left -= TABLE_GROUP, at = table_group_next(seg, at)) {
+		struct table_group group = table_group_of_key(seg, at, key, layout);
+		while (group.hits != 0) {
+			uint32_t i = table_group_take(&group.hits, at);
+			uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
+			/* The caller will want the object: fetch it while its key is compared. */
+			if (layout == TABLE_BYTES && load)
+				__builtin_prefetch((const void *)(peek(seg, i) & ~EPOCH_TAG));
+			int same = match(table, seg, i, word, key, layout, &have);
+			if (same == 0)
+				continue;
+			if (unlikely(same < 0))
+				return same;
+			if (unlikely(!value_of_key(seg, i, word, have, layout, load, &loaded, &raw)))
+				goto again;
+			if (likely(slots_is_value(raw))) {
+				*value = loaded;
+				*found = raw;
+				return 0;
+			}
+			if (layout != TABLE_WORD || word != TABLE_ERASED)
+				return -WEAKREF_ESTALE;
 		}
-		if (layout == TABLE_WORD && word == TABLE_ERASED)
-			continue;
-		return -WEAKREF_ESTALE;
+		if (group.empty != 0)
+			return -WEAKREF_ENOENT;
 	}
 	return -WEAKREF_ENOENT;
 }
@@ -339,34 +341,39 @@ size_t table_len(const struct table *table)
 
 /* ---- writing ---- */
 
+/* Finds a writer's place. */
 FLATTEN int probe(const struct table *table, const struct table_key *key, enum table_layout layout, struct table_spot *at)
 {
 	struct table_segment *seg = at->seg;
-	uint32_t i = table_home(seg, key->hash), vacant = UINT32_MAX;
-	void *have;
+	uint32_t from = table_home(seg, key->hash), vacant = UINT32_MAX;
 
 	at->found = false;
-	for (uint32_t left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
-		uintptr_t raw = peek(seg, i);
-		if (raw == SLOTS_EMPTY)
-			break;
-		uint64_t word = atomic_load_explicit(key_at(seg, i), memory_order_acquire);
-		if (raw == SLOTS_VACANT) {
-			if (vacant == UINT32_MAX)
-				vacant = i;
-			if (table_is_erased(seg, i, word))
+	for (uint32_t left = seg->n; left > 0; left -= TABLE_GROUP, from = table_group_next(seg, from)) {
+		struct table_group group = table_group_of_key(seg, from, key, layout);
+		while (group.hits != 0) {
+			uint32_t i = table_group_take(&group.hits, from);
+			uint64_t word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
+			uintptr_t raw = table_peek(seg, i);
+			if (raw == SLOTS_VACANT && table_is_erased(seg, i, word))
 				continue;
+			int same = layout >= TABLE_SELF ? table_self_match(table, seg, i, key, &at->have, &raw)
+							: match(table, seg, i, word, key, layout, &at->have);
+			if (unlikely(same < 0))
+				return same;
+			if (same != 0) {
+				at->found = true;
+				at->i = i;
+				return 0;
+			}
 		}
-		int same = match(table, seg, i, word, key, layout, &have);
-		if (unlikely(same < 0))
-			return same;
-		if (same != 0) {
-			at->found = true;
-			at->i = i;
+		if (vacant == UINT32_MAX && group.vacant != 0)
+			vacant = from + (uint32_t)__builtin_ctz(group.vacant);
+		if (group.empty != 0) {
+			at->i = vacant != UINT32_MAX ? vacant : from + (uint32_t)__builtin_ctz(group.empty);
 			return 0;
 		}
 	}
-	at->i = vacant != UINT32_MAX ? vacant : i;
+	at->i = vacant; /* not reached: some slot is empty (invariant 3) */
 	return 0;
 }
 
@@ -380,8 +387,10 @@ FLATTEN int search(struct table *table, const struct table_key *key, struct tabl
 		return probe(table, key, TABLE_WORD, at);
 	case TABLE_HASHED:
 		return probe(table, key, TABLE_HASHED, at);
+	case TABLE_SELF:
+		return probe(table, key, TABLE_SELF, at);
 	default:
-		return table_self_probe(table, key, at);
+		return probe(table, key, TABLE_PAIR, at);
 	}
 }
 

@@ -15,7 +15,7 @@
  *
  * States of a slot; its value word alone tells them apart:
  *
- *     EMPTY    never used: a probe ends here
+ *     EMPTY    never used: a search ends in its group
  *     VALUE    in use
  *     DEAD     VACANT, and the key is there yet: a collection took the value
  *     ERASED   VACANT, and the key is gone (offset 0; TABLE_ERASED; keys[i] == NULL; always with SELF and PAIR): removed, or dead and
@@ -26,6 +26,9 @@
  *     VALUE -> DEAD                                                                                   the collector's scan, at any point
  *     DEAD -> ERASED                                                                                  a purge
  *
+ * A search begins with the first slot of the group of TABLE_GROUP that the hash says, goes group by group, and ends with the first that has
+ * an EMPTY slot; within a group slots are filled from the first on.
+ *
  * A slot never becomes EMPTY again and no entry moves within a segment: segments that are full of vacant slots, too small or
  * too sparse are replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again
  * but by the scan, and where a pair's payloads are let go (below); readers and iterators that still have it go on with it, and
@@ -34,8 +37,9 @@
  * Invariants (table_check, lock held)
  *  1. The directory has 2^depth entries. A segment of depth d stands in 2^(depth-d) of them, those whose index begins with its d bits.
  *  2. No segment in the directory is retired. Its base has no bit below its depth, and every key in it has the base's top bits.
- *  3. used == slots that are not EMPTY, and used <= limit < n: every probe ends.
- *  4. A key is in one slot of its segment at most, DEAD ones counted, and no EMPTY slot is on its way from the key's home to it.
+ *  3. used == slots that are not EMPTY, and used <= limit < n: every search ends.
+ *  4. A key is in one slot of its segment at most, DEAD ones counted, and no EMPTY slot is on its way from the key's home, the first slot of
+ *     its group, to it.
  *  5. slots.live >= VALUE slots, slots.dead == DEAD slots; the scan keeps both so, with the world stopped. With SELF and PAIR there are
  *     no DEAD slots: dead is then how many deaths no write or purge has taken note of.
  *  6. Arena offsets lie within fill <= capacity; the keys in use and `garbage` together are fill.
@@ -154,6 +158,13 @@ int table_init(struct table *table, const struct table_ops *ops, enum table_layo
 
 /* The value under a key. 0; -ENOENT, -ESTALE (the slot is DEAD), or equal's error, with *value NULL. No lock. */
 int table_get(const struct table *table, const struct table_key *key, void **value);
+
+/* The same for a key that is there, and mostly: NULL or false says nothing, and table_get is to be asked. BYTES: keys of less than
+ * TABLE_QUICK_MAX bytes. PAIR: tables by identity; the caller holds the key. No lock. */
+#define TABLE_QUICK_MAX 255
+void *table_quick_bytes(const struct table *table, const void *data, size_t size);
+void *table_quick_word(const struct table *table, uint64_t word);
+bool table_quick_pair(const struct table *table, const void *p, void **payload);
 
 /* The same, telling only whether there is one: no value is loaded as a pointer. 0 or an error. No lock. */
 int table_has(const struct table *table, const struct table_key *key);

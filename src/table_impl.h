@@ -3,8 +3,10 @@
  * table_impl: what the files of the table share: the shape of its blocks, and how a slot is found and changed. See table.h.
  *
  *     table.c         keys, look-up, write, take
+ *     table_quick.c   the look-up of a string that is there, in as few instructions as can be
  *     table_self.c    the same where the key is the weak word
  *     table_resize.c  making, rebuilding, splitting, purging segments
+ *     table_group.h   some slots at one glance
  *     table_iter.c    iteration, taking any entry, checks
  */
 #ifndef TABLE_IMPL_H
@@ -18,6 +20,9 @@
 #define TABLE_STRIDE 2
 #define TABLE_STRIDE_PAIR 3
 #define TABLE_VALUE 1
+
+/* Slots that are looked at together (table_group.h); a segment has a multiple of it. */
+#define TABLE_GROUP 4
 
 /* Keys of the BYTES layout, from `bytes` on: a length (a byte, or 255 and four), the bytes, a NUL. Offsets count from the block's
  * start, so none
@@ -64,10 +69,13 @@ static inline uint32_t table_fold(uint64_t hash)
 	return (uint32_t)(hash >> 32);
 }
 
-/* The directory takes the hash's top bits, the slot's place is the fraction that the bits below the segment's own make. */
+/* Where a search begins: the first slot of a group. The directory takes the hash's top bits, the group's place is the fraction that the
+ * bits below the segment's own make. */
 static inline uint32_t table_home(const struct table_segment *seg, uint32_t hash)
 {
-	return (uint32_t)(((uint64_t)(uint32_t)(hash << seg->depth) * seg->n) >> 32);
+	uint32_t groups = seg->n / TABLE_GROUP;
+
+	return (uint32_t)(((uint64_t)(uint32_t)(hash << seg->depth) * groups) >> 32) * TABLE_GROUP;
 }
 
 static inline struct table_segment *table_segment_of(const struct table *table, uint32_t hash)
@@ -188,10 +196,12 @@ struct table_spot {
 
 /* ---- SELF and PAIR: table_self.c ---- */
 
-/* table_find, table_read, and the search of a writer. The entry receives key and value; PAIR's payload only where it is wanted. */
+/* table_find and table_read; and whether slot i, which had the value word *raw, has this key: 1, 0, or equal's error; *have receives the key
+ * that stands there, and *raw its word. The entry receives key and value; PAIR's payload only where it is wanted. */
 int table_self_find(const struct table *table, const struct table_key *key, bool want_payload, struct table_entry *entry);
 enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bool want_payload, struct table_entry *entry);
-int table_self_probe(const struct table *table, const struct table_key *key, struct table_spot *at);
+int table_self_match(const struct table *table, const struct table_segment *seg, uint32_t i, const struct table_key *key, void **have,
+		     uintptr_t *raw);
 
 /* The payload of an entry whose key the caller holds; false where a collection took the entry away. */
 bool table_self_payload_locked(const struct table_segment *seg, uint32_t i, void **payload);

@@ -12,9 +12,11 @@
  */
 #include "table_impl.h"
 
+#define FLATTEN static inline __attribute__((always_inline))
+
 /* Bytes of a block of slots. */
 static const uint32_t slot_blocks[] = {
-	192, 512, 1024, 2048,
+	208, 512, 1024, 2048,
 #if !CHECKS /* there splits come early */
 	4096, 8192, 12288, 16384, 24576, 32768, 45056, 65536,
 #endif
@@ -54,7 +56,7 @@ static uint32_t limit_of(uint32_t n)
 
 static uint32_t slots_in(size_t block, unsigned stride)
 {
-	return (uint32_t)((block - 1 - sizeof(struct slots)) / (stride * sizeof(uintptr_t)));
+	return (uint32_t)((block - 1 - sizeof(struct slots)) / (stride * sizeof(uintptr_t))) / TABLE_GROUP * TABLE_GROUP;
 }
 
 uint32_t table_slots_min(const struct table *table)
@@ -345,62 +347,120 @@ static void apply_arena_locked(struct plan *plan, struct table_segment *seg)
 	atomic_store_explicit(&seg->arena, plan->arena, memory_order_release);
 }
 
-/* Puts an entry into a segment that nobody knows yet, where none has its key; live was counted before. False: there is no room. */
-static bool move_in(struct table_segment *fresh, const struct table_segment *old, uint32_t i, uint32_t hash, uintptr_t raw)
+/* memcpy, without a call for the sizes that keys have. */
+static inline void copy_key(unsigned char *to, const unsigned char *from, size_t n)
 {
-	uint64_t word = atomic_load_explicit(table_key_at(old, i), memory_order_relaxed);
+	uint64_t first, last;
+
+	if (n < sizeof first || n > 2 * sizeof first) {
+		memcpy(to, from, n);
+		return;
+	}
+	memcpy(&first, from, sizeof first);
+	memcpy(&last, from + n - sizeof last, sizeof last);
+	memcpy(to, &first, sizeof first);
+	memcpy(to + n - sizeof last, &last, sizeof last);
+}
+
+/* Copies a key with its length and NUL into another arena: its key word there, or 0 where there is no room. */
+static inline uint64_t move_key(struct table_segment *fresh, const struct table_arena *from, uint64_t word)
+{
+	struct table_arena *to = table_arena_of(fresh);
+	const unsigned char *key = (const unsigned char *)from + (uint32_t)word;
+	size_t size;
+
+	table_arena_key(from, (uint32_t)word, &size);
+	if (to == NULL || table_key_room(size) > to->capacity - fresh->fill)
+		return 0;
+	copy_key((unsigned char *)to + fresh->fill, key, table_key_room(size));
+	word = (word & ~(uint64_t)UINT32_MAX) | fresh->fill;
+	fresh->fill += (uint32_t)table_key_room(size);
+	return word;
+}
+
+/* Puts an entry into a segment that nobody knows yet, where none has its key; live was counted before. False: there is no room. */
+FLATTEN bool move_in(struct table_segment *fresh, const struct table_segment *old, uint32_t i, uint64_t word, uint32_t hash, uintptr_t raw,
+		     enum table_layout layout)
+{
+	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
 	uint32_t j = table_home(fresh, hash);
 
 	if (fresh->used >= fresh->limit)
 		return false;
-	if (fresh->table->layout == TABLE_BYTES) {
-		size_t size;
-		const unsigned char *data = table_arena_key(table_arena_of(old), (uint32_t)word, &size);
-		struct table_arena *arena = table_arena_of(fresh);
-		if (arena == NULL || table_key_room(size) > arena->capacity - fresh->fill)
-			return false;
-		word = (uint64_t)hash << 32 | table_arena_append_locked(fresh, data, size);
+	if (layout == TABLE_BYTES && (word = move_key(fresh, table_arena_of(old), word)) == 0)
+		return false;
+	_Atomic(uintptr_t) *slot = &fresh->slots->words[(size_t)j * stride];
+	while (atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) != SLOTS_EMPTY) {
+		slot += stride;
+		if (++j == fresh->n) {
+			j = 0;
+			slot = fresh->slots->words;
+		}
 	}
-	while (table_peek(fresh, j) != SLOTS_EMPTY)
-		j = j + 1 == fresh->n ? 0 : j + 1;
-	if (fresh->keys != NULL)
+	if (layout < TABLE_SELF && fresh->keys != NULL)
 		atomic_store_explicit(&fresh->keys[j], atomic_load_explicit(&old->keys[i], memory_order_relaxed), memory_order_relaxed);
-	atomic_store_explicit(table_key_at(fresh, j), word, memory_order_relaxed);
-	if (fresh->stride == TABLE_STRIDE_PAIR)
-		atomic_store_explicit(table_payload_at(fresh, j),
-				      atomic_load_explicit(table_payload_at(old, i), memory_order_relaxed), memory_order_relaxed);
-	atomic_store_explicit(table_value_at(fresh, j), raw, memory_order_release);
+	atomic_store_explicit(slot, word, memory_order_relaxed);
+	if (layout == TABLE_PAIR)
+		atomic_store_explicit(slot + TABLE_PAYLOAD, atomic_load_explicit(table_payload_at(old, i), memory_order_relaxed),
+				      memory_order_relaxed);
+	atomic_store_explicit(slot + TABLE_VALUE, raw, memory_order_release);
 	fresh->used++;
 	return true;
 }
 
-/* Copies all values through a register, one by one: a collection may come at any point. */
-static bool move_all_locked(const struct table_segment *old, struct table_segment *fresh[2])
+/* Copies all values through a register, one by one: a collection may come at any point. Counts what went where. */
+FLATTEN bool move_layout(const struct table_segment *old, struct table_segment *fresh[2], uint32_t stored[2], enum table_layout layout)
 {
-	uint32_t stored[2] = {0};
-	bool split = fresh[1] != NULL, fits = true;
+	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
+	const unsigned shift = fresh[1] != NULL ? 31U - old->depth : 32;
+	_Atomic(uintptr_t) *slot = old->slots->words;
 
-	/* Counted before they are stored: as many as there can be, and the rest taken back. */
-	for (unsigned k = 0; k <= (unsigned)split; k++)
-		atomic_fetch_add_explicit(&fresh[k]->slots->live, fresh[k]->n, memory_order_relaxed);
-	for (uint32_t i = 0; i < old->n && fits; i++) {
-		uintptr_t raw;
+	for (uint32_t i = 0; i < old->n; i++, slot += stride) {
+		uintptr_t raw = atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed);
 		void *payload = NULL;
-		if (!slots_is_value(table_peek(old, i)))
-			continue;
-		void *value = epoch_load(table_value_at(old, i), &raw);
 		if (!slots_is_value(raw))
 			continue;
-		if (old->stride == TABLE_STRIDE_PAIR && !table_self_payload_locked(old, i, &payload))
+		void *value = epoch_load(slot + TABLE_VALUE, &raw);
+		if (!slots_is_value(raw) || (layout == TABLE_PAIR && !table_self_payload_locked(old, i, &payload)))
 			continue;
-		uint32_t hash = hash_at(old, i);
-		unsigned k = split ? side_of(old, hash) : 0;
-		fits = move_in(fresh[k], old, i, hash, raw);
-		stored[k] += fits;
+		uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
+		uint32_t hash = table_fold(layout == TABLE_WORD ? base_mix(word) : word);
+		unsigned k = (uint64_t)hash >> shift & 1;
+		if (unlikely(!move_in(fresh[k], old, i, word, hash, raw, layout)))
+			return false;
+		stored[k]++;
 		BASE_KEEP(value);
 		BASE_KEEP(payload);
 	}
-	for (unsigned k = 0; k <= (unsigned)split; k++)
+	return true;
+}
+
+static bool move_each(const struct table_segment *old, struct table_segment *fresh[2], uint32_t stored[2])
+{
+	switch ((enum table_layout)old->table->layout) {
+	case TABLE_BYTES:
+		return move_layout(old, fresh, stored, TABLE_BYTES);
+	case TABLE_WORD:
+		return move_layout(old, fresh, stored, TABLE_WORD);
+	case TABLE_HASHED:
+		return move_layout(old, fresh, stored, TABLE_HASHED);
+	case TABLE_SELF:
+		return move_layout(old, fresh, stored, TABLE_SELF);
+	default:
+		return move_layout(old, fresh, stored, TABLE_PAIR);
+	}
+}
+
+static bool move_all_locked(const struct table_segment *old, struct table_segment *fresh[2])
+{
+	unsigned parts = fresh[1] != NULL ? 2 : 1;
+	uint32_t stored[2] = {0};
+
+	/* Counted before they are stored: as many as there can be, and the rest taken back. */
+	for (unsigned k = 0; k < parts; k++)
+		atomic_fetch_add_explicit(&fresh[k]->slots->live, fresh[k]->n, memory_order_relaxed);
+	bool fits = move_each(old, fresh, stored);
+	for (unsigned k = 0; k < parts; k++)
 		atomic_fetch_sub_explicit(&fresh[k]->slots->live, fresh[k]->n - stored[k], memory_order_relaxed);
 	return fits;
 }

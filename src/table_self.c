@@ -10,16 +10,15 @@
  *
  * Deliberately not here: what a tag means, and what becomes of a payload in a collection.
  */
-#include "table_impl.h"
+#include "table_group.h"
 
 static bool same_hash(uint64_t word, const struct table_key *key)
 {
 	return ((word ^ key->word) & ~TABLE_TAGS) == 0;
 }
 
-/* Whether slot i, which has a key, has this one: 1, 0, or equal's error. *have receives what stands there, *raw its word. */
-static int match(const struct table *table, const struct table_segment *seg, uint32_t i, const struct table_key *key, void **have,
-		 uintptr_t *raw)
+int table_self_match(const struct table *table, const struct table_segment *seg, uint32_t i, const struct table_key *key, void **have,
+		     uintptr_t *raw)
 {
 	if (!same_hash(atomic_load_explicit(table_key_at(seg, i), memory_order_acquire), key))
 		return 0;
@@ -55,32 +54,36 @@ static bool payload_of_key(const struct table_segment *seg, uint32_t i, uintptr_
 int table_self_find(const struct table *table, const struct table_key *key, bool want_payload, struct table_entry *entry)
 {
 	const struct table_segment *seg;
+	uint32_t at, left;
 	uintptr_t raw;
-	uint32_t i, left;
 
 again:
 	seg = table_segment_of(table, key->hash);
-	i = table_home(seg, key->hash);
-	for (left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
-		void *have, *payload = NULL;
-		raw = table_peek(seg, i);
-		if (raw == SLOTS_EMPTY)
+	at = table_home(seg, key->hash);
+	for (left = seg->n; left > 0; left -= TABLE_GROUP, at = table_group_next(seg, at)) {
+		struct table_group group = table_group_of_key(seg, at, key, (enum table_layout)table->layout);
+		while (group.hits != 0) {
+			void *have, *payload = NULL;
+			uint32_t i = table_group_take(&group.hits, at);
+			if (!slots_is_value(raw = table_peek(seg, i)))
+				continue;
+			int same = table_self_match(table, seg, i, key, &have, &raw);
+			if (same == 0)
+				continue;
+			if (unlikely(same < 0))
+				return same;
+			if (want_payload && table->layout == TABLE_PAIR && unlikely(!payload_of_key(seg, i, raw, &payload)))
+				goto again;
+			*entry = (struct table_entry){
+				.key = {.data = have, .word = key->word & ~TABLE_TAGS, .hash = key->hash, .self = raw},
+				.value = table->layout == TABLE_PAIR ? payload : have,
+				.raw = raw};
+			BASE_KEEP(have);
+			BASE_KEEP(payload);
+			return 0;
+		}
+		if (group.empty != 0)
 			return -WEAKREF_ENOENT;
-		if (raw == SLOTS_VACANT)
-			continue;
-		int same = match(table, seg, i, key, &have, &raw);
-		if (same == 0)
-			continue;
-		if (unlikely(same < 0))
-			return same;
-		if (want_payload && table->layout == TABLE_PAIR && unlikely(!payload_of_key(seg, i, raw, &payload)))
-			goto again;
-		*entry = (struct table_entry){.key = {.data = have, .word = key->word & ~TABLE_TAGS, .hash = key->hash, .self = raw},
-					      .value = table->layout == TABLE_PAIR ? payload : have,
-					      .raw = raw};
-		BASE_KEEP(have);
-		BASE_KEEP(payload);
-		return 0;
 	}
 	return -WEAKREF_ENOENT;
 }
@@ -111,34 +114,6 @@ enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bo
 	BASE_KEEP(key);
 	BASE_KEEP(payload);
 	return TABLE_LIVE;
-}
-
-int table_self_probe(const struct table *table, const struct table_key *key, struct table_spot *at)
-{
-	struct table_segment *seg = at->seg;
-	uint32_t i = table_home(seg, key->hash), vacant = UINT32_MAX;
-
-	at->found = false;
-	for (uint32_t left = seg->n; left > 0; left--, i = i + 1 == seg->n ? 0 : i + 1) {
-		uintptr_t raw = table_peek(seg, i);
-		if (raw == SLOTS_EMPTY)
-			break;
-		if (raw == SLOTS_VACANT) {
-			if (vacant == UINT32_MAX)
-				vacant = i;
-			continue;
-		}
-		int same = match(table, seg, i, key, &at->have, &raw);
-		if (unlikely(same < 0))
-			return same;
-		if (same != 0) {
-			at->found = true;
-			at->i = i;
-			return 0;
-		}
-	}
-	at->i = vacant != UINT32_MAX ? vacant : i;
-	return 0;
 }
 
 /* ---- payloads, under the lock ---- */

@@ -332,14 +332,29 @@ int weakref_valuedict_lookup(const weakref_valuedict *dict, const void *key, voi
 	return error;
 }
 
-void *weakref_valuedict_get(const weakref_valuedict *dict, const void *key)
+/* Not inlined: what it needs of the stack would be set up for every look-up. */
+static NOINLINE void *get_slowly(const weakref_valuedict *dict, const void *key)
 {
 	struct table_key ready;
 	void *found = NULL;
 
-	if (likely(enter(dict, key, &ready) == 0))
+	if (likely(key_in(dict, key, &ready) == 0))
 		table_get(&dict->table, &ready, &found);
 	return found;
+}
+
+void *weakref_valuedict_get(const weakref_valuedict *dict, const void *key)
+{
+	void *value = NULL;
+	size_t size;
+
+	if (unlikely(check(dict) < 0))
+		return NULL;
+	if (dict->kind == WEAKREF_KEY_STRING && key != NULL && likely((size = strlen(key)) < TABLE_QUICK_MAX))
+		value = table_quick_bytes(&dict->table, key, size);
+	else if (dict->kind == WEAKREF_KEY_INT)
+		value = table_quick_word(&dict->table, (uintptr_t)key);
+	return likely(value != NULL) ? value : get_slowly(dict, key);
 }
 
 void *weakref_valuedict_get_or(const weakref_valuedict *dict, const void *key, void *fallback)

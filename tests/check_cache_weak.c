@@ -59,7 +59,7 @@ static int fill_weak_values(void *arg)
 		if (i % 4 == 0)
 			kept[i / 4] = value;
 	}
-	SUPPORT_REQUIRE(weakref_cache_len(cache) == N);
+	SUPPORT_REQUIRE(weakref_cache_len(cache) == N || support_collect_every() != 0);
 	return 0;
 }
 
@@ -273,6 +273,7 @@ START_TEST(test_cells_are_used_again)
 END_TEST
 
 static weakref_ref *watches[SUPPORT_N + 1];
+static size_t told_before;
 
 static int fill_and_drop(void *arg)
 {
@@ -284,6 +285,7 @@ static int fill_and_drop(void *arg)
 		watches[i] = weakref_ref_new(value, NULL, NULL);
 	}
 	watches[N] = weakref_ref_new(cache, NULL, NULL);
+	told_before = told;
 	cache = NULL;
 	return 0;
 }
@@ -296,7 +298,7 @@ START_TEST(test_h43_dropped)
 	ck_assert_int_eq(support_on_thread(fill_and_drop, (void *)(uintptr_t)specs[_i]), 0);
 	support_collect();
 	ck_assert_uint_ge(support_dead(watches, N + 1), N + 1 - SLACK);
-	ck_assert_uint_eq(told, 0);
+	ck_assert_uint_eq(told, told_before);
 	memset(watches, 0, sizeof watches);
 }
 END_TEST

@@ -52,11 +52,18 @@ static weakref_finalize *finalizer(weakref_finalize_fn fn, char c)
 	return f;
 }
 
+/* And two that do not run at exit. */
 static void three(void)
 {
+	weakref_finalize *not[2];
+
 	finalizer(letter, 'a');
+	not[0] = finalizer(letter, 'N');
 	finalizer(letter, 'b');
+	not[1] = finalizer(letter, 'O');
 	finalizer(letter, 'c');
+	for (int i = 0; i < 2; i++)
+		weakref_finalize_set_atexit(not[i], false);
 }
 
 /* ---- ways to end --------------------------------------------------------------------------------------------------------- */
@@ -738,28 +745,62 @@ START_TEST(test_F12_F13_F17_G36_at_exit)
 }
 END_TEST
 
+/* The ways to end, and a callback that ends, under each rule of delivery. */
+static const char *const under_each_rule[] = {
+	"return", "exit", "ring, exit", "quick_exit", "_exit", "abort", "SIGKILL", "exit on a thread", "thread running", "exit within",
+	"errors", "collection on", "remaining", "fork, own",
+};
+
+#define UNDER_EACH ((int)(sizeof(under_each_rule) / sizeof(under_each_rule[0])))
+
+static const struct scenario *scenario_named(const char *name, size_t length)
+{
+	for (int i = 0; i < SCENARIOS; i++)
+		if (strlen(scenarios[i].name) == length && strncmp(scenarios[i].name, name, length) == 0)
+			return &scenarios[i];
+	return NULL;
+}
+
+/* F12, F13, F17: the same under the other rules: who delivers makes no difference to what runs at exit, with atexit true and false. */
+START_TEST(test_F12_F13_F17_at_exit_under_each_rule)
+{
+	const char *name = under_each_rule[_i / 2];
+	const struct scenario *scenario = scenario_named(name, strlen(name));
+	char mode[64], text[4096];
+
+	ck_assert_ptr_nonnull(scenario);
+	snprintf(mode, sizeof(mode), "%s@%d", name, _i % 2 + 1);
+	int status = support_respawn(mode, NULL, text, sizeof(text));
+	ck_assert_msg(status == scenario->status, "%s: status %d: %s", mode, status, text);
+	ck_assert_msg(matches(text, scenario->text), "%s: %s, not %s", mode, text, scenario->text);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("exit");
 	TCase *t = support_tcase("exit");
 
 	tcase_add_loop_test(t, test_F12_F13_F17_G36_at_exit, 0, SCENARIOS);
+	tcase_add_loop_test(t, test_F12_F13_F17_at_exit_under_each_rule, 0, 2 * UNDER_EACH);
 	suite_add_tcase(s, t);
 	return s;
 }
 
-static int run_scenario(const struct scenario *scenario)
+static int run_scenario(const char *mode)
 {
-	if (gc_init() != 0)
+	const char *rule = strchrnul(mode, '@');
+	const struct scenario *scenario = scenario_named(mode, (size_t)(rule - mode));
+
+	if (scenario == NULL || gc_init() != 0)
 		return 1;
 	held = support_node_new(1);
+	if (*rule != '\0' && gc_set_delivery((enum weakref_delivery)(rule[1] - '0')) != 0)
+		return 1;
 	return scenario->run();
 }
 
 int main(int argc, char **argv)
 {
-	for (int i = 0; argc > 1 && i < SCENARIOS; i++)
-		if (strcmp(argv[1], scenarios[i].name) == 0)
-			return run_scenario(&scenarios[i]);
-	return support_main(suite);
+	return argc > 1 ? run_scenario(argv[1]) : support_main(suite);
 }

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_garbage: what user code sees that runs because of a collection: deep structures, cycles, references into the same garbage.
+ * check_garbage: what user code sees that runs because of a collection: deep structures, cycles, references into the same garbage; and that
+ * nothing that it sees depends on when collections come.
  */
 #include "support.h"
 
 #include <string.h>
 
+#include "weakref/checks.h"
+#include "weakref/ephemeron.h"
+#include "weakref/finalize.h"
+#include "weakref/keydict.h"
+#include "weakref/method.h"
+#include "weakref/proxy.h"
+#include "weakref/set.h"
+#include "weakref/valuedict.h"
 
 static _Atomic unsigned destroyed, broken, asked, told;
 
@@ -278,6 +287,139 @@ START_TEST(test_G35_behind_opaque_memory)
 }
 END_TEST
 
+/* ---- collections at every Nth call ---------------------------------------------------------------------------------------- */
+
+/* A little of everything, of which one half is held. */
+struct all {
+	struct support_node *kept[SUPPORT_N];
+	weakref_ref *refs[SUPPORT_N], *proxies[SUPPORT_N];
+	weakref_method *methods[SUPPORT_N];
+	weakref_ephemeron *ephemerons[SUPPORT_N];
+	weakref_valuedict *values;
+	weakref_keydict *keys;
+	weakref_set *set;
+	unsigned odd[SUPPORT_N];
+};
+
+static _Atomic unsigned called[2], finalized[2]; /* of the dropped, of the kept */
+
+static int all_callback(weakref_ref *ref, void *data)
+{
+	broken += weakref_ref_get(ref) != NULL;
+	called[*(unsigned *)data]++;
+	return 0;
+}
+
+static int all_finalizer(void *data)
+{
+	finalized[*(unsigned *)data]++;
+	return 0;
+}
+
+static int all_method(void *obj, void *closure, size_t argc, void **argv, void **result)
+{
+	(void)closure;
+	(void)argc;
+	(void)argv;
+	*result = obj;
+	return 0;
+}
+
+static int make_all(void *arg)
+{
+	struct all *all = arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		struct support_node *node = support_node_new(i);
+		struct support_node *value = support_node_new(i);
+
+		SUPPORT_REQUIRE(node != NULL && value != NULL);
+		value->other = node;
+		all->odd[i] = i % 2 == 0;
+		all->refs[i] = weakref_ref_new(node, all_callback, &all->odd[i]);
+		all->proxies[i] = weakref_proxy_new(node, NULL, NULL);
+		all->methods[i] = weakref_method_new(node, all_method, NULL, NULL, NULL);
+		all->ephemerons[i] = weakref_ephemeron_new(node, value);
+		SUPPORT_REQUIRE(all->refs[i] != NULL && all->proxies[i] != NULL && all->methods[i] != NULL && all->ephemerons[i] != NULL);
+		SUPPORT_REQUIRE(weakref_finalize_new(node, all_finalizer, &all->odd[i]) != NULL);
+		SUPPORT_REQUIRE(weakref_valuedict_set(all->values, WEAKREF_INT(i), node) == 0);
+		SUPPORT_REQUIRE(weakref_keydict_set(all->keys, node, value) == 0);
+		SUPPORT_REQUIRE(weakref_set_add(all->set, node) == 1);
+		if (all->odd[i])
+			all->kept[i] = node;
+		SUPPORT_KEEP(value);
+		SUPPORT_KEEP(node);
+	}
+	return 0;
+}
+
+/* Of the kept all, of the dropped none but a few. */
+static bool half(size_t n)
+{
+	return n >= SUPPORT_N / 2 && n <= SUPPORT_N / 2 + SUPPORT_SLACK;
+}
+
+static int look_at_all(void *arg)
+{
+	struct all *all = arg;
+	size_t refs = 0, proxies = 0, methods = 0, ephemerons = 0, values = 0, keys = 0, elements = 0;
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		struct support_node *node = weakref_ref_get(all->refs[i]), *value;
+		void *got = NULL;
+
+		SUPPORT_REQUIRE(node == all->kept[i] || (node != NULL && all->kept[i] == NULL));
+		if (node == NULL) {
+			SUPPORT_REQUIRE(weakref_valuedict_get(all->values, WEAKREF_INT(i)) == NULL);
+			SUPPORT_REQUIRE(weakref_ephemeron_value(all->ephemerons[i]) == NULL);
+			SUPPORT_REQUIRE(weakref_method_call(all->methods[i], 0, NULL, &got) == -ESTALE);
+			SUPPORT_REQUIRE(weakref_getweakrefcount(all->proxies[i]) == 0);
+			continue;
+		}
+		SUPPORT_REQUIRE(support_node_intact(node) && weakref_getweakrefcount(node) == 3);
+		refs++;
+		proxies += weakref_ref_get(all->proxies[i]) == node;
+		methods += weakref_method_call(all->methods[i], 0, NULL, &got) == 0 && got == node;
+		value = weakref_ephemeron_value(all->ephemerons[i]);
+		ephemerons += support_node_intact(value) && value->other == node;
+		values += weakref_valuedict_get(all->values, WEAKREF_INT(i)) == node;
+		value = weakref_keydict_get(all->keys, node);
+		keys += support_node_intact(value) && value->id == i;
+		elements += weakref_set_contains(all->set, node) == 1;
+	}
+	SUPPORT_REQUIRE(half(refs) && proxies == refs && methods == refs && ephemerons == refs && values == refs && keys == refs);
+	SUPPORT_REQUIRE(elements == refs && weakref_valuedict_len(all->values) == refs && weakref_keydict_len(all->keys) == refs);
+	SUPPORT_REQUIRE(weakref_set_len(all->set) == refs && called[0] == SUPPORT_N - refs && finalized[0] == SUPPORT_N - refs);
+	SUPPORT_REQUIRE(called[1] == 0 && finalized[1] == 0 && broken == 0);
+	return 0;
+}
+
+/* G42: with a collection at every call, at every second, third and seventh one, what can be seen is the same as with none but those that
+ * are asked for. (The whole suite runs so as well: WEAKREF_COLLECT_EVERY.) */
+START_TEST(test_G42_collections_at_every_nth_call)
+{
+	static const unsigned long every[] = {0, 1, 2, 3, 7};
+	struct all *all = gc_alloc(sizeof *all);
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	counters_clear();
+	memset((void *)called, 0, sizeof called);
+	memset((void *)finalized, 0, sizeof finalized);
+	all->values = weakref_valuedict_new(WEAKREF_KEY_INT);
+	all->keys = weakref_keydict_new(WEAKREF_BY_IDENTITY);
+	all->set = weakref_set_new(WEAKREF_BY_IDENTITY);
+	long before = weakref_checks_collect_every(every[_i]);
+	ck_assert_int_ge(before, 0);
+	int made = support_on_thread(make_all, all);
+	support_collect();
+	int looked = support_on_thread(look_at_all, all);
+	weakref_checks_collect_every((unsigned long)before);
+	ck_assert_int_eq(made, 0);
+	ck_assert_int_eq(looked, 0);
+	SUPPORT_KEEP(all);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *suite = suite_create("garbage");
@@ -288,6 +430,7 @@ static Suite *suite(void)
 	tcase_add_test(tcase, test_G31_no_user_code);
 	tcase_add_test(tcase, test_G32_callback_reads_fresh_garbage);
 	tcase_add_test(tcase, test_G35_behind_opaque_memory);
+	tcase_add_loop_test(tcase, test_G42_collections_at_every_nth_call, 0, 5);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_saveall: WEAKREF_DEBUG_SAVEALL and the garbage list; WEAKREF_DEBUG_UNCOLLECTABLE.
+ * check_saveall: WEAKREF_DEBUG_SAVEALL and the garbage list; what is uncollectable: the flag, the figures, finalizers that keep their
+ * own object.
  */
 #define GC_THREADS
 #include "support.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <gc/gc.h>
@@ -436,8 +438,6 @@ static int make_ring(void *unused)
 /* In a process of its own, whose stderr is read. */
 static int uncollectable_main(void)
 {
-	if (gc_init() != 0)
-		return 1;
 	SUPPORT_REQUIRE(gc_set_debug(WEAKREF_DEBUG_UNCOLLECTABLE) == 0);
 	for (int i = 0; i < RINGS; i++)
 		SUPPORT_REQUIRE(support_on_thread(make_ring, NULL) == 0);
@@ -446,26 +446,218 @@ static int uncollectable_main(void)
 	return ordered != 0;
 }
 
-/* G19: UNCOLLECTABLE prints a line for each object that is reported as one of a cycle that is never freed. The flags are set and read. */
+static size_t lines_with(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (const char *at = text; (at = strstr(at, what)) != NULL; at++)
+		n++;
+	return n;
+}
+
+/* G19: UNCOLLECTABLE prints a line for each object of a cycle that is never freed. The flags are set and read. */
 START_TEST(test_G19_uncollectable)
 {
 	char err[32768];
-	size_t n = 0;
 
 	ck_assert_int_eq(gc_set_debug(WEAKREF_DEBUG_LEAK), 0);
 	ck_assert_uint_eq(gc_get_debug(), WEAKREF_DEBUG_COLLECTABLE | WEAKREF_DEBUG_UNCOLLECTABLE | WEAKREF_DEBUG_SAVEALL);
 	ck_assert_int_eq(gc_set_debug(0), 0);
 	ck_assert_int_eq(support_respawn("uncollectable", NULL, err, sizeof err), 0);
-	for (const char *at = err; (at = strstr(at, "gc: uncollectable <node ")) != NULL; at++)
-		n++;
-	ck_assert_uint_ge(n, RINGS - SUPPORT_SLACK);
-	ck_assert_uint_le(n, 2 * RINGS);
+	ck_assert_uint_ge(lines_with(err, "gc: uncollectable <node "), 2 * (RINGS - SUPPORT_SLACK));
+	ck_assert_uint_le(lines_with(err, "gc: uncollectable <node "), 2 * RINGS);
+}
+END_TEST
+
+/* A ring of two that leads to a third; the first has two finalizers, the second one that is not ordered as well. Beside it a chain of two,
+ * and one that leads to itself. */
+static int make_rings_with_tails(void *arg)
+{
+	struct support_node **alive = arg;
+
+	for (int i = 0; i < RINGS; i++) {
+		struct support_node *node[6];
+
+		for (uint64_t k = 0; k < 6; k++) {
+			SUPPORT_REQUIRE((node[k] = support_node_new(k)) != NULL);
+			SUPPORT_REQUIRE(weakref_finalize_new_ordered(node[k], finalize_ordered, NULL) != NULL);
+		}
+		SUPPORT_REQUIRE(weakref_finalize_new_ordered(node[0], finalize_ordered, NULL) != NULL);
+		SUPPORT_REQUIRE(weakref_finalize_new(node[1], finalize_ordered, NULL) != NULL);
+		node[0]->next = node[1];
+		node[1]->next = node[0];
+		node[1]->other = node[2];
+		node[2]->other = alive[i];
+		node[3]->next = node[4];
+		node[5]->next = node[5];
+	}
+	return 0;
+}
+
+static _Atomic uint64_t told_uncollectable;
+static _Atomic unsigned told_cycles, told_else;
+
+static void tell_cycle(const gc_unraisable *info, void *user)
+{
+	(void)user;
+	told_cycles += strcmp(info->where, "finalizer in a cycle") == 0;
+	told_else += strcmp(info->where, "finalizer in a cycle") != 0;
+}
+
+static int stop_seen(enum weakref_phase phase, const gc_collection_info *info, void *user)
+{
+	(void)user;
+	if (phase == WEAKREF_PHASE_STOP)
+		told_uncollectable += info->uncollectable;
+	else
+		broken += info->uncollectable != 0;
+	return 0;
+}
+
+static uint64_t uncollectable_of(int generation)
+{
+	gc_generation_stats stats[WEAKREF_GENERATIONS];
+
+	ck_assert_int_eq(gc_get_stats(stats), 0);
+	return stats[generation].uncollectable;
+}
+
+/* G09, G21: objects whose ordered finalizer waits for a cycle are counted as uncollectable, each once, on the account of the collection
+ * that found them, what the cycle leads to included; nothing else is. Whoever is alive is not, though a cycle leads to it. */
+START_TEST(test_G09_G21_uncollectable_is_counted)
+{
+	struct support_node **alive = gc_alloc(RINGS * sizeof *alive);
+	uint64_t before[WEAKREF_GENERATIONS], sum = 0;
+
+	support_collect();
+	counters_clear();
+	told_uncollectable = 0;
+	told_cycles = told_else = 0;
+	ck_assert_int_eq(gc_set_unraisable_handler(tell_cycle, NULL), 0);
+	for (int i = 0; i < WEAKREF_GENERATIONS; i++)
+		before[i] = uncollectable_of(i);
+	ck_assert_int_eq(gc_callbacks_add(stop_seen, NULL), 0);
+	for (size_t i = 0; i < RINGS; i++) {
+		alive[i] = support_node_new(i);
+		ck_assert_ptr_nonnull(weakref_finalize_new_ordered(alive[i], finalize_ordered, NULL));
+	}
+	gc_disable();
+	ck_assert_int_eq(support_on_thread(make_rings_with_tails, alive), 0);
+	support_scrub();
+	ck_assert_int_ge(gc_collect_generation(1), 0);
+	gc_enable();
+	if (support_collect_every() == 0)
+		ck_assert_uint_ge(uncollectable_of(1) - before[1], 3 * (RINGS - SUPPORT_SLACK));
+	support_collect();
+	gc_run_callbacks();
+	for (int i = 0; i < WEAKREF_GENERATIONS; i++)
+		sum += uncollectable_of(i) - before[i];
+	ck_assert_int_eq(gc_callbacks_remove(stop_seen, NULL), 0);
+	ck_assert_uint_ge(sum, 3 * (RINGS - SUPPORT_SLACK));
+	ck_assert_uint_le(sum, 3 * RINGS);
+	ck_assert_uint_eq(told_uncollectable, sum);
+	ck_assert_uint_ge(told_cycles, RINGS - SUPPORT_SLACK);
+	ck_assert_uint_le(told_cycles, RINGS);
+	ck_assert_uint_eq(told_else, 0);
+	ck_assert_uint_eq(broken, 0);
+	SUPPORT_KEEP(alive);
+}
+END_TEST
+
+/* ---- what its own finalizer keeps ------------------------------------------------------------------------------------------ */
+
+/* Two nodes, and a finalizer of the first whose arguments are the second. */
+static weakref_finalize *finalizer_with_node(struct support_node **obj, struct support_node **args)
+{
+	*obj = support_node_new(1);
+	*args = support_node_new(2);
+	return *obj == NULL || *args == NULL ? NULL : weakref_finalize_new(*obj, finalize_ordered, *args);
+}
+
+static struct support_node *kept_args;
+
+/* In a process of its own, whose stderr is read: how many lines it has after each step is the parent's matter. */
+static int leaks_main(void)
+{
+	struct support_node *obj, *args, *between = support_node_new(3);
+	void **deep = NULL;
+
+	/* Not a word without the flag. */
+	SUPPORT_REQUIRE(finalizer_with_node(&obj, &args) != NULL);
+	SUPPORT_REQUIRE(weakref_finalize_new(obj, finalize_ordered, obj) != NULL);
+	SUPPORT_REQUIRE(gc_collect() >= 0);
+	SUPPORT_REQUIRE(gc_set_debug(WEAKREF_DEBUG_UNCOLLECTABLE) == 0);
+	fputs("[flag]", stderr);
+	SUPPORT_REQUIRE(gc_collect() >= 0); /* the second one above */
+	fputs("[itself]", stderr);
+	SUPPORT_REQUIRE(weakref_finalize_new(between, finalize_ordered, &between->other) != NULL);
+	fputs("[far]", stderr);
+	obj = support_node_new(4);
+	for (int i = 0; i < 5000; i++) {
+		void **more = gc_alloc(100);
+		SUPPORT_REQUIRE(more != NULL);
+		more[3] = deep == NULL ? (void *)obj : (void *)deep;
+		deep = more;
+	}
+	SUPPORT_REQUIRE(weakref_finalize_new_ordered(obj, finalize_ordered, deep) != NULL);
+	fputs("[later]", stderr);
+	SUPPORT_REQUIRE(finalizer_with_node(&obj, &args) != NULL);
+	args->other = obj;
+	kept_args = args;
+	fputs("[collect]", stderr);
+	SUPPORT_REQUIRE(gc_collect() >= 0);
+	fputs("[none]", stderr);
+	/* Weakly, by a handle, or not at all. */
+	args = gc_alloc(sizeof *args);
+	obj = support_node_new(5);
+	args->other = weakref_ref_new(obj, NULL, NULL);
+	args->next = (struct support_node *)(void *)weakref_finalize_new(obj, finalize_ordered, NULL);
+	SUPPORT_REQUIRE(args->other != NULL && args->next != NULL);
+	SUPPORT_REQUIRE(weakref_finalize_new(obj, finalize_ordered, args) != NULL);
+	SUPPORT_REQUIRE(weakref_finalize_new(obj, finalize_ordered, NULL) != NULL);
+	for (int i = 0; i < 3; i++)
+		SUPPORT_REQUIRE(gc_collect() >= 0);
+	fputs("[end]", stderr);
+	SUPPORT_KEEP(obj);
+	SUPPORT_KEEP(between);
+	return 0;
+}
+
+static size_t lines_between(const char *text, const char *from, const char *to)
+{
+	const char *begin = strstr(text, from), *end = strstr(text, to);
+
+	ck_assert_msg(begin != NULL && end != NULL && begin < end, "%s", text);
+	char *part = strndup(begin, (size_t)(end - begin));
+	size_t n = lines_with(part, "gc: uncollectable <"), right = lines_with(part, "the arguments of its finalizer lead to it\n");
+	free(part);
+	ck_assert_uint_eq(n, right);
+	return n;
+}
+
+/* F08: with the debugging flag each finalizer whose arguments lead to its object is told of, once, when it is made or by the next gc_collect. */
+START_TEST(test_F08_arguments_that_lead_to_the_object_are_told)
+{
+	static const char *const env[] = {"WEAKREF_COLLECT_EVERY=0", NULL};
+	char err[32768];
+
+	ck_assert_msg(support_respawn("leaks", env, err, sizeof err) == 0, "%s", err);
+	ck_assert_msg(strncmp(err, "[flag]", 6) == 0, "%s", err);
+	ck_assert_uint_eq(lines_between(err, "[flag]", "[itself]"), 1);
+	ck_assert_uint_eq(lines_between(err, "[itself]", "[far]"), 1);
+	ck_assert_uint_eq(lines_between(err, "[far]", "[later]"), 1);
+	ck_assert_uint_eq(lines_between(err, "[later]", "[collect]"), 0);
+	ck_assert_uint_eq(lines_between(err, "[collect]", "[none]"), 1);
+	ck_assert_uint_eq(lines_between(err, "[none]", "[end]"), 0);
 }
 END_TEST
 
 static Suite *suite(void)
 {
 	Suite *suite = suite_create("saveall");
+
+	/* Of cycles, which it would print in each collection. */
+	GC_set_warn_proc(GC_ignore_warn_proc);
 	TCase *tcase = support_tcase("saveall");
 
 	tcase_add_loop_test(tcase, test_G18_saved_and_taken_off, 0, SORTS);
@@ -477,12 +669,17 @@ static Suite *suite(void)
 	tcase_add_test(tcase, test_G18_without_memory);
 	tcase_add_test(tcase, test_G18_threads);
 	tcase_add_test(tcase, test_G19_uncollectable);
+	tcase_add_test(tcase, test_G09_G21_uncollectable_is_counted);
+	tcase_add_test(tcase, test_F08_arguments_that_lead_to_the_object_are_told);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
 
 int main(int argc, char **argv)
 {
-	(void)argv;
-	return argc > 1 ? uncollectable_main() : support_main(suite);
+	if (argc <= 1)
+		return support_main(suite);
+	if (gc_init() != 0)
+		return 1;
+	return strcmp(argv[1], "leaks") == 0 ? leaks_main() : uncollectable_main();
 }

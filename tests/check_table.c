@@ -262,7 +262,7 @@ static struct table_key key_make(enum style style, uint32_t k, struct text *text
 		table_key_hashed(&key, &objects[text->bytes[0] & 1][k], k);
 		break;
 	case STYLE_PAIR:
-		table_key_self(&key, &objects[0][k], (uintptr_t)&objects[0][k], k);
+		table_key_self(&key, &objects[0][k], (uintptr_t)&objects[0][k], (uintptr_t)&objects[0][k]);
 		table_key_tag(&key, k % 3);
 		break;
 	case STYLE_EQUAL_PAIR:
@@ -319,6 +319,7 @@ struct model {
 	uint64_t version;
 	uint64_t have[KEYS]; /* version; 0 absent */
 	size_t len;
+	size_t asked_quickly, found_quickly;
 };
 
 static int model_put(struct model *model, uint32_t k, enum table_put_mode mode)
@@ -360,16 +361,40 @@ static void model_take(struct model *model, uint32_t k)
 	EXPECT_EQ(table_get(model->table, &key, &value), -WEAKREF_ENOENT);
 }
 
+/* What the quick look-up says, for the layouts that have one; `has` says whether this has. */
+static void *quick_get(enum style style, const struct table *table, const struct table_key *key, bool *has)
+{
+	void *value = NULL;
+
+	*has = true;
+	if (styles[style].layout == TABLE_BYTES && key->size < TABLE_QUICK_MAX)
+		value = table_quick_bytes(table, key->data, key->size);
+	else if (styles[style].layout == TABLE_WORD)
+		value = table_quick_word(table, key->word);
+	else if (style == STYLE_PAIR)
+		*has = table_quick_pair(table, key->data, &value) || value == NULL;
+	else
+		*has = false;
+	return value;
+}
+
 static void model_get(struct model *model, uint32_t k)
 {
+	bool has;
 	struct text text = {{(char)below(&model->random, 2)}};
 	struct table_key key = key_make(model->style, k, &text);
 	void *value;
 	int error = table_get(model->table, &key, &value);
+	void *quick = quick_get(model->style, model->table, &key, &has);
 
+	/* It knows live values alone, and most of them. */
+	EXPECT(quick == NULL || model->have[k] != 0);
 	if (model->have[k] != 0) {
 		EXPECT_EQ(error, 0);
 		EXPECT_EQ((uintptr_t)value, value_make(k, model->have[k]));
+		EXPECT(quick == NULL || quick == value);
+		model->asked_quickly += has;
+		model->found_quickly += quick != NULL;
 		EXPECT_EQ(table_has(model->table, &key), 0);
 	} else {
 		EXPECT(error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE);
@@ -497,6 +522,9 @@ START_TEST(test_model)
 			purge_all();
 		model_check(model);
 	}
+	/* A look-up that is quick and never finds anything is none. */
+	EXPECT_GE(model->found_quickly * 10, model->asked_quickly * 7);
+	EXPECT_GE(model->asked_quickly, styles[model->style].layout == TABLE_WORD || model->style == STYLE_STRING ? 1000 : 0);
 	free(model);
 }
 END_TEST
@@ -819,7 +847,10 @@ static void *reader_main(void *arg)
 		uint32_t k = below(&random, SHARED_KEYS);
 		struct table_key key = key_make(shared->style, k, &text);
 		void *value;
+		bool has;
 		int error = table_get(shared->table, &key, &value);
+		void *quick = quick_get(shared->style, shared->table, &key, &has);
+		EXPECT(quick == NULL || value_key((uintptr_t)quick) == k);
 		if (error == 0) {
 			EXPECT_EQ(value_key((uintptr_t)value), k);
 			found++;

@@ -22,6 +22,7 @@ contract_tests = \
 	tests/check_garbage \
 	tests/check_gc \
 	tests/check_gcmodule \
+	tests/check_hostile \
 	tests/check_interner \
 	tests/check_keydict \
 	tests/check_keydict_chains \
@@ -30,6 +31,8 @@ contract_tests = \
 	tests/check_object \
 	tests/check_pairdict \
 	tests/check_pool \
+	tests/check_pool_lease \
+	tests/check_pool_wait \
 	tests/check_proxy \
 	tests/check_ref \
 	tests/check_refcmp \
@@ -50,10 +53,14 @@ short_tests = \
 	tests/check_failures \
 	tests/check_fork \
 	tests/check_gc \
+	tests/check_hostile \
 	tests/check_interner \
 	tests/check_method \
 	tests/check_object \
 	tests/check_pairdict \
+	tests/check_pool \
+	tests/check_pool_lease \
+	tests/check_pool_wait \
 	tests/check_proxy \
 	tests/check_ref \
 	tests/check_refcmp \
@@ -152,6 +159,8 @@ tests_httpd_LDADD = $(MICROHTTPD_LIBS)
 tests_libsupport_la_SOURCES = \
 	tests/elements.h \
 	tests/model_valuedict.h \
+	tests/pool_resources.c \
+	tests/pool_resources.h \
 	tests/rawthread.c \
 	tests/rawthread.h \
 	tests/support.c \

@@ -18,7 +18,8 @@
  * return, be cancelled, or end their thread; not leave by longjmp.
  *
  * Maintenance (evicting, expiring, taking out what the collector found dead, telling the listener) is done by whoever writes, now and then by
- * whoever reads, by gc_collect for the dead, and by weakref_cache_cleanup. No thread is started.
+ * whoever reads, by gc_collect for the dead, and by weakref_cache_cleanup. No thread is started. A listener is called in the thread that
+ * does it.
  *
  * Loads, and functions of compute, have a key for themselves: others that want to load or compute it wait, and share a load's result or error.
  * Readers of the value that is there do not wait. weakref_cache_put, and every invalidation, overtake what is under way for their key: it is as if
@@ -448,8 +449,8 @@ WEAKREF_API int weakref_cache_lookup(weakref_cache *cache, const void *key, void
  * @param value receives the value, or NULL.
  * @return 0, or a negative error.
  * Errors: ENOENT (the loader gave none), EDEADLK (this thread, or one that waits for it, is loading this key), ENOTSUP (no loader), EINVAL
- * (also a value that is not on the heap, where values are weak), ENOMEM, EPERM, ECANCELED (the loading thread was cancelled), and what
- * the loader, hash, equal, weigher or expiry returned.
+ * (also a value that is not on the heap, where values are weak), ENOMEM, EPERM, and what the loader, hash, equal, weigher or expiry
+ * returned.
  * Cost: as weakref_cache_get_if_present; with a load two locks, and the loader's.
  * Thread: any thread known to the collector. Waiting is a cancellation point; a cancelled waiter or loader leaves no trace.
  * GC: may collect, and may run callbacks.

@@ -19,6 +19,7 @@
 #define WEAKREF_FINALIZE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "weakref/error.h"
 
@@ -40,7 +41,8 @@ typedef int (*weakref_finalize_fn)(void *args);
  * @brief A finalizer of an object.
  * @param obj a pointer to or into a block of the collected heap; not kept alive.
  * @param fn called after the object died, or at exit.
- * @param args passed to it, and kept alive until it was called or detached. Arguments that lead to obj keep it from ever dying.
+ * @param args passed to it, and kept alive until it was called or detached. Arguments that lead to obj keep it from ever dying, of which
+ * WEAKREF_DEBUG_UNCOLLECTABLE (gc_set_debug) tells.
  * @return the finalizer, which may be dropped; NULL with errno set.
  * Errors: EINVAL (obj is NULL or not on the collected heap, or fn is NULL), ENOMEM, EPERM, ENOTSUP (libgc is in leak-finding mode).
  * Cost: some 60 ns.
@@ -56,7 +58,7 @@ WEAKREF_API weakref_finalize *weakref_finalize_new(void *obj, weakref_finalize_f
  * Where A leads to B, and both have ordered finalizers, B's becomes due in a collection after A's function has returned: a chain is
  * finalized one level in a collection; weakref_finalize_run_ordered does all of them. Objects that lead to each other are never
  * finalized, but at exit: of each such cycle an object is reported, once, to the unraisable handler, as "finalizer in a cycle" with
- * ENOTSUP; its type is gc_type_of(subject). An object that leads to itself directly is no cycle. References are cleared, and
+ * ENOTSUP; its type is gc_type_of(subject). All that wait for a cycle are counted as uncollectable (gc_get_stats). An object that leads to itself directly is no cycle. References are cleared, and
  * weakref_finalize_new's finalizers run, with the first collection that finds the object unreachable; the ordered one stays alive until
  * its turn. It takes libgc's finalizer slot of the block, and calls what was in it at its turn.
  * @param obj as for weakref_finalize_new; not an object whose type has a destructor.
@@ -163,6 +165,20 @@ WEAKREF_API bool weakref_finalize_get_atexit(const weakref_finalize *finalize);
  * Source: weakref.finalize.atexit.
  */
 WEAKREF_API int weakref_finalize_set_atexit(weakref_finalize *finalize, bool on);
+
+/**
+ * @brief Describes a finalizer: `<finalize object at 0x…; for 'name' at 0x…>` or `<finalize object at 0x…; dead>`. Calls no slot of the type.
+ * @param finalize a finalizer.
+ * @param buf where to, may be NULL when size is 0.
+ * @param size bytes of buf; the text is cut to fit and always ends in NUL.
+ * @return the length of the whole text, as snprintf, or a negative error.
+ * Errors: EINVAL (NULL, no finalizer, or no buf), EPERM.
+ * Cost: snprintf's.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: repr() of a weakref.finalize.
+ */
+WEAKREF_API int weakref_finalize_repr(const weakref_finalize *finalize, char *buf, size_t size);
 
 #ifdef __cplusplus
 }

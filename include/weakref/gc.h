@@ -105,8 +105,8 @@ typedef struct gc_generation_stats {
 	uint64_t collections;
 	/** Objects found dead by them, counted as gc_collect counts. */
 	uint64_t collected;
-	/** Always 0: what is found dead is reclaimed, cycles with destructors included. Cycles of ordered finalizers are not counted: the
-	 * collector tells of one object of each, in every collection anew (WEAKREF_DEBUG_UNCOLLECTABLE). */
+	/** Objects among them that are never freed: those whose ordered finalizer (weakref_finalize_new_ordered) waits for a cycle, each once.
+	 * Everything else that is found dead is reclaimed, cycles with destructors included. */
 	uint64_t uncollectable;
 } gc_generation_stats;
 
@@ -171,7 +171,7 @@ enum weakref_phase { WEAKREF_PHASE_START = 0, WEAKREF_PHASE_STOP = 1 };
 /** What is told of a collection. */
 typedef struct gc_collection_info {
 	int generation;
-	/** At WEAKREF_PHASE_STOP: objects found dead, counted as gc_collect counts; always 0. */
+	/** At WEAKREF_PHASE_STOP: objects found dead, counted as gc_collect counts; those that are never freed (gc_generation_stats). */
 	uint64_t collected, uncollectable;
 } gc_collection_info;
 
@@ -394,8 +394,9 @@ enum weakref_debug {
 	WEAKREF_DEBUG_STATS = 2,
 	/** A line on stderr for each watched object of the library's own found dead, at the same time; of one collection at most 1000. */
 	WEAKREF_DEBUG_COLLECTABLE = 4,
-	/** A line on stderr for each object that is told to the unraisable handler as one of a cycle of ordered finalizers, at the same
-	 * time: nothing else is never freed. */
+	/** A line on stderr for each object that is counted as uncollectable, when callbacks are delivered; and for each object that its own
+	 * finalizer keeps, because the finalizer's arguments lead to it: when that is made, or at the end of the next gc_collect, at the cost
+	 * of a walk over all that the arguments of each finalizer lead to. */
 	WEAKREF_DEBUG_UNCOLLECTABLE = 8,
 	/** Watched objects that are found dead are put on the garbage list (gc_garbage_list) and not freed. */
 	WEAKREF_DEBUG_SAVEALL = 16,

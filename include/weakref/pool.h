@@ -8,8 +8,8 @@
  * whoever popped it. What was pushed last is popped first; what has been idle longest is trimmed first.
  *
  * A pool is an object of the collected heap. When nobody holds it any more, and when the program exits, each idle resource is
- * deallocated once (at exit by the process that made the pool). Idle resources are kept alive by the pool. A leased one is the
- * holder's affair:
+ * deallocated once (at exit by the process that made the pool, in one order with finalizers, the newest first). Idle resources
+ * are kept alive by the pool. A leased one is the holder's affair:
  *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or keeps it for good. Where
  *    it is itself a block of the collected heap and dies, the pool notices, counts it as lost and has room for another;
  *  - popped through a lease (WEAKREF_POOL_LEASE), it comes back when the lease is dropped without being returned: the collector
@@ -54,9 +54,8 @@ typedef struct weakref_pool_options {
 	 * the next is tried; negative: it stays in the pool, and pop returns that error. A resource fresh from alloc is not asked about. */
 	int (*check)(void *resource, void *user);
 	void *check_user;
-	/** Told of a resource whose lease was dropped without being returned, and of the place that leased it (NULL, where
-	 * weakref_pool_with did). 0: it is used again; anything
-	 * else: it is deallocated. */
+	/** Told of a resource whose lease was dropped without being returned, and of the place that leased it. 0: it is used again;
+	 * anything else: it is deallocated. */
 	int (*recovered)(void *resource, const char *file, int line, void *user);
 	void *recovered_user;
 
@@ -71,6 +70,11 @@ typedef struct weakref_pool_options {
 	double ttl;
 	/** Leased and idle resources together never exceed it. 0: no bound. */
 	size_t hardmax;
+	/** Seconds after which a resource is deallocated instead of being kept, minsize or not, counted from when the pool got to know it,
+	 * however busy it is: when it is pushed, or while it is idle. 0 or infinite: never. Each resource's own time is shorter by up to
+	 * spread seconds, so that those which were made together do not all go together. */
+	double lifetime;
+	double spread;
 } weakref_pool_options;
 
 /**
@@ -78,9 +82,9 @@ typedef struct weakref_pool_options {
  * @param options what it does; NULL stands for all zero. The user pointers are kept alive by the pool: one that leads to the pool
  * or to a resource is no harm.
  * @return the pool; NULL with errno set, and then what alloc had made is deallocated again.
- * Errors: EINVAL (NULL or twice the same in init; ninit > hardmax, or minsize > maxsize or hardmax; a time that is NaN or
- * negative), EEXIST (init holds a resource of another pool), ENOMEM, EPERM, and what alloc returned.
- * Cost: an object with destructor, and a record for each resource.
+ * Errors: EINVAL (NULL or twice the same in init; ninit > hardmax, or minsize > maxsize or hardmax, spread > lifetime; a
+ * time that is NaN or negative), EEXIST (init holds a resource of another pool), ENOMEM, EPERM, and what alloc returned.
+ * Cost: an object with destructor and finalizer, and a record for each resource.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: ya.resourcepool.ResourcePool(init, alloc, dealloc, check, maxsize, minsize, maxage).
@@ -102,13 +106,14 @@ WEAKREF_API weakref_pool *weakref_pool_new(const weakref_pool_options *options);
 WEAKREF_API int weakref_pool_pop(weakref_pool *pool, void **out);
 
 /**
- * @brief Takes a resource, and waits for one where there is none. Waiters are served in the order of their arrival.
+ * @brief Takes a resource, and waits for one where there is none. Waiters are served in the order of their arrival; a pop arrives
+ * when it has looked on in vain for a moment (2 to 50 µs).
  * @param pool the pool.
  * @param seconds how long at most, fractions included; 0, negative or infinite: for ever.
  * @param out receives the resource; NULL on failure.
  * @return 0, or a negative error.
  * Errors: ETIMEDOUT, ECANCELED (closed, also while waiting), EINVAL (NaN), and as weakref_pool_pop but for ENOENT.
- * Cost: as weakref_pool_pop; a wait is a sleep on a condition of its own.
+ * Cost: as weakref_pool_pop; a wait is the moment of looking on, and a sleep on a semaphore of its own.
  * Thread: any thread known to the collector. Waiting is a cancellation point; a cancelled thread leaves no trace in the pool.
  * GC: as weakref_pool_pop.
  * Source: ResourcePool.pop(timeout).
@@ -253,10 +258,13 @@ WEAKREF_API void weakref_pool_scope_end(weakref_pool_lease **lease);
 
 /**
  * @brief Runs a function with a resource, which goes back to the pool on every way out (longjmp: through the collector).
+ * WEAKREF_POOL_WITH and WEAKREF_POOL_WITH_WAIT give file and line.
  * @param pool the pool.
  * @param seconds as for weakref_pool_lease_at.
  * @param fn called with the resource.
  * @param user passed to it.
+ * @param file as for weakref_pool_lease_at.
+ * @param line likewise.
  * @return what fn returned, or a negative error of the pop, in which case fn was not called.
  * Errors: as weakref_pool_pop and weakref_pool_pop_wait.
  * Cost: that of a lease.
@@ -264,7 +272,14 @@ WEAKREF_API void weakref_pool_scope_end(weakref_pool_lease **lease);
  * GC: may collect, and may run callbacks.
  * Source: with pool() as resource.
  */
-WEAKREF_API int weakref_pool_with(weakref_pool *pool, const double *seconds, int (*fn)(void *resource, void *user), void *user);
+WEAKREF_API int weakref_pool_with_at(weakref_pool *pool, const double *seconds, int (*fn)(void *resource, void *user), void *user,
+				     const char *file, int line);
+
+/** Runs fn(resource, user) here, with a resource that is popped without waiting; as weakref_pool_with_at. */
+#define WEAKREF_POOL_WITH(pool, fn, user) weakref_pool_with_at((pool), NULL, (fn), (user), __FILE__, __LINE__)
+/** The same, waiting as weakref_pool_pop_wait does. `seconds` is a double. */
+#define WEAKREF_POOL_WITH_WAIT(pool, seconds, fn, user) \
+	weakref_pool_with_at((pool), (const double[]){(seconds)}, (fn), (user), __FILE__, __LINE__)
 
 /* ---- figures ------------------------------------------------------------------------------------------------------------- */
 
@@ -281,7 +296,8 @@ typedef struct weakref_pool_stats {
 	uint64_t deallocs, invalidated, dead, alloc_errors;
 	/** Leases dropped and recovered; plainly leased blocks that the collector found dead. */
 	uint64_t recovered, lost;
-	/** Pops that waited, in all, and those of them that timed out; how long, in nanoseconds; and how many of which length. */
+	/** Pops that found nothing at first, and looked on or waited; those of them that timed out; how long, in nanoseconds; and how
+	 * many of which length. */
 	uint64_t waits, timeouts, wait_total_ns, wait_max_ns;
 	uint64_t wait_histogram[WEAKREF_POOL_WAITS];
 	/** The place of the lease that was recovered last; NULL and 0 when there was none. */
