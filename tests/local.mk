@@ -8,6 +8,7 @@
 
 contract_tests = \
 	tests/check_cache \
+	tests/check_cache_builder \
 	tests/check_cache_load \
 	tests/check_cache_threads \
 	tests/check_cache_weak \
@@ -47,6 +48,11 @@ contract_tests = \
 
 # Those that also run with a collection at every call of the library, which only --enable-checks can (make short-check).
 short_tests = \
+	tests/check_cache \
+	tests/check_cache_builder \
+	tests/check_cache_load \
+	tests/check_cache_threads \
+	tests/check_cache_weak \
 	tests/check_ephemeron \
 	tests/check_error \
 	tests/check_executor \
