@@ -59,10 +59,12 @@ bench_draw_LDADD = $(IMAGES_LIBS) -lm
 
 # Where libaprutil and GLib are found.
 if HAVE_RIVAL_POOLS
-bench_programs += bench/poolbench
+bench_programs += bench/poolbench bench/cachebench
 endif
 bench_poolbench_CPPFLAGS = $(AM_CPPFLAGS) $(RIVAL_POOLS_CFLAGS)
 bench_poolbench_LDADD = libweakref.la $(RIVAL_POOLS_LIBS) $(BDW_GC_LIBS)
+bench_cachebench_CPPFLAGS = $(AM_CPPFLAGS) $(RIVAL_POOLS_CFLAGS)
+bench_cachebench_LDADD = libweakref.la $(RIVAL_POOLS_LIBS) $(BDW_GC_LIBS)
 check_PROGRAMS += $(bench_tested)
 EXTRA_PROGRAMS += $(bench_programs)
 CLEANFILES += $(bench_programs) bench/libstrong.la

@@ -225,7 +225,7 @@ static int kind_make(enum heap_kind kind, GC_word descriptor, int add_size)
 	return 0;
 }
 
-_Static_assert(HEAP_KINDS == 4, "heap_scanned_words and kinds_make know each kind");
+_Static_assert(HEAP_KINDS == 5, "heap_scanned_words and kinds_make know each kind");
 
 uint64_t heap_scanned_words(enum heap_kind kind)
 {
@@ -234,6 +234,7 @@ uint64_t heap_scanned_words(enum heap_kind kind)
 		[HEAP_LEAF] = 1 << 0 | 1 << 1,
 		[HEAP_REF] = 0,
 		[HEAP_REFCALL] = 1 << 4 | 1 << 6 | 1 << 7,
+		[HEAP_ENTRY] = 1 << 0 | 1 << 1 | 0xf << 4,
 	};
 
 	return words[kind];
@@ -251,6 +252,8 @@ static int kinds_make(void)
 		error = kind_make(HEAP_REF, GC_DS_LENGTH, 0);
 	if (error == 0)
 		error = kind_make(HEAP_REFCALL, GC_DS_BITMAP | first >> 4 | first >> 6 | first >> 7, 0);
+	if (error == 0)
+		error = kind_make(HEAP_ENTRY, GC_DS_BITMAP | (GC_word)0x3 << 62 | (GC_word)0xf << 56, 0);
 	return error;
 }
 
@@ -368,13 +371,71 @@ static void fresh_needed(enum heap_kind kind)
 		heap_pacing_fn();
 }
 
+/* ---- relief ---- */
+
+static bool (*_Atomic relief)(unsigned round);
+static GC_oom_func oom_before;
+/* In an allocation of a kind of ours, which nobody else can serve; in relief. */
+static _Thread_local bool own_kind, in_relief;
+
+static NOINLINE bool relieved(unsigned round)
+{
+	bool (*relieve)(unsigned) = atomic_load_explicit(&relief, memory_order_acquire);
+
+	if (relieve == NULL || !relieve(round))
+		return false;
+	GC_gcollect();
+	return true;
+}
+
+/* An allocation of libgc's own kinds, the host's or ours, is about to fail. */
+static void *GC_CALLBACK out_of_memory(size_t bytes)
+{
+	void *p = NULL;
+
+	if (own_kind || in_relief)
+		return NULL;
+	in_relief = true;
+	for (unsigned round = 0; p == NULL && relieved(round); round++)
+		p = GC_MALLOC(bytes);
+	in_relief = false;
+	return p != NULL ? p : oom_before(bytes);
+}
+
+void heap_set_relief(bool (*relieve)(unsigned round))
+{
+	atomic_store_explicit(&relief, relieve, memory_order_release);
+	oom_before = GC_get_oom_fn();
+	GC_set_oom_fn(out_of_memory);
+}
+
+/* ---- allocation from stock ---- */
+
 /* The chain is stored into the thread's record by libgc before a collection can pass. A host's finalizer may have filled it meanwhile. */
 static NOINLINE void *stock_refill(void **chain, enum heap_kind kind, size_t granules)
 {
 	fresh_needed(kind);
-	if (*chain == NULL)
-		GC_generic_malloc_many(granules * GRANULE, kind_number[kind], chain);
-	return stock_take(chain);
+	for (unsigned round = 0;; round++) {
+		if (*chain == NULL)
+			GC_generic_malloc_many(granules * GRANULE, kind_number[kind], chain);
+		if (likely(*chain != NULL) || !relieved(round))
+			return stock_take(chain);
+	}
+}
+
+/* A block too large for the stock. */
+static NOINLINE void *alloc_large(enum heap_kind kind, size_t size)
+{
+	void *p;
+
+	fresh_needed(kind);
+	for (unsigned round = 0;; round++) {
+		own_kind = true;
+		p = GC_generic_malloc(size, kind_number[kind]);
+		own_kind = false;
+		if (likely(p != NULL) || !relieved(round))
+			return p;
+	}
 }
 
 void *heap_alloc_kind(enum heap_kind kind, size_t size)
@@ -391,8 +452,7 @@ void *heap_alloc_kind(enum heap_kind kind, size_t size)
 		if (unlikely(p == NULL))
 			p = stock_refill(&t->stock[kind][granules], kind, granules);
 	} else {
-		fresh_needed(kind);
-		p = GC_generic_malloc(size, kind_number[kind]);
+		p = alloc_large(kind, size);
 	}
 	if (unlikely(p == NULL))
 		return base_null(WEAKREF_ENOMEM);
@@ -473,6 +533,19 @@ bool heap_is_automatic(void)
 void heap_set_limit(size_t bytes)
 {
 	GC_set_max_heap_size(bytes);
+}
+
+unsigned long heap_collections(void)
+{
+	return GC_get_gc_no();
+}
+
+size_t heap_in_use(void)
+{
+	GC_word size, free;
+
+	GC_get_heap_usage_safe(&size, &free, NULL, NULL, NULL);
+	return size > free ? size - free : 0;
 }
 
 /* ---- who is who ---- */

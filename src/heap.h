@@ -7,6 +7,7 @@
  *   LEAF     a typed object whose payload is not scanned, only its header
  *   REF      a reference without callback: not scanned
  *   REFCALL  a reference with callback or payload: scanned in words 4, 6 and 7 (ref.h)
+ *   ENTRY    an entry of a cache: scanned in words 0, 1 and 4 to 7 (cache.h)
  * and libgc's own NORMAL and PTRFREE for everything else. Small blocks of our kinds come from a thread's own stock, chains of
  * fresh blocks that libgc hands out in batches: libgc's own per-thread lists serve its own kinds only, all others take its lock.
  *
@@ -17,7 +18,7 @@
 
 #include "base.h"
 
-enum heap_kind { HEAP_OBJECT, HEAP_LEAF, HEAP_REF, HEAP_REFCALL, HEAP_KINDS };
+enum heap_kind { HEAP_OBJECT, HEAP_LEAF, HEAP_REF, HEAP_REFCALL, HEAP_ENTRY, HEAP_KINDS };
 
 /* What stands before an object's payload. The type is the signature: blocks that are on a free list or in a magazine have none there. */
 struct heap_header {
@@ -113,12 +114,19 @@ extern void (*heap_attention_fn)(void);
 extern _Atomic bool heap_pacing;
 extern void (*heap_pacing_fn)(void);
 
+/* Who gives memory up before an allocation fails: asked in rounds from 0 on, until it says that it gave nothing up; a collection follows each.
+ * No lock of the library is held; it allocates nothing and runs no user code. Once. */
+void heap_set_relief(bool (*relieve)(unsigned round));
+
 /* ---- the collector's settings ---- */
 
 void heap_collect(void);
 void heap_set_automatic(bool on);
 bool heap_is_automatic(void);
 void heap_set_limit(size_t bytes);
+/* How many collections there were, and how many bytes of heap are not free, by whole pages. libgc's lock. */
+unsigned long heap_collections(void);
+size_t heap_in_use(void);
 
 /* ---- who is who; no lock ---- */
 

@@ -13,6 +13,22 @@ libweakref_core_la_SOURCES = \
 	src/anchor.h \
 	src/base.c \
 	src/base.h \
+	src/cache.c \
+	src/cache.h \
+	src/cache_builder.c \
+	src/cache_bulk.c \
+	src/cache_inspect.c \
+	src/cache_level.c \
+	src/cache_load.c \
+	src/cache_maintain.c \
+	src/cache_map.c \
+	src/cache_policy.c \
+	src/cache_policy.h \
+	src/cache_soft.c \
+	src/cache_stats.c \
+	src/cache_view.c \
+	src/cache_wheel.c \
+	src/cache_wheel.h \
 	src/checks.c \
 	src/checks.h \
 	src/collector.c \
@@ -39,6 +55,7 @@ libweakref_core_la_SOURCES = \
 	src/heap.h \
 	src/interner.c \
 	src/keydict.c \
+	src/keys.h \
 	src/lock.c \
 	src/lock.h \
 	src/marking.c \
@@ -82,3 +99,16 @@ lib_LTLIBRARIES += libweakref.la
 libweakref_la_SOURCES =
 libweakref_la_LIBADD = libweakref-core.la $(core_libs)
 libweakref_la_LDFLAGS = $(AM_LDFLAGS) -version-info $(WEAKREF_LIBTOOL_VERSION) -no-undefined
+
+# Of its own, so that the library needs no libmemcached. It sees the public headers alone.
+if HAVE_MEMCACHED
+lib_LTLIBRARIES += libweakref-memcached.la
+endif
+libweakref_memcached_la_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/src $(XXHASH_CFLAGS) $(MEMCACHED_CFLAGS)
+libweakref_memcached_la_SOURCES = \
+	src/cache_memcached.c \
+	src/cache_memcached.h \
+	src/cache_memcached_connections.c \
+	src/cache_memcached_item.c
+libweakref_memcached_la_LIBADD = libweakref.la $(MEMCACHED_LIBS) $(XXHASH_LIBS) -lm
+libweakref_memcached_la_LDFLAGS = $(AM_LDFLAGS) -version-info $(WEAKREF_LIBTOOL_VERSION) -no-undefined

@@ -20,7 +20,7 @@
 enum lock_rank {
 	LOCK_RANK_INIT = 1,  /* gc_init, policy changes: rarely taken, outermost */
 	LOCK_RANK_POOLS,     /* which resource pools there are; adopting a resource that no pool knows */
-	LOCK_RANK_POOL,      /* a resource pool */
+	LOCK_RANK_POOL,      /* a resource pool, a cache, who waits for whose load */
 	LOCK_RANK_STRIPE,    /* writers of a table */
 	LOCK_RANK_HANDLER,   /* who is told of failed callbacks */
 	LOCK_RANK_DELIVER,   /* the delivery queue */
@@ -51,7 +51,7 @@ extern struct lock lock_threads;
 struct lock *lock_stripe(uint64_t hash);
 
 /*
- * The same for resource pools, whose operations are shorter than a call of pthread_mutex_lock and its undoing: a word, taken in
+ * The same for resource pools and caches, whose operations are shorter than a call of pthread_mutex_lock and its undoing: a word, taken in
  * line, for which a thread spins a while before it sleeps. It has no owner and no fairness; of rank LOCK_RANK_POOL.
  */
 struct lock_word {
@@ -71,6 +71,18 @@ static inline void lock_word_take(struct lock_word *lock)
 		lock_word_held(true);
 	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->state, &none, 1, memory_order_acquire, memory_order_relaxed)))
 		lock_word_take_slow(lock);
+}
+
+/* Takes it if it is free. */
+static inline bool lock_word_try(struct lock_word *lock)
+{
+	uint32_t none = 0;
+
+	if (!atomic_compare_exchange_strong_explicit(&lock->state, &none, 1, memory_order_acquire, memory_order_relaxed))
+		return false;
+	if (CHECKS)
+		lock_word_held(true);
+	return true;
 }
 
 static inline void lock_word_drop(struct lock_word *lock)

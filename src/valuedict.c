@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "heap.h"
+#include "keys.h"
 #include "table.h"
 #include "weakarray.h"
 #include "weakref/object.h"
@@ -63,41 +64,9 @@ static int check(const weakref_valuedict *dict)
 }
 
 /* Makes a key of the caller's ready. 0, EINVAL, or what hash returned. */
-static int key_in(const weakref_valuedict *dict, const void *key, struct table_key *out)
+static inline int key_in(const weakref_valuedict *dict, const void *key, struct table_key *out)
 {
-	const weakref_bytes *bytes = key;
-	uint64_t hash = 0;
-	size_t size;
-	int error;
-
-	if (unlikely(key == NULL && dict->kind != WEAKREF_KEY_INT))
-		return -WEAKREF_EINVAL;
-	switch (dict->kind) {
-	case WEAKREF_KEY_STRING:
-		size = strlen(key);
-		if (unlikely(size > TABLE_KEY_MAX))
-			return -WEAKREF_EINVAL;
-		table_key_bytes(out, key, size);
-		return 0;
-	case WEAKREF_KEY_BYTES:
-		if (unlikely((bytes->data == NULL && bytes->size != 0) || bytes->size > TABLE_KEY_MAX))
-			return -WEAKREF_EINVAL;
-		table_key_bytes(out, bytes->size == 0 ? "" : bytes->data, bytes->size);
-		return 0;
-	case WEAKREF_KEY_INT:
-		table_key_word(out, (uintptr_t)key);
-		return 0;
-	case WEAKREF_KEY_POINTER:
-		table_key_pointer(out, key);
-		return 0;
-	case WEAKREF_KEY_CUSTOM:
-		break;
-	}
-	error = dict->hash(key, &hash, dict->table.user);
-	if (unlikely(error < 0))
-		return error;
-	table_key_hashed(out, key, hash);
-	return 0;
+	return keys_ready(dict->kind, dict->hash, dict->table.user, key, out);
 }
 
 /* The arguments of a call with a key: 0 and the key made ready, or an error. */

@@ -73,6 +73,7 @@ START_TEST(test_named_codes)
 	ck_assert_int_eq(WEAKREF_ECANCELED, ECANCELED);
 	ck_assert_int_eq(WEAKREF_EEXIST, EEXIST);
 	ck_assert_int_eq(WEAKREF_ENOSPC, ENOSPC);
+	ck_assert_int_eq(WEAKREF_EDEADLK, EDEADLK);
 }
 END_TEST
 

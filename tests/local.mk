@@ -7,6 +7,11 @@
 #   script          its name into script_tests; exit status 77 means skipped. It finds srcdir, abs_top_builddir, CC, CXX and NM set.
 
 contract_tests = \
+	tests/check_cache \
+	tests/check_cache_builder \
+	tests/check_cache_load \
+	tests/check_cache_threads \
+	tests/check_cache_weak \
 	tests/check_delivery \
 	tests/check_ephemeron \
 	tests/check_error \
@@ -43,6 +48,11 @@ contract_tests = \
 
 # Those that also run with a collection at every call of the library, which only --enable-checks can (make short-check).
 short_tests = \
+	tests/check_cache \
+	tests/check_cache_builder \
+	tests/check_cache_load \
+	tests/check_cache_threads \
+	tests/check_cache_weak \
 	tests/check_ephemeron \
 	tests/check_error \
 	tests/check_executor \
@@ -67,12 +77,18 @@ short_tests = \
 	tests/check_weakarray
 
 unit_tests = \
+	tests/check_cache_policy \
+	tests/check_cache_wheel \
 	tests/check_cycle \
 	tests/check_marking \
 	tests/check_purge \
 	tests/check_table \
 	tests/check_validate \
 	tests/check_weakarray
+tests_check_cache_policy_CPPFLAGS = $(core_cppflags)
+tests_check_cache_policy_LDADD = $(unit_ldadd)
+tests_check_cache_wheel_CPPFLAGS = $(core_cppflags)
+tests_check_cache_wheel_LDADD = $(unit_ldadd)
 tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
 tests_check_marking_CPPFLAGS = $(core_cppflags)
@@ -102,6 +118,7 @@ script_tests = \
 	tests/check_bench.sh \
 	tests/check_examples.sh \
 	tests/check_fuzz.sh \
+	tests/check_fetch.sh \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \
@@ -114,8 +131,8 @@ unit_ldadd = tests/libsupport.la libweakref-core.la $(core_libs) $(CHECK_LIBS)
 
 if HAVE_CHECK
 check_LTLIBRARIES += tests/libsupport.la
-check_PROGRAMS += $(contract_tests) $(unit_tests) $(host_tests)
-TESTS += $(contract_tests) $(unit_tests) $(host_tests)
+check_PROGRAMS += $(contract_tests) $(unit_tests) $(host_tests) $(memcached_tests)
+TESTS += $(contract_tests) $(unit_tests) $(host_tests) $(memcached_tests)
 else
 check-local:
 	@echo "make check needs the library check (Debian: apt-get install check), then configure anew" >&2; exit 1
@@ -127,6 +144,31 @@ endif
 tests_typemodule_la_SOURCES = tests/typemodule.c
 tests_typemodule_la_LIBADD = libweakref.la
 tests_typemodule_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+
+# Of libweakref-memcached.
+memcached_tests =
+if HAVE_MEMCACHED
+memcached_tests += \
+	tests/check_cache_memcached \
+	tests/check_cache_memcached_failures \
+	tests/check_cache_memcached_level
+endif
+far_sources = tests/far.c tests/far.h tests/memcached.c tests/memcached.h
+far_ldadd = libweakref-memcached.la $(LDADD)
+tests_check_cache_memcached_CPPFLAGS = $(AM_CPPFLAGS) $(MEMCACHED_CFLAGS)
+tests_check_cache_memcached_LDADD = $(far_ldadd) $(MEMCACHED_LIBS)
+tests_check_cache_memcached_SOURCES = tests/check_cache_memcached.c $(far_sources)
+tests_check_cache_memcached_failures_LDADD = $(far_ldadd)
+tests_check_cache_memcached_failures_SOURCES = tests/check_cache_memcached_failures.c $(far_sources)
+tests_check_cache_memcached_level_LDADD = $(far_ldadd)
+tests_check_cache_memcached_level_SOURCES = tests/check_cache_memcached_level.c $(far_sources)
+
+# The HTTP server for tests/check_fetch.sh.
+if HAVE_MICROHTTPD
+check_PROGRAMS += tests/httpd
+endif
+tests_httpd_CPPFLAGS = $(AM_CPPFLAGS) $(MICROHTTPD_CFLAGS)
+tests_httpd_LDADD = $(MICROHTTPD_LIBS)
 
 tests_libsupport_la_SOURCES = \
 	tests/elements.h \

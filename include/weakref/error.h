@@ -41,7 +41,8 @@ extern "C" {
 	X(ETIMEDOUT, ETIMEDOUT, "timed out")                                                    \
 	X(ECANCELED, ECANCELED, "closed")                                                       \
 	X(EEXIST, EEXIST, "there already, or somebody else's")                                  \
-	X(ENOSPC, ENOSPC, "full")
+	X(ENOSPC, ENOSPC, "full")                                                               \
+	X(EDEADLK, EDEADLK, "the caller would wait for itself")
 
 enum weakref_error {
 	WEAKREF_OK = 0,
@@ -55,7 +56,7 @@ enum weakref_error {
  * @param error a result of this library: 0, a code, or a negative code; any other errno value is passed on to strerror(3).
  * @return a phrase; a static string for the library's own codes. Never NULL.
  * Errors: none.
- * Cost: a scan of eleven entries.
+ * Cost: a scan of the list.
  * Thread: any.
  * GC: never collects.
  */
@@ -66,7 +67,7 @@ WEAKREF_API const char *weakref_strerror(int error);
  * @param error 0, a code, or a negative code.
  * @return a static string; "OK" for 0, "E?" for what is no code of this library.
  * Errors: none.
- * Cost: a scan of eleven entries.
+ * Cost: a scan of the list.
  * Thread: any.
  * GC: never collects.
  */

@@ -6,6 +6,7 @@
 #ifndef WEAKREF_WEAKREF_H
 #define WEAKREF_WEAKREF_H
 
+#include "weakref/cache.h"
 #include "weakref/ephemeron.h"
 #include "weakref/error.h"
 #include "weakref/executor.h"

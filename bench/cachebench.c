@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cachebench [SECONDS [THREADS...]]: look-ups each second by string keys, a figure a line, tab separated: work what threads million/s. By
+ * default 0.2 s each, of 1 and 2 threads.
+ *
+ *     work   hit    every key is there: 10000 of them in no order, room for twice as many
+ *            miss   no key is there
+ *            turn   look-up, and a put where it misses: 40000 keys, skewed to the first ones, room for 10000
+ *     what   valuedict    the bare weak-value dictionary (hit and miss)
+ *            weak         a cache of weak values with a size bound
+ *            cache        a cache of strong values with a size bound
+ *            expiring     the same with expiry after access
+ *            glib         GHashTable and a list in order of use, under one mutex: what programs write by hand
+ *
+ * The variants take turns, seven times over; the middle turn of each counts. One thread's seconds are those of its processor time, which other
+ * work on the machine disturbs least; several threads' are those of the clock.
+ */
+#define GC_THREADS
+#include <gc/gc.h>
+#include <glib.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "weakref/weakref.h"
+
+#define KEYS 40000
+#define ROOM 10000
+#define TURNS 7
+#define MOST 64
+
+static char keys[KEYS][16];
+static void **values; /* blocks of the heap */
+static unsigned *order;	/* 1 << 16 draws, skewed */
+static atomic_bool stop;
+static pthread_barrier_t ready;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "cachebench: %s\n", what);
+	exit(3);
+}
+
+static double clock_now(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* ---- the hand-made one ---- */
+
+struct lru_entry {
+	GList link; /* first */
+	char *key;
+	void *value;
+};
+
+static struct {
+	pthread_mutex_t mutex;
+	GHashTable *table;
+	GQueue queue;
+	guint room;
+} lru = {.mutex = PTHREAD_MUTEX_INITIALIZER, .queue = G_QUEUE_INIT};
+
+static void *lru_get(const char *key)
+{
+	void *value = NULL;
+
+	pthread_mutex_lock(&lru.mutex);
+	struct lru_entry *entry = g_hash_table_lookup(lru.table, key);
+	if (entry != NULL) {
+		g_queue_unlink(&lru.queue, &entry->link);
+		g_queue_push_head_link(&lru.queue, &entry->link);
+		value = entry->value;
+	}
+	pthread_mutex_unlock(&lru.mutex);
+	return value;
+}
+
+static void lru_put(const char *key, void *value)
+{
+	struct lru_entry *entry = g_new0(struct lru_entry, 1);
+
+	entry->link.data = entry;
+	entry->key = g_strdup(key);
+	entry->value = value;
+	pthread_mutex_lock(&lru.mutex);
+	struct lru_entry *old = g_hash_table_lookup(lru.table, key);
+	if (old == NULL && lru.queue.length >= lru.room)
+		old = g_queue_peek_tail_link(&lru.queue)->data;
+	if (old != NULL) {
+		g_hash_table_remove(lru.table, old->key);
+		g_queue_unlink(&lru.queue, &old->link);
+	}
+	g_hash_table_insert(lru.table, entry->key, entry);
+	g_queue_push_head_link(&lru.queue, &entry->link);
+	pthread_mutex_unlock(&lru.mutex);
+	if (old != NULL) {
+		g_free(old->key);
+		g_free(old);
+	}
+}
+
+static void lru_empty(guint room)
+{
+	GList *link;
+
+	if (lru.table == NULL)
+		lru.table = g_hash_table_new(g_str_hash, g_str_equal);
+	while ((link = g_queue_pop_head_link(&lru.queue)) != NULL) {
+		struct lru_entry *entry = link->data;
+		g_hash_table_remove(lru.table, entry->key);
+		g_free(entry->key);
+		g_free(entry);
+	}
+	lru.room = room;
+}
+
+/* ---- variants ---- */
+
+enum what { VALUEDICT, WEAK, CACHE, EXPIRING, GLIB, WHATS };
+static const char *const what_names[] = {"valuedict", "weak", "cache", "expiring", "glib"};
+enum work { HIT, MISS, TURN, WORKS };
+static const char *const work_names[] = {"hit", "miss", "turn"};
+
+static weakref_valuedict *dict;
+static weakref_cache *caches[WHATS];
+
+static inline void *get(enum what what, const char *key)
+{
+	if (what == VALUEDICT)
+		return weakref_valuedict_get(dict, key);
+	return what == GLIB ? lru_get(key) : weakref_cache_get_if_present(caches[what], key);
+}
+
+static void put(enum what what, const char *key, void *value)
+{
+	if (what == VALUEDICT)
+		weakref_valuedict_set(dict, key, value);
+	else if (what == GLIB)
+		lru_put(key, value);
+	else if (weakref_cache_put(caches[what], key, value) != 0)
+		die("a put failed");
+}
+
+static void make(enum what what, enum work work)
+{
+	static const char *const specs[WHATS] = {[WEAK] = "weakValues,", [CACHE] = "", [EXPIRING] = "expireAfterAccess=1h,"};
+	int room = work == TURN ? ROOM : 2 * ROOM;
+	char spec[64];
+
+	dict = weakref_valuedict_new(WEAKREF_KEY_STRING);
+	lru_empty((guint)room);
+	if (specs[what] != NULL) {
+		weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_STRING);
+		snprintf(spec, sizeof spec, "%smaximumSize=%d", specs[what], room);
+		if (weakref_cache_builder_spec(b, spec) != 0)
+			die("bad spec");
+		caches[what] = weakref_cache_builder_build(b);
+	}
+	for (int i = 0; i < ROOM; i++)
+		put(what, keys[i], values[i]);
+}
+
+/* ---- running ---- */
+
+struct worker {
+	_Alignas(64) pthread_t thread;
+	enum what what;
+	enum work work;
+	unsigned number;
+	uint64_t done;
+	uint64_t wrong;
+	double cpu;
+};
+
+static void *run(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t done = 0, wrong = 0;
+	unsigned at = w->number * 7919;
+
+	pthread_barrier_wait(&ready);
+	double began = clock_now(CLOCK_THREAD_CPUTIME_ID);
+	while (!atomic_load_explicit(&stop, memory_order_relaxed))
+		for (int i = 0; i < 64; i++, done++) {
+			unsigned draw = order[at++ & 0xffff];
+			unsigned k = w->work == HIT ? draw % ROOM : w->work == MISS ? ROOM + draw % (KEYS - ROOM) : draw;
+			void *value = get(w->what, keys[k]);
+			if (value == NULL && w->work == TURN)
+				put(w->what, keys[k], values[k]);
+			wrong += w->work == HIT ? value != values[k] : w->work == MISS ? value != NULL : value != NULL && value != values[k];
+		}
+	w->cpu = clock_now(CLOCK_THREAD_CPUTIME_ID) - began;
+	w->done = done;
+	w->wrong = wrong;
+	return NULL;
+}
+
+static double measure(enum what what, enum work work, int threads, double seconds)
+{
+	static struct worker workers[MOST];
+	uint64_t done = 0;
+
+	make(what, work);
+	stop = false;
+	pthread_barrier_init(&ready, NULL, (unsigned)threads + 1);
+	for (int i = 0; i < threads; i++) {
+		workers[i] = (struct worker){.what = what, .work = work, .number = (unsigned)i};
+		pthread_create(&workers[i].thread, NULL, run, &workers[i]);
+	}
+	pthread_barrier_wait(&ready);
+	double began = clock_now(CLOCK_MONOTONIC);
+	struct timespec t = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+	nanosleep(&t, NULL);
+	stop = true;
+	for (int i = 0; i < threads; i++) {
+		pthread_join(workers[i].thread, NULL);
+		done += workers[i].done;
+		if (workers[i].wrong != 0)
+			die("a look-up gave the wrong value");
+	}
+	double seconds_used = threads == 1 ? workers[0].cpu : clock_now(CLOCK_MONOTONIC) - began;
+	return (double)done / seconds_used / 1e6;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void prepare(void)
+{
+	uint64_t state = 1;
+
+	values = gc_alloc(KEYS * sizeof *values);
+	order = malloc(sizeof *order << 16);
+	if (values == NULL || order == NULL)
+		die("no memory");
+	for (int i = 0; i < KEYS; i++) {
+		snprintf(keys[i], sizeof keys[i], "key %d", i);
+		values[i] = gc_alloc(16);
+	}
+	for (int i = 0; i < 1 << 16; i++) {
+		state = state * UINT64_C(6364136223846793005) + 1442695040888963407;
+		double u = (double)(state >> 11) / (double)(UINT64_C(1) << 53);
+		order[i] = (unsigned)(u * u * u * KEYS);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	double seconds = argc > 1 ? atof(argv[1]) : 0.2;
+	int fallback[] = {1, 2}, threads[MOST], n = 0;
+
+	for (int i = 2; i < argc && n < MOST; i++)
+		threads[n++] = atoi(argv[i]);
+	if (n == 0)
+		memcpy(threads, fallback, sizeof fallback), n = 2;
+	if (gc_init() != 0)
+		die("no collector");
+	prepare();
+	for (int work = 0; work < WORKS; work++)
+		for (int t = 0; t < n; t++) {
+			double figures[WHATS][TURNS];
+			if (threads[t] < 1 || threads[t] > MOST)
+				die("bad number of threads");
+			for (int turn = 0; turn < TURNS; turn++)
+				for (int what = 0; what < WHATS; what++)
+					if (work != TURN || what != VALUEDICT)
+						figures[what][turn] = measure((enum what)what, (enum work)work, threads[t], seconds);
+			for (int what = 0; what < WHATS; what++) {
+				if (work == TURN && what == VALUEDICT)
+					continue;
+				qsort(figures[what], TURNS, sizeof(double), by_size);
+				printf("%s\t%s\t%d\t%.2f\n", work_names[work], what_names[what], threads[t], figures[what][TURNS / 2]);
+				fflush(stdout);
+			}
+		}
+	return 0;
+}

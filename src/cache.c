@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache: looking up, storing and invalidating. States, invariants and locks: cache.h.
+ *
+ * A write asks the user's functions first, makes what it may need, takes the lock, looks what is there now, and changes it; then comes
+ * maintenance, and, without the lock, the listener.
+ */
+#include "cache.h"
+
+#include <errno.h>
+
+#include "weakarray.h"
+
+/* ---- reading ---- */
+
+void *cache_value_now(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now)
+{
+	return entry == NULL || cache_expired(cache, entry, now) ? NULL : cache_value(entry);
+}
+
+static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
+{
+	const weakref_cache_expiry *expiry = &cache->config.expiry;
+
+	if (cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS) != CACHE_NEVER)
+		atomic_store_explicit(&entry->times.used, now, memory_order_relaxed);
+	if (expiry->read == NULL)
+		return;
+	uint64_t expires = atomic_load_explicit(&entry->times.used, memory_order_relaxed);
+	uint64_t left = expires == CACHE_NEVER ? CACHE_NEVER : expires > now ? expires - now : 0;
+	weakref_bytes bytes;
+	double lives = expiry->read(cache_key(cache, entry, &bytes), value, cache_seconds(left), expiry->user);
+	if (!(lives >= 0))
+		return;
+	uint64_t deadline = cache_later(now, cache_ns(lives));
+	atomic_store_explicit(&entry->times.used, deadline, memory_order_relaxed);
+	if (deadline >= expires)
+		return;
+	/* The wheel would hand it out too late. */
+	cache_lock(cache);
+	if (wheel_is_scheduled(&entry->times.wheel) || (cache_state(entry) == CACHE_LIVE && entry->work == NULL && expires == CACHE_NEVER))
+		wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
+	cache_unlock(cache);
+}
+
+void cache_used(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
+{
+	if (unlikely(cache->expires))
+		touch(cache, entry, value, now);
+	if (cache->recorded)
+		cache_record(cache, entry, now);
+}
+
+void cache_hit(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
+{
+	if (cache->config.records)
+		atomic_fetch_add_explicit(&cache_stripe(cache)->hits, 1, memory_order_relaxed);
+	cache_used(cache, entry, value, now);
+	if (unlikely(cache_time(cache, WEAKREF_CACHE_REFRESH) != CACHE_NEVER))
+		cache_refresh_due(cache, entry, now);
+}
+
+void cache_miss(weakref_cache *cache)
+{
+	if (cache->config.records)
+		atomic_fetch_add_explicit(&cache_stripe(cache)->misses, 1, memory_order_relaxed);
+}
+
+static inline int look_up(weakref_cache *cache, const void *key, void **value)
+{
+	struct cache_entry *entry;
+	struct table_key ready;
+	int error = cache_enter(cache, key, &ready);
+
+	*value = NULL;
+	if (unlikely(error < 0))
+		return error;
+	uint64_t now = cache_now(cache);
+	error = cache_read(cache, &ready, now, &entry, value);
+	if (unlikely(error < 0))
+		return error;
+	if (likely(*value != NULL)) {
+		cache_hit(cache, entry, *value, now);
+		return 0;
+	}
+	cache_miss(cache);
+	/* It is expired, or was collected. */
+	if (unlikely(entry != NULL && cache_state(entry) == CACHE_LIVE))
+		cache_try_maintain(cache, now);
+	return -WEAKREF_ENOENT;
+}
+
+void *weakref_cache_get_if_present(weakref_cache *cache, const void *key)
+{
+	void *value;
+
+	look_up(cache, key, &value);
+	return value;
+}
+
+int weakref_cache_lookup(weakref_cache *cache, const void *key, void **value)
+{
+	void *found;
+	int error = look_up(cache, key, &found);
+
+	if (value != NULL)
+		*value = found;
+	return error;
+}
+
+long weakref_cache_get_all_present(weakref_cache *cache, const void *const *keys, size_t n, void **values)
+{
+	int error = cache_check(cache);
+	long found = 0;
+
+	if (error == 0 && n != 0 && (keys == NULL || values == NULL))
+		error = -WEAKREF_EINVAL;
+	for (size_t i = 0; i < n && error == 0; i++) {
+		error = look_up(cache, keys[i], &values[i]);
+		found += error == 0;
+		if (error == -WEAKREF_ENOENT)
+			error = 0;
+	}
+	return error < 0 ? error : found;
+}
+
+/* ---- writing ---- */
+
+int cache_value_check(const weakref_cache *cache, const void *key, const void *value)
+{
+	if (value == NULL || (cache->config.weak_values && weakarray_encode(value) == 0))
+		return -WEAKREF_EINVAL;
+	return cache->config.weak_keys && weakarray_encode(key) == 0 ? -WEAKREF_EINVAL : 0;
+}
+
+/* How long the new value is to live. 0 or -EINVAL. */
+static int ask_expiry(weakref_cache *cache, const struct cache_entry *before, uint64_t now, struct cache_write *w)
+{
+	const weakref_cache_expiry *expiry = &cache->config.expiry;
+	double lives;
+
+	w->lives = CACHE_NEVER;
+	if (likely(expiry->create == NULL))
+		return 0;
+	uint64_t expires = before == NULL ? 0 : atomic_load_explicit(&before->times.used, memory_order_relaxed);
+	if (before != NULL && expires > now && expiry->update != NULL && cache_value(before) != NULL)
+		lives = expiry->update(w->key, w->value, cache_seconds(expires == CACHE_NEVER ? expires : expires - now), expiry->user);
+	else
+		lives = expiry->create(w->key, w->value, expiry->user);
+	if (!(lives >= 0))
+		return -WEAKREF_EINVAL;
+	w->lives = cache_ns(lives);
+	return 0;
+}
+
+int cache_write_prepare(weakref_cache *cache, const struct table_key *key, struct cache_entry *before, uint64_t now, struct cache_write *w)
+{
+	int error = cache_value_check(cache, w->key, w->value);
+
+	w->weight = 1;
+	if (error == 0 && cache->config.weigher != NULL) {
+		int64_t weight = cache->config.weigher(w->key, w->value, cache->config.weigher_user);
+		if (weight < 0 || weight > UINT32_MAX)
+			error = weight < 0 && weight >= -4095 ? (int)weight : -WEAKREF_EINVAL;
+		else
+			w->weight = (uint32_t)weight;
+	}
+	if (error == 0)
+		error = ask_expiry(cache, before, now, w);
+	if (error == 0 && w->fresh == NULL) {
+		w->fresh = cache_entry_new(cache, key);
+		if (w->fresh == NULL)
+			error = -errno;
+	}
+	return error;
+}
+
+/* Times, weight and value of an entry that is about to be seen. */
+static void dress_locked(weakref_cache *cache, struct cache_entry *entry, const struct cache_write *w, uint64_t now)
+{
+	entry->policy.weight = w->weight;
+	if (unlikely(cache->timed)) {
+		uint64_t used = cache->config.expiry.create != NULL ? cache_later(now, w->lives) : now;
+		atomic_store_explicit(&entry->times.written, now, memory_order_relaxed);
+		atomic_store_explicit(&entry->times.used, used, memory_order_relaxed);
+	}
+	cache_value_set_locked(cache, entry, w->key, w->value);
+	atomic_store_explicit(&entry->state, CACHE_LIVE, memory_order_release);
+	cache->live++;
+}
+
+void cache_complete_locked(weakref_cache *cache, struct cache_entry *entry, const struct cache_write *w, uint64_t now)
+{
+	entry->work = NULL;
+	cache->loading--;
+	dress_locked(cache, entry, w, now);
+	cache_track_locked(cache, entry);
+	cache_maintain_locked(cache, now);
+}
+
+void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_write *w, uint64_t now)
+{
+	enum weakref_cause cause = WEAKREF_CAUSE_REPLACED;
+
+	cache->invalidations++;
+	if (cache->celled)
+		cache_cell_take_locked(cache, w->fresh, w->key);
+	dress_locked(cache, w->fresh, w, now);
+	if (entry == NULL) {
+		cache_insert_locked(cache, w->fresh);
+	} else {
+		if (cache_expired(cache, entry, now))
+			cause = WEAKREF_CAUSE_EXPIRED;
+		cache_overtake_locked(cache, entry);
+		cache_displace_locked(cache, entry, w->fresh);
+		cache_bury_locked(cache, entry, cause, w->value);
+	}
+	cache_track_locked(cache, w->fresh);
+	cache_maintain_locked(cache, now);
+}
+
+static int store(struct cache_change *c)
+{
+	weakref_cache *cache = c->cache;
+	const struct table_key *ready = &c->ready;
+	struct cache_write w = {.key = c->key, .value = c->value};
+	struct cache_entry *entry = NULL;
+	uint64_t now = cache_now(cache);
+	int error = cache->config.expiry.create != NULL ? cache_find(cache, ready, &entry) : 0;
+
+	if (error == 0)
+		error = cache_write_prepare(cache, ready, entry, now, &w);
+	if (error == 0)
+		error = cache_lock_at(cache, ready, true, &entry);
+	if (unlikely(error < 0))
+		return error;
+	cache_write_locked(cache, entry, &w, now);
+	cache_unlock(cache);
+	BASE_KEEP(c->key);
+	BASE_KEEP(c->value);
+	cache_after(cache);
+	return 0;
+}
+
+int weakref_cache_put(weakref_cache *cache, const void *key, void *value)
+{
+	struct cache_change c = {.cache = cache, .key = key, .value = value, .fn = store};
+	int error = cache_enter(cache, key, &c.ready);
+
+	return unlikely(error < 0) ? error : cache_change(&c);
+}
+
+/* ---- invalidating ---- */
+
+static int remove_key(struct cache_change *c)
+{
+	weakref_cache *cache = c->cache;
+	struct cache_entry *entry;
+	uint64_t now = cache_now(cache);
+	int error = cache_lock_at(cache, &c->ready, false, &entry);
+
+	if (unlikely(error < 0))
+		return error;
+	cache->invalidations++;
+	if (entry != NULL)
+		cache_remove_locked(cache, entry, cache_expired(cache, entry, now) ? WEAKREF_CAUSE_EXPIRED : WEAKREF_CAUSE_EXPLICIT);
+	cache_maintain_locked(cache, now);
+	cache_unlock(cache);
+	BASE_KEEP(c->key);
+	cache_after(cache);
+	return 0;
+}
+
+int weakref_cache_invalidate(weakref_cache *cache, const void *key)
+{
+	struct cache_change c = {.cache = cache, .key = key, .fn = remove_key};
+	int error = cache_enter(cache, key, &c.ready);
+
+	return unlikely(error < 0) ? error : cache_change(&c);
+}
+
+int weakref_cache_invalidate_keys(weakref_cache *cache, const void *const *keys, size_t n)
+{
+	int error = cache_check(cache);
+
+	if (error == 0 && keys == NULL && n != 0)
+		error = -WEAKREF_EINVAL;
+	for (size_t i = 0; i < n && error == 0; i++)
+		error = weakref_cache_invalidate(cache, keys[i]);
+	return error;
+}
+
+static int remove_all(struct cache_change *c)
+{
+	weakref_cache *cache = c->cache;
+	uint64_t now = cache_now(cache);
+
+	cache_lock(cache);
+	cache->invalidations++;
+	/* What is expired, or was collected, goes for that. */
+	cache_maintain_locked(cache, now);
+	cache_map_clear_locked(cache);
+	cache_unlock(cache);
+	cache_after(cache);
+	return 0;
+}
+
+int weakref_cache_invalidate_all(weakref_cache *cache)
+{
+	struct cache_change c = {.cache = cache, .all = true, .fn = remove_all};
+	int error = cache_check(cache);
+
+	return error < 0 ? error : cache_change(&c);
+}
+
+size_t weakref_cache_len(weakref_cache *cache)
+{
+	if (!cache_is(cache))
+		return 0;
+	cache_lock(cache);
+	size_t taken = cache_taken_locked(cache), live = cache->live;
+	cache_unlock(cache);
+	return live - taken;
+}

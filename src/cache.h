@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache: caches, as their files see them.
+ *
+ *   cache_builder.c    options, the spec string, making a cache
+ *   cache_map.c        entries, their cells, the map from key to entry
+ *   cache.c            look-up, put, invalidate
+ *   cache_load.c       loads and functions of compute: one at a time for each key
+ *   cache_bulk.c       several keys at once
+ *   cache_maintain.c   recency, eviction, expiry, what the collector took, notices
+ *   cache_soft.c       soft values: who gives way when the heap is near its limit
+ *   cache_level.c      the second level
+ *   cache_view.c       the cache as a map: conditional writes, iterators
+ *   cache_inspect.c    policy, ages, order
+ *   cache_stats.c      figures
+ *   cache_policy.[ch], cache_wheel.[ch]   which entry goes; deadlines. They know nothing of this
+ *
+ * An entry is a block of its own; its key never changes, and a value is replaced by putting another entry in its place:
+ *
+ *   entry states   FRESH ──insert──▶ LIVE ──removed, replaced, evicted, expired, collected──▶ DEAD ──▶ told of, where somebody listens
+ *                    └─────────────▶ LOADING ──▶ LIVE, or DEAD where the load failed or was overtaken
+ *
+ * The map is an open-addressing array of hash and entry, which holds the entries; it never moves one: a full map is replaced by a copy, which
+ * readers of the old one do not notice. The policy's lists and the wheel link the same entries.
+ *
+ * Cells. Where keys or values are weak, they stand in a cell, a slot of a weak array (slots.h), which the entry owns until it is DEAD:
+ *     weak values            a slot of weakness VALUE
+ *     weak keys              an ephemeron of key and value
+ *     both                   a slot of weakness BOTH
+ * Word 0 of a cell in use is its entry, hidden from the collector by being where it does not look; of a free one, a link.
+ *
+ * Works. A load, reload or compute is a work: one for a key, named by the entry (LOADING, or LIVE and busy). Whoever waits for it waits on the
+ * work. A write that overtakes it takes the entry out; the work then finds that it is not the entry's any more, and its result goes to who
+ * waited for it and nowhere else. An entry that is being computed is in neither policy nor wheel, so that nothing else ends it.
+ *
+ * Invariants, whenever the lock is free
+ *  1. For each key there is at most one entry in the map. All entries in the map are LIVE or LOADING.
+ *  2. `live` is the number of LIVE entries. Each is in the policy and, if it has a deadline, in the wheel, unless it is being computed.
+ *  3. An entry leaves the map before its state becomes DEAD, and is DEAD before its cell is given away: what a reader finds in a cell is
+ *     the entry's if the entry is not DEAD afterwards. Its value is out of the reach of readers after that.
+ *  4. A DEAD entry is in the queue of notices once, or, where nobody listens, nowhere.
+ *  5. `used` places of the map are not EMPTY, fewer than there are: every probe ends.
+ *
+ * Locks: one word of lock_word for everything that changes. Under it no user function runs and nothing is allocated: what a write may need is
+ * made before. Readers take none; a key that the program compares is looked for without it, and then `inserts` tells whether another
+ * came meanwhile. cache_waits guards who waits for whose work; it is taken with no other lock held.
+ *
+ * Deliberately not here: a thread, a timer, a destructor. A cache is reachable from nothing but its users.
+ */
+#ifndef CACHE_H
+#define CACHE_H
+
+#include <semaphore.h>
+
+#include "base.h"
+#include "cache_policy.h"
+#include "cache_wheel.h"
+#include "heap.h"
+#include "keys.h"
+#include "lock.h"
+#include "slots.h"
+#include "weakref/cache.h"
+
+#define CACHE_SIGNATURE UINT64_C(0x65686361632d6b77) /* "wk-cache" */
+#define CACHE_NEVER UINT64_MAX
+
+enum cache_state { CACHE_FRESH, CACHE_LOADING, CACHE_LIVE, CACHE_DEAD };
+
+struct cache_work;
+
+/* What a cache that looks at a clock has more of an entry: nanoseconds of its clock, kept where a rule needs them. */
+struct cache_times {
+	_Atomic uint64_t written;
+	_Atomic uint64_t used; /* when it was read or written last; with a time of its own, when that is over */
+	struct wheel_node wheel;
+};
+
+/* Kind ENTRY: words 0, 1 and 4 to 7 are scanned. The policy's node stands at the start, so that its lists refer to the block. Small: what is not
+ * needed is not there, and the bytes of a key that is copied stand as near as they can to what else a look-up reads. */
+struct cache_entry {
+	union {
+		struct policy_node policy; /* its hash is the key's */
+		struct {
+			void *left;               /* DEAD: the value to be told of */
+			struct cache_entry *next; /* DEAD: in the queue of notices */
+		};
+	};
+	union {
+		struct cache_work *work;       /* lock */
+		struct cache_entry *successor; /* DEAD: what took its place, where it was replaced */
+	};
+	const void *key;       /* POINTER, CUSTOM; of a DEAD one with weak keys what is told of */
+	_Atomic(void *) value; /* NULL where there is a cell, and in what is not LIVE */
+	struct slots *bank;    /* of its cell; NULL for none */
+	union {
+		uint64_t word; /* of its key */
+		uint64_t size; /* of the key, STRING and BYTES */
+	};
+	uint32_t cell;
+	_Atomic uint8_t state;
+	uint8_t cause; /* DEAD: enum weakref_cause */
+	struct cache_times times; /* in caches with `timed` only; then come the bytes of the key */
+};
+
+#define CACHE_ENTRY_SHORT (offsetof(struct cache_entry, cause) + 1)
+
+_Static_assert(offsetof(struct cache_entry, work) == 4 * 8 && offsetof(struct cache_entry, bank) == 7 * 8,
+	       "the scanned words are those of heap.c's bitmap");
+_Static_assert(offsetof(struct policy_node, next) == 8 && offsetof(struct policy_node, queue) >= 16, "what is DEAD is in no queue of the policy");
+
+#define CACHE_OF(member, p) ((struct cache_entry *)((char *)(p) - offsetof(struct cache_entry, member)))
+
+struct cache_place {
+	_Atomic uint64_t hash;
+	_Atomic(struct cache_entry *) entry; /* NULL: EMPTY, a probe ends here */
+};
+
+struct cache_map {
+	size_t n; /* a power of two */
+	size_t limit;
+	struct cache_place at[];
+};
+
+/* Once was an entry. */
+#define CACHE_GONE ((struct cache_entry *)1)
+
+/* An array of cells. */
+struct cache_bank {
+	struct slots *slots;
+	uint32_t fresh; /* cells from here on were never used */
+	uint32_t free;  /* the first free one before, + 1; 0 for none */
+};
+
+#define CACHE_READS 64
+#define CACHE_LOSSES 2048
+
+/* What a share of the threads did lately. */
+struct cache_stripe {
+	_Atomic uint32_t head, tail;
+	_Atomic uint32_t lost; /* reads that found no room, roughly */
+	_Atomic uint64_t hits, misses;
+	uint64_t unused[4]; /* a cache line */
+	_Atomic(struct cache_entry *) reads[CACHE_READS];
+};
+
+struct cache_config {
+	enum weakref_key_kind kind;
+	weakref_hash_fn hash;
+	weakref_equal_fn equal;
+	void *key_user;
+	bool weak_keys, weak_values, soft_values, records;
+	bool bounded, weighted;
+	uint64_t maximum;
+	size_t capacity;
+	weakref_cache_weigher_fn weigher;
+	void *weigher_user;
+	uint64_t times[3]; /* by enum weakref_cache_rule */
+	weakref_cache_expiry expiry;
+	weakref_cache_loader loader;
+	weakref_cache_executor_fn executor;
+	void *executor_user;
+	weakref_cache_listener_fn listener;
+	void *listener_user;
+	weakref_cache_ticker_fn ticker;
+	void *ticker_user;
+	weakref_cache_second_level level;
+};
+
+/* Figures that are written with the lock, or atomically. */
+struct cache_counts {
+	_Atomic uint64_t load_successes, load_failures, load_time_ns, evictions, eviction_weight, level_hits, level_errors;
+};
+
+/* A key whose entry in the second level is not to be read or written: somebody is about to remove it. */
+struct cache_aside {
+	struct cache_aside *next, *prev;
+	uint32_t hash;
+	bool all;
+	unsigned forks;
+};
+
+struct weakref_cache {
+	uint64_t signature; /* written last */
+	struct lock_word *lock;
+	_Atomic(struct cache_map *) map;
+	struct cache_stripe *stripes;
+	uint32_t stripe_mask;
+	bool timed;    /* somebody looks at the clock */
+	bool recorded; /* the order of reads matters */
+	bool expires;  /* there is a wheel */
+	bool celled;
+	uint8_t bytes_at; /* in an entry, the key's bytes */
+	_Atomic uint64_t times[3];
+	_Atomic size_t wants;     /* bytes that the policy would like to have */
+	_Atomic uint64_t inserts; /* places of the map that got an entry */
+	size_t used, live, loading;
+	struct cache_bank *banks;
+	size_t nbanks, banks_room;
+	struct policy policy;
+	struct wheel *wheel;
+	_Atomic(struct cache_entry *) first; /* notices */
+	struct cache_entry *last;
+	struct cache_aside *aside;
+	unsigned aside_forks;
+	uint64_t invalidations; /* lock: how often keys were removed by the program */
+	unsigned long trimmed;  /* lock: the collection after which soft values were looked at */
+	struct cache_counts counts;
+	struct cache_config config;
+};
+
+struct cache_thread;
+
+enum cache_work_kind { CACHE_LOAD, CACHE_RELOAD, CACHE_COMPUTE };
+
+struct cache_work {
+	weakref_cache *cache;
+	struct cache_entry *entry; /* that names it, as long as it is not overtaken */
+	const void *key;           /* as the caller knows it; alive */
+	struct cache_thread *owner; /* whose it is; NULL while an executor has it */
+	struct table_key ready;
+	weakref_bytes bytes; /* key points here, where a key of kind BYTES is the entry's */
+	void *old;                 /* LIVE: the value that there was */
+	void *value;               /* its result */
+	int error;
+	_Atomic bool finished;
+	enum cache_work_kind kind;
+	unsigned forks;
+	bool level;     /* may use the second level */
+	bool counted;   /* its time and outcome are figures */
+	bool abandoned; /* its thread ended, or was cancelled */
+	bool stands_aside; /* lock: overtaken, and in the list */
+	bool wrote;     /* to the second level */
+	uint64_t began;
+	struct cache_aside aside;
+	sem_t done;
+};
+
+/* ---- small things ---- */
+
+static inline bool cache_is(const weakref_cache *cache)
+{
+	return cache != NULL && (uintptr_t)cache % _Alignof(struct weakref_cache) == 0 && cache->signature == CACHE_SIGNATURE;
+}
+
+/* 0, -WEAKREF_EPERM or -WEAKREF_EINVAL. */
+static inline int cache_check(const weakref_cache *cache)
+{
+	int error = heap_thread_check();
+
+	if (unlikely(error < 0))
+		return error;
+	return likely(cache_is(cache)) ? 0 : -WEAKREF_EINVAL;
+}
+
+/* The arguments of a call with a key: 0 and the key made ready, or an error. */
+static inline int cache_enter(const weakref_cache *cache, const void *key, struct table_key *out)
+{
+	int error = cache_check(cache);
+
+	if (unlikely(error < 0))
+		return error;
+	return keys_ready(cache->config.kind, cache->config.hash, cache->config.key_user, key, out);
+}
+
+void cache_check_locked(const weakref_cache *cache);
+
+static inline void cache_lock(weakref_cache *cache)
+{
+	lock_word_take(cache->lock);
+}
+
+static inline void cache_unlock(weakref_cache *cache)
+{
+	if (CHECKS)
+		cache_check_locked(cache);
+	lock_word_drop(cache->lock);
+}
+
+static inline char *cache_bytes(const weakref_cache *cache, const struct cache_entry *entry)
+{
+	return (char *)(uintptr_t)entry + cache->bytes_at;
+}
+
+static inline enum cache_state cache_state(const struct cache_entry *entry)
+{
+	return (enum cache_state)atomic_load_explicit(&entry->state, memory_order_acquire);
+}
+
+/* The time; 0 where nobody looks at it. The ticker is a user function. */
+static inline uint64_t cache_now(const weakref_cache *cache)
+{
+	if (likely(!cache->timed))
+		return 0;
+	return cache->config.ticker != NULL ? cache->config.ticker(cache->config.ticker_user) : base_now();
+}
+
+static inline uint64_t cache_time(const weakref_cache *cache, enum weakref_cache_rule rule)
+{
+	return atomic_load_explicit(&cache->times[rule], memory_order_relaxed);
+}
+
+/* a + b, or never. */
+static inline uint64_t cache_later(uint64_t a, uint64_t b)
+{
+	return b >= CACHE_NEVER - a ? CACHE_NEVER : a + b;
+}
+
+/* Seconds to nanoseconds; more than 30 years is never. Not for negative ones or NaN. */
+static inline uint64_t cache_ns(double seconds)
+{
+	return seconds < 1e9 ? (uint64_t)(seconds * 1e9) : CACHE_NEVER;
+}
+
+static inline double cache_seconds(uint64_t ns)
+{
+	return ns == CACHE_NEVER ? __builtin_inf() : (double)ns / 1e9;
+}
+
+/* Of the calling thread. */
+struct cache_thread {
+	struct cache_work *waits;     /* cache_waits */
+	struct cache_telling *tells;  /* the caches whose listeners it is in */
+	unsigned number;              /* from 1 */
+};
+extern _Thread_local struct cache_thread cache_thread __attribute__((tls_model("initial-exec")));
+unsigned cache_thread_number(void);
+
+static inline struct cache_stripe *cache_stripe(weakref_cache *cache)
+{
+	unsigned number = likely(cache_thread.number != 0) ? cache_thread.number : cache_thread_number();
+
+	return &cache->stripes[number & cache->stripe_mask];
+}
+
+/* ---- cache_map.c ---- */
+
+/* An entry for a key, with what its block holds of the key; the caller's functions decide the rest. NULL with errno. GC: may collect. */
+struct cache_entry *cache_entry_new(const weakref_cache *cache, const struct table_key *key);
+/* An entry's value; NULL where it has none, or is DEAD. */
+void *cache_cell_value(const struct cache_entry *entry, void **key);
+static inline void *cache_value(const struct cache_entry *entry)
+{
+	if (likely(entry->bank == NULL))
+		return atomic_load_explicit(&entry->value, memory_order_acquire);
+	return cache_cell_value(entry, NULL);
+}
+/* The key as the caller knows it; *bytes is room for one of kind BYTES. NULL for a weak one that is dead. */
+const void *cache_key(const weakref_cache *cache, const struct cache_entry *entry, weakref_bytes *bytes);
+
+/* Whether two keys are the same: 1, 0, or equal's error. */
+int cache_same_key(const weakref_cache *cache, const struct table_key *a, const struct table_key *b);
+
+/* The entry of a key that is not DEAD; NULL where there is none. 0 or equal's error. No lock. */
+int cache_find(const weakref_cache *cache, const struct table_key *key, struct cache_entry **entry);
+/* The same, and its value: *value is NULL where there is none, or one that is expired. No lock. */
+int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t now, struct cache_entry **entry, void **value);
+/* Takes the lock, with room in the map (and a cell) for one more entry where `room` asks for it, and finds a key's entry. 0 with the lock;
+ * -WEAKREF_ENOMEM or equal's error without. GC: may collect. */
+int cache_lock_at(weakref_cache *cache, const struct table_key *key, bool room, struct cache_entry **entry);
+
+/* The same without looking for a key. 0 with the lock, -WEAKREF_ENOMEM without. */
+int cache_lock_room(weakref_cache *cache);
+
+/* A fresh entry into the map, or in another one's place. It has its cell. */
+void cache_insert_locked(weakref_cache *cache, struct cache_entry *entry);
+void cache_displace_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_entry *fresh);
+void cache_unmap_locked(weakref_cache *cache, const struct cache_entry *entry);
+/* A cell for an entry: cache_lock_at made sure that there is one. key and value are held; value may be NULL, for later. */
+void cache_cell_take_locked(weakref_cache *cache, struct cache_entry *entry, const void *key);
+void cache_value_set_locked(weakref_cache *cache, struct cache_entry *entry, const void *key, void *value);
+/* Gives the cell of a DEAD entry away. */
+void cache_cell_drop_locked(weakref_cache *cache, struct cache_entry *entry);
+/* How many values in cells were taken by collections, and not looked after yet. */
+size_t cache_taken_locked(const weakref_cache *cache);
+/* Another map, with room for n entries. NULL: no memory. */
+struct cache_map *cache_map_new(size_t n);
+struct cache_stripe *cache_stripes_new(uint32_t *mask);
+/* Forgets all entries at once. */
+void cache_map_clear_locked(weakref_cache *cache);
+
+/* ---- cache.c ---- */
+
+/* What a write brings: the new entry's weight and deadline, by user functions. */
+struct cache_write {
+	struct cache_entry *fresh;
+	const void *key; /* as the caller knows it */
+	void *value;
+	uint32_t weight;
+	uint64_t lives; /* nanoseconds, by expiry; CACHE_NEVER */
+};
+/* Asks weigher and expiry, and makes the entry. `before` is the key's entry now, or NULL. 0 or a negative error. */
+int cache_write_prepare(weakref_cache *cache, const struct table_key *key, struct cache_entry *before, uint64_t now, struct cache_write *w);
+/* The new value takes the place of `entry`, which may be NULL, LOADING or LIVE, and overtakes its work. */
+void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_write *w, uint64_t now);
+/* A LOADING entry becomes LIVE with a value. */
+void cache_complete_locked(weakref_cache *cache, struct cache_entry *entry, const struct cache_write *w, uint64_t now);
+/* Whether a value may be stored: 0 or -WEAKREF_EINVAL. */
+int cache_value_check(const weakref_cache *cache, const void *key, const void *value);
+/* The value of an entry, NULL where it has none or is expired. */
+void *cache_value_now(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now);
+/* An entry was used: its times, and the policy. */
+void cache_used(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now);
+/* A hit of a look-up: counted as well, and it may be time for a refresh. */
+void cache_hit(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now);
+void cache_miss(weakref_cache *cache);
+
+/* ---- cache_maintain.c ---- */
+
+/* When an entry expires by all rules. */
+uint64_t cache_deadline(const weakref_cache *cache, const struct cache_entry *entry);
+static inline bool cache_expired(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now)
+{
+	return unlikely(cache->expires) && cache_deadline(cache, entry) <= now;
+}
+/* Into policy and wheel; out of them. */
+void cache_track_locked(weakref_cache *cache, struct cache_entry *entry);
+void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry);
+/* Takes an entry out and queues the notice. */
+void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause);
+/* The end of an entry that is out of the map: DEAD, and the notice. */
+void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause, void *successor);
+/* An entry's read, for the policy. */
+void cache_record(weakref_cache *cache, struct cache_entry *entry, uint64_t now);
+/* All that is due. */
+void cache_maintain_locked(weakref_cache *cache, uint64_t now);
+/* After a write, or when the lock was free: what needs memory or runs user functions. No lock held. */
+void cache_after(weakref_cache *cache);
+/* Maintenance by a reader, who does not wait for it. */
+void cache_try_maintain(weakref_cache *cache, uint64_t now);
+/* The purge of a bank (slots.h). */
+void cache_purge(struct slots *slots, void *cache);
+
+/* ---- cache_load.c ---- */
+
+/* Takes a work off an entry: its result will not be stored. */
+void cache_overtake_locked(weakref_cache *cache, struct cache_entry *entry);
+/* Whether an entry, which may be NULL, is in the hands of a load or compute, for which a conditional write waits. 0 with the lock: it is not.
+ * 1 without the lock, after waiting: look anew. A negative error without the lock. */
+int cache_await_locked(weakref_cache *cache, struct cache_entry *entry);
+/* Reloads an entry if it is due for it and nobody does. */
+void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry, uint64_t now);
+/* Runs `load` for a key that was found absent, or waits for who does. `plain`: the cache's own loader, so the second level is asked first.
+ * `counted`: in the figures. 0 or a negative error; -WEAKREF_ENOENT for no value. */
+int cache_load(weakref_cache *cache, const void *key, const struct table_key *ready, weakref_cache_load_fn load, void *user, bool plain,
+	       bool counted, void **value);
+
+struct cache_begin {
+	weakref_cache *cache;
+	const void *key;
+	const struct table_key *ready;
+	enum cache_work_kind kind;
+	bool absent_only;  /* a value that is there is the answer */
+	bool present_only; /* that there is none is the answer */
+	bool waits;        /* until nobody else works on the key; else it joins who does */
+	bool counted, level;
+};
+/* What came of it. */
+enum cache_begun { CACHE_BEGUN, CACHE_PRESENT, CACHE_JOINED, CACHE_ABSENT, CACHE_BUSY };
+/* Begins a work, or finds a value or another work: enum cache_begun, or a negative error. *work receives the work that was begun or
+ * joined, *value the value that is there. No lock held, before and after. */
+int cache_work_begin(const struct cache_begin *b, struct cache_work **work, void **value);
+/* The end: stores the result where it was not overtaken. value NULL and error 0 removes the entry. 0 or a negative error, which is the
+ * work's error then. */
+int cache_work_finish(struct cache_work *work, void *value, int error);
+/* Waits for the end of a work of another's. 0, or -WEAKREF_EDEADLK. */
+int cache_work_wait(struct cache_work *work);
+/* A cleanup handler: the thread of a work ends. */
+void cache_work_abandoned(void *work);
+
+/* ---- cache_level.c ---- */
+
+/* A change that the program makes, to a key or to all: fn makes it, and returns 0 or more, or a negative error. */
+struct cache_change {
+	weakref_cache *cache;
+	const void *key;
+	struct table_key ready;
+	void *value, *expected, *result;
+	bool all;
+	int (*fn)(struct cache_change *c);
+	struct cache_aside aside;
+	struct cache_entry **entries; /* all, where the second level must be told one by one */
+	size_t n;
+};
+int cache_change_level(struct cache_change *c);
+/* Calls fn, so that the second level has the key no more when it is over, and no load reads or writes it there meanwhile. */
+static inline int cache_change(struct cache_change *c)
+{
+	return likely(c->cache->config.level.get == NULL) ? c->fn(c) : cache_change_level(c);
+}
+
+/* Whether a work may use the second level, from now on. */
+bool cache_level_open_locked(weakref_cache *cache, uint32_t hash);
+void cache_aside_add_locked(weakref_cache *cache, struct cache_aside *aside, uint32_t hash, bool all);
+void cache_aside_remove_locked(weakref_cache *cache, struct cache_aside *aside);
+/* As a loader: asks the second level. 0, -WEAKREF_ENOENT. */
+int cache_level_get(weakref_cache *cache, const void *key, void **value);
+void cache_level_put(weakref_cache *cache, const void *key, void *value);
+void cache_level_remove(weakref_cache *cache, const void *key);
+
+/* ---- cache_soft.c ---- */
+
+/* Makes a cache one of those that give way. 0 or a negative error. GC: may collect. */
+int cache_soft_add(weakref_cache *cache);
+/* Where the heap nears its limit, some go. With the lock. */
+void cache_soft_trim_locked(weakref_cache *cache);
+
+#endif

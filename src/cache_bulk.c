@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache_bulk: several keys at once. With load_all each missing key gets a work of its own first, so that the bulk load excludes other loads of
+ * its keys and is overtaken like them; then load_all runs; then the works that got no value are finished; and only then this thread waits
+ * for the works of others. Extra values are stored where there is none, and only if no key at all was changed by the program since.
+ */
+#include "cache.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+/* Where the value of a key comes from. */
+enum source { SOURCE_CACHE, SOURCE_OWN, SOURCE_OTHER };
+
+struct want {
+	struct cache_work *work;
+	enum source source;
+};
+
+struct weakref_cache_bulk {
+	weakref_cache *cache;
+	const void *const *keys;
+	void **values;
+	struct want *wants;
+	const void **missing;
+	size_t n, nmissing;
+	uint64_t invalidations;
+};
+
+/* ---- what load_all gives ---- */
+
+/* The work of this bulk for a key; NULL where it has none. */
+static struct cache_work *own_work(const weakref_cache_bulk *bulk, const struct table_key *ready)
+{
+	for (size_t i = 0; i < bulk->n; i++) {
+		struct cache_work *work = bulk->wants[i].work;
+		if (bulk->wants[i].source == SOURCE_OWN && work->ready.hash == ready->hash && cache_same_key(bulk->cache, &work->ready, ready) > 0)
+			return work;
+	}
+	return NULL;
+}
+
+static int give_extra(weakref_cache_bulk *bulk, const void *key, const struct table_key *ready, void *value)
+{
+	weakref_cache *cache = bulk->cache;
+	struct cache_write w = {.key = key, .value = value};
+	struct cache_entry *entry = NULL;
+	uint64_t now = cache_now(cache);
+	int error = cache_write_prepare(cache, ready, NULL, now, &w);
+
+	if (error == 0)
+		error = cache_lock_at(cache, ready, true, &entry);
+	if (error < 0)
+		return error;
+	bool vacant = entry == NULL || (cache_state(entry) == CACHE_LIVE && cache_value_now(cache, entry, now) == NULL && entry->work == NULL);
+	if (vacant && cache->invalidations == bulk->invalidations) {
+		cache_write_locked(cache, entry, &w, now);
+		bulk->invalidations = cache->invalidations;
+	}
+	cache_unlock(cache);
+	cache_after(cache);
+	return 0;
+}
+
+int weakref_cache_bulk_give(weakref_cache_bulk *bulk, const void *key, void *value)
+{
+	struct table_key ready;
+
+	if (bulk == NULL || value == NULL)
+		return -WEAKREF_EINVAL;
+	int error = cache_enter(bulk->cache, key, &ready);
+	if (error < 0)
+		return error;
+	struct cache_work *work = own_work(bulk, &ready);
+	if (work == NULL)
+		return give_extra(bulk, key, &ready, value);
+	return work->finished ? 0 : cache_work_finish(work, value, 0);
+}
+
+/* ---- asking ---- */
+
+/* Looks one key up, and begins a work where it is missing. */
+static int want(weakref_cache_bulk *bulk, size_t i)
+{
+	weakref_cache *cache = bulk->cache;
+	struct cache_entry *entry;
+	struct table_key ready;
+	uint64_t now = cache_now(cache);
+	int error = cache_enter(cache, bulk->keys[i], &ready);
+
+	if (error == 0)
+		error = cache_read(cache, &ready, now, &entry, &bulk->values[i]);
+	if (error < 0)
+		return error;
+	if (bulk->values[i] != NULL) {
+		cache_hit(cache, entry, bulk->values[i], now);
+		return 0;
+	}
+	cache_miss(cache);
+	struct cache_begin b = {
+		.cache = cache, .key = bulk->keys[i], .ready = &ready, .kind = CACHE_LOAD, .absent_only = true, .counted = true};
+	int begun = cache_work_begin(&b, &bulk->wants[i].work, &bulk->values[i]);
+	if (begun == CACHE_BEGUN)
+		bulk->missing[bulk->nmissing++] = bulk->keys[i];
+	if (begun == CACHE_BEGUN || begun == CACHE_JOINED)
+		bulk->wants[i].source = begun == CACHE_BEGUN ? SOURCE_OWN : SOURCE_OTHER;
+	return begun < 0 ? begun : 0;
+}
+
+/* What load_all did not give. */
+static void finish_all(weakref_cache_bulk *bulk, int error)
+{
+	for (size_t i = 0; i < bulk->n; i++)
+		if (bulk->wants[i].source == SOURCE_OWN)
+			cache_work_finish(bulk->wants[i].work, NULL, error);
+}
+
+static void bulk_abandoned(void *data)
+{
+	weakref_cache_bulk *bulk = data;
+
+	for (size_t i = 0; i < bulk->n; i++)
+		if (bulk->wants[i].source == SOURCE_OWN && !bulk->wants[i].work->finished)
+			cache_work_abandoned(bulk->wants[i].work);
+}
+
+/* The value of one key when all is done. */
+static int collect(weakref_cache_bulk *bulk, size_t i)
+{
+	weakref_cache *cache = bulk->cache;
+	struct cache_work *work = bulk->wants[i].work;
+	struct table_key ready;
+	int error;
+
+	if (bulk->wants[i].source == SOURCE_CACHE)
+		return bulk->values[i] != NULL ? 0 : -WEAKREF_ENOENT;
+	error = bulk->wants[i].source == SOURCE_OTHER ? cache_work_wait(work) : 0;
+	if (error == 0 && (work->abandoned || work->kind == CACHE_COMPUTE)) {
+		error = cache_enter(cache, bulk->keys[i], &ready);
+		return error < 0 ? error
+				 : cache_load(cache, bulk->keys[i], &ready, cache->config.loader.load, cache->config.loader.user, true, true,
+					      &bulk->values[i]);
+	}
+	if (error == 0)
+		error = work->error;
+	bulk->values[i] = error == 0 ? work->value : NULL;
+	return error == 0 && work->value == NULL ? -WEAKREF_ENOENT : error;
+}
+
+static int load_missing(weakref_cache_bulk *bulk)
+{
+	const weakref_cache_loader *loader = &bulk->cache->config.loader;
+	int error = 0;
+
+	pthread_cleanup_push(bulk_abandoned, bulk);
+	for (size_t i = 0; i < bulk->n && error == 0; i++)
+		error = want(bulk, i);
+	if (error == 0 && bulk->nmissing != 0) {
+		error = loader->load_all(bulk->missing, bulk->nmissing, bulk, loader->user);
+		error = error > 0 ? 0 : error;
+	}
+	finish_all(bulk, error < 0 ? error : -WEAKREF_ENOENT);
+	pthread_cleanup_pop(0);
+	return error;
+}
+
+static int get_all_in_bulk(weakref_cache_bulk *bulk)
+{
+	weakref_cache *cache = bulk->cache;
+
+	bulk->wants = heap_alloc(bulk->n * sizeof *bulk->wants);
+	bulk->missing = heap_alloc(bulk->n * sizeof *bulk->missing);
+	if (bulk->wants == NULL || bulk->missing == NULL)
+		return -WEAKREF_ENOMEM;
+	cache_lock(cache);
+	bulk->invalidations = cache->invalidations;
+	cache_unlock(cache);
+	int result = load_missing(bulk);
+	for (size_t i = 0; i < bulk->n; i++) {
+		int error = collect(bulk, i);
+		result = result == 0 ? error : result;
+	}
+	return result;
+}
+
+static int get_all_singly(weakref_cache *cache, const void *const *keys, size_t n, void **values)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int error = weakref_cache_get(cache, keys[i], &values[i]);
+		result = result == 0 ? error : result;
+	}
+	return result;
+}
+
+int weakref_cache_get_all(weakref_cache *cache, const void *const *keys, size_t n, void **values)
+{
+	weakref_cache_bulk bulk = {.cache = cache, .keys = keys, .values = values, .n = n};
+	int error = cache_check(cache);
+
+	if (error == 0 && n != 0 && (keys == NULL || values == NULL))
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && cache->config.loader.load == NULL)
+		error = -WEAKREF_ENOTSUP;
+	if (error < 0 || n == 0)
+		return error;
+	memset(values, 0, n * sizeof *values);
+	return cache->config.loader.load_all != NULL ? get_all_in_bulk(&bulk) : get_all_singly(cache, keys, n, values);
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache_inspect: what a cache's policy is, how old its entries are, in which order they would go; and changing bounds and times. Looking
+ * at an entry is no read.
+ */
+#include <errno.h>
+
+#include "cache.h"
+
+static bool has_rule(const weakref_cache *cache, enum weakref_cache_rule rule)
+{
+	return (unsigned)rule <= WEAKREF_CACHE_REFRESH && cache->config.times[rule] != CACHE_NEVER;
+}
+
+int weakref_cache_policy_get(weakref_cache *cache, weakref_cache_policy *out)
+{
+	int error = cache_check(cache);
+
+	if (error < 0 || out == NULL)
+		return error < 0 ? error : -WEAKREF_EINVAL;
+	const struct cache_config *config = &cache->config;
+	*out = (weakref_cache_policy){
+		.weak_keys = config->weak_keys,
+		.weak_values = config->weak_values,
+		.soft_values = config->soft_values,
+		.records_stats = config->records,
+		.loading = config->loader.load != NULL,
+		.bounded = config->bounded,
+		.weighted = config->weighted,
+		.expire_after_write = cache_seconds(cache_time(cache, WEAKREF_CACHE_AFTER_WRITE)),
+		.expire_after_access = cache_seconds(cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS)),
+		.refresh_after_write = cache_seconds(cache_time(cache, WEAKREF_CACHE_REFRESH)),
+		.expires_variably = config->expiry.create != NULL,
+	};
+	cache_lock(cache);
+	out->maximum = config->bounded ? cache->policy.maximum : 0;
+	out->weight = cache->recorded ? policy_weight(&cache->policy) : cache->live;
+	cache_unlock(cache);
+	return 0;
+}
+
+int weakref_cache_policy_set_maximum(weakref_cache *cache, int64_t maximum)
+{
+	int error = cache_check(cache);
+
+	if (error == 0 && maximum < 0)
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && !cache->config.bounded)
+		error = -WEAKREF_ENOTSUP;
+	if (error < 0)
+		return error;
+	uint64_t now = cache_now(cache);
+	cache_lock(cache);
+	policy_resize(&cache->policy, (uint64_t)maximum);
+	cache_maintain_locked(cache, now);
+	cache_unlock(cache);
+	cache_after(cache);
+	return 0;
+}
+
+/* All deadlines anew. */
+static void reschedule_locked(weakref_cache *cache)
+{
+	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
+
+	for (size_t i = 0; i < map->n; i++) {
+		struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_relaxed);
+		if (entry == NULL || entry == CACHE_GONE || cache_state(entry) != CACHE_LIVE ||
+		    (entry->work != NULL && entry->work->kind == CACHE_COMPUTE))
+			continue;
+		uint64_t deadline = cache_deadline(cache, entry);
+		if (deadline != CACHE_NEVER)
+			wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
+		else
+			wheel_cancel(cache->wheel, &entry->times.wheel);
+	}
+}
+
+int weakref_cache_policy_set_time(weakref_cache *cache, enum weakref_cache_rule rule, double seconds)
+{
+	int error = cache_check(cache);
+
+	if (error == 0 && (!(seconds >= 0) || (unsigned)rule > WEAKREF_CACHE_REFRESH || (rule == WEAKREF_CACHE_REFRESH && seconds <= 0)))
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && !has_rule(cache, rule))
+		error = -WEAKREF_ENOTSUP;
+	if (error < 0)
+		return error;
+	uint64_t now = cache_now(cache);
+	cache_lock(cache);
+	atomic_store_explicit(&cache->times[rule], cache_ns(seconds), memory_order_relaxed);
+	if (rule != WEAKREF_CACHE_REFRESH)
+		reschedule_locked(cache);
+	cache_maintain_locked(cache, now);
+	cache_unlock(cache);
+	cache_after(cache);
+	return 0;
+}
+
+/* The live entry of a key. 0, -WEAKREF_ENOENT, or another error. */
+static int look_at(weakref_cache *cache, const void *key, uint64_t now, struct cache_entry **entry)
+{
+	struct table_key ready;
+	void *value;
+	int error = cache_enter(cache, key, &ready);
+
+	if (error == 0)
+		error = cache_read(cache, &ready, now, entry, &value);
+	return error < 0 ? error : value == NULL ? -WEAKREF_ENOENT : 0;
+}
+
+int weakref_cache_policy_age(weakref_cache *cache, enum weakref_cache_rule rule, const void *key, double *seconds)
+{
+	struct cache_entry *entry;
+	int error = cache_check(cache);
+
+	if (error == 0 && (seconds == NULL || (unsigned)rule > WEAKREF_CACHE_REFRESH))
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && !has_rule(cache, rule))
+		error = -WEAKREF_ENOTSUP;
+	if (error < 0)
+		return error;
+	uint64_t now = cache_now(cache);
+	error = look_at(cache, key, now, &entry);
+	if (error < 0)
+		return error;
+	uint64_t since = rule == WEAKREF_CACHE_AFTER_ACCESS ? entry->times.used : entry->times.written;
+	*seconds = now > since ? cache_seconds(now - since) : 0;
+	return 0;
+}
+
+int weakref_cache_policy_remaining(weakref_cache *cache, const void *key, double *seconds)
+{
+	struct cache_entry *entry;
+	int error = cache_check(cache);
+
+	if (error == 0 && seconds == NULL)
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && !cache->expires)
+		error = -WEAKREF_ENOTSUP;
+	if (error < 0)
+		return error;
+	uint64_t now = cache_now(cache);
+	error = look_at(cache, key, now, &entry);
+	if (error < 0)
+		return error;
+	uint64_t deadline = cache_deadline(cache, entry);
+	*seconds = cache_seconds(deadline == CACHE_NEVER ? deadline : deadline > now ? deadline - now : 0);
+	return 0;
+}
+
+int weakref_cache_policy_set_remaining(weakref_cache *cache, const void *key, double seconds)
+{
+	struct cache_entry *entry;
+	struct table_key ready;
+	int error = cache_enter(cache, key, &ready);
+
+	if (error == 0 && !(seconds >= 0))
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && cache->config.expiry.create == NULL)
+		error = -WEAKREF_ENOTSUP;
+	if (error < 0)
+		return error;
+	uint64_t now = cache_now(cache);
+	error = cache_lock_at(cache, &ready, false, &entry);
+	if (error < 0)
+		return error;
+	bool found = cache_value_now(cache, entry, now) != NULL && entry->work == NULL;
+	if (found) {
+		entry->times.used = cache_later(now, cache_ns(seconds));
+		wheel_cancel(cache->wheel, &entry->times.wheel);
+		if (entry->times.used != CACHE_NEVER)
+			wheel_schedule(cache->wheel, &entry->times.wheel, entry->times.used);
+	}
+	cache_maintain_locked(cache, now);
+	cache_unlock(cache);
+	cache_after(cache);
+	return found ? 0 : -WEAKREF_ENOENT;
+}
+
+/* ---- order ---- */
+
+/* The first n entries in an order. */
+static size_t list_locked(weakref_cache *cache, bool hottest, struct cache_entry **out, size_t n)
+{
+	const struct policy *policy = &cache->policy;
+	struct policy_node *node = hottest ? policy_hottest(policy) : policy_coldest(policy);
+	size_t count = 0;
+
+	while (node != NULL && count < n) {
+		out[count++] = CACHE_OF(policy, node);
+		node = hottest ? policy_next_colder(policy, node) : policy_next_hotter(policy, node);
+	}
+	return count;
+}
+
+/* A pair that outlives the entry: strings and bytes as copies. 1, 0 when the entry is gone by now, or -ENOMEM. */
+static int pair_of(const weakref_cache *cache, const struct cache_entry *entry, weakref_pair *out)
+{
+	size_t head = cache->config.kind == WEAKREF_KEY_BYTES ? sizeof(weakref_bytes) : 0;
+	weakref_bytes bytes;
+
+	out->value = cache_value(entry);
+	out->key = cache_key(cache, entry, &bytes);
+	if (out->value == NULL || cache->config.kind > WEAKREF_KEY_BYTES)
+		return out->value != NULL && (out->key != NULL || cache->config.kind == WEAKREF_KEY_INT);
+	char *copy = heap_alloc_leaf(head + entry->size + 1);
+	if (copy == NULL)
+		return -WEAKREF_ENOMEM;
+	memcpy(copy + head, cache_bytes(cache, entry), entry->size + 1);
+	if (head != 0)
+		*(weakref_bytes *)(void *)copy = (weakref_bytes){.data = copy + head, .size = entry->size};
+	out->key = copy;
+	return 1;
+}
+
+long weakref_cache_policy_order(weakref_cache *cache, bool hottest, weakref_pair *out, size_t n)
+{
+	int error = cache_check(cache);
+	long stored = 0;
+
+	if (error == 0 && out == NULL && n != 0)
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && !cache->recorded)
+		error = -WEAKREF_ENOTSUP;
+	if (error < 0)
+		return error;
+	size_t len = weakref_cache_len(cache), room = n < len ? n : len;
+	struct cache_entry **entries = heap_alloc((room + 1) * sizeof *entries);
+	if (entries == NULL)
+		return -WEAKREF_ENOMEM;
+	uint64_t now = cache_now(cache);
+	cache_lock(cache);
+	cache_maintain_locked(cache, now);
+	size_t count = list_locked(cache, hottest, entries, room);
+	cache_unlock(cache);
+	cache_after(cache);
+	for (size_t i = 0; i < count; i++) {
+		int result = pair_of(cache, entries[i], &out[stored]);
+		if (result < 0)
+			return result;
+		stored += result;
+	}
+	return stored;
+}

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache_load: works: loads, reloads and functions of compute, one at a time for each key (cache.h).
+ *
+ *   work states   begun, its entry names it ──▶ finished, and the result stored
+ *                          └── overtaken: the entry names it no more ──▶ finished, and the result is for who waited only
+ *
+ * Waiters wait on one semaphore: whoever gets through posts it again for the next. A waiter that is cancelled has taken nothing. A thread that
+ * ends in a work finishes it as abandoned; those who waited for a load then try themselves.
+ *
+ * A thread that would wait for itself, directly or through the works of others, gets EDEADLK: who waits for what is written down, and
+ * followed before each wait, under one lock for all caches. A work becomes finished under the same lock, so whose it is can be looked
+ * at as long as it is not.
+ *
+ * In a child after fork, works of threads that are not there are recognised by lock_forks, and taken off.
+ *
+ * Locks: the cache's; cache_waits alone.
+ */
+#include "cache.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+static struct lock_word *waits_lock(void)
+{
+	return lock_word(0);
+}
+
+/* ---- waiting ---- */
+
+/* Whether this thread, waiting for a work, would wait for itself. */
+static bool deadlock_locked(const struct cache_work *work)
+{
+	while (work != NULL && !work->finished && work->owner != NULL) {
+		if (work->owner == &cache_thread)
+			return true;
+		work = work->owner->waits;
+	}
+	return false;
+}
+
+static void wait_over(void *none)
+{
+	(void)none;
+	lock_word_take(waits_lock());
+	cache_thread.waits = NULL;
+	lock_word_drop(waits_lock());
+}
+
+int cache_work_wait(struct cache_work *work)
+{
+	lock_word_take(waits_lock());
+	bool deadlock = deadlock_locked(work);
+	if (!deadlock)
+		cache_thread.waits = work;
+	lock_word_drop(waits_lock());
+	if (deadlock)
+		return -WEAKREF_EDEADLK;
+	pthread_cleanup_push(wait_over, NULL);
+	while (sem_wait(&work->done) != 0)
+		;
+	sem_post(&work->done);
+	pthread_cleanup_pop(1);
+	return 0;
+}
+
+/* ---- beginning ---- */
+
+static struct cache_work *work_new(weakref_cache *cache, const void *key, const struct table_key *ready, enum cache_work_kind kind)
+{
+	struct cache_work *work = heap_alloc(sizeof *work);
+
+	if (work == NULL)
+		return NULL;
+	work->cache = cache;
+	work->key = key;
+	work->ready = *ready;
+	work->kind = kind;
+	work->owner = &cache_thread;
+	work->forks = lock_forks;
+	sem_init(&work->done, 0, 0);
+	return work;
+}
+
+void cache_overtake_locked(weakref_cache *cache, struct cache_entry *entry)
+{
+	struct cache_work *work = entry->work;
+
+	if (likely(work == NULL))
+		return;
+	entry->work = NULL;
+	if (work->level && work->forks == lock_forks) {
+		work->stands_aside = true;
+		cache_aside_add_locked(cache, &work->aside, entry->policy.hash, false);
+	}
+}
+
+/* Takes off the work of a thread that is not in this process. Whether the entry is there yet. */
+static bool settle_fork_locked(weakref_cache *cache, struct cache_entry *entry)
+{
+	if (likely(entry->work == NULL || entry->work->forks == lock_forks))
+		return true;
+	bool computed = entry->work->kind == CACHE_COMPUTE;
+	cache_overtake_locked(cache, entry);
+	if (cache_state(entry) == CACHE_LOADING) {
+		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
+		return false;
+	}
+	if (computed)
+		cache_track_locked(cache, entry);
+	return true;
+}
+
+/* Waits for the work of an entry, if it is not a reload. As cache_await_locked. */
+int cache_await_locked(weakref_cache *cache, struct cache_entry *entry)
+{
+	if (likely(entry == NULL || entry->work == NULL))
+		return 0;
+	struct cache_work *work = entry->work;
+	if (!settle_fork_locked(cache, entry)) {
+		cache_unlock(cache);
+		return 1;
+	}
+	if (entry->work == NULL || work->kind == CACHE_RELOAD)
+		return 0;
+	cache_unlock(cache);
+	int error = cache_work_wait(work);
+	BASE_KEEP(work);
+	return error < 0 ? error : 1;
+}
+
+/* The entry as a work finds it: what is expired, collected, or a dead thread's, is taken out first. */
+static struct cache_entry *sound_locked(weakref_cache *cache, struct cache_entry *entry, uint64_t now, void **value)
+{
+	*value = NULL;
+	if (entry == NULL || !settle_fork_locked(cache, entry))
+		return NULL;
+	if (cache_state(entry) == CACHE_LOADING)
+		return entry;
+	*value = cache_value(entry);
+	/* What is being computed stays. */
+	if (entry->work != NULL && entry->work->kind == CACHE_COMPUTE)
+		return entry;
+	bool expired = cache_expired(cache, entry, now);
+	if (*value != NULL && !expired)
+		return entry;
+	*value = NULL;
+	cache_remove_locked(cache, entry, expired ? WEAKREF_CAUSE_EXPIRED : WEAKREF_CAUSE_COLLECTED);
+	return NULL;
+}
+
+static void attach_locked(struct cache_work *work, struct cache_entry *entry, bool level)
+{
+	weakref_cache *cache = work->cache;
+
+	cache_overtake_locked(cache, entry);
+	entry->work = work;
+	work->entry = entry;
+	work->level = level && cache_level_open_locked(cache, entry->policy.hash);
+	if (work->kind == CACHE_COMPUTE && cache_state(entry) == CACHE_LIVE)
+		cache_untrack_locked(cache, entry);
+}
+
+/* What to do with a key's entry, NULL for none: enum cache_begun; CACHE_BUSY: wait for entry->work. */
+static int begin_locked(const struct cache_begin *b, struct cache_entry *entry, struct cache_entry *fresh, struct cache_work *work, void *value)
+{
+	weakref_cache *cache = b->cache;
+
+	if (entry == NULL) {
+		if (b->present_only)
+			return CACHE_ABSENT;
+		if (cache->celled)
+			cache_cell_take_locked(cache, fresh, b->key);
+		atomic_store_explicit(&fresh->state, CACHE_LOADING, memory_order_relaxed);
+		cache->loading++;
+		cache_insert_locked(cache, fresh);
+		attach_locked(work, fresh, b->level);
+		return CACHE_BEGUN;
+	}
+	if (value != NULL && b->absent_only)
+		return CACHE_PRESENT;
+	if (entry->work != NULL && (entry->work->kind != CACHE_RELOAD || b->kind == CACHE_RELOAD))
+		return b->waits ? CACHE_BUSY : CACHE_JOINED;
+	work->old = value;
+	attach_locked(work, entry, b->level);
+	return CACHE_BEGUN;
+}
+
+int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void **value)
+{
+	weakref_cache *cache = b->cache;
+	struct cache_work *work = work_new(cache, b->key, b->ready, b->kind);
+	struct cache_entry *fresh = work == NULL ? NULL : cache_entry_new(cache, b->ready), *entry;
+
+	*out = NULL;
+	*value = NULL;
+	if (fresh == NULL)
+		return -errno;
+	work->counted = b->counted;
+	for (;;) {
+		uint64_t now = cache_now(cache);
+		int result = cache_lock_at(cache, b->ready, true, &entry);
+		if (result < 0)
+			return result;
+		entry = sound_locked(cache, entry, now, value);
+		result = begin_locked(b, entry, fresh, work, *value);
+		*out = result == CACHE_BEGUN ? work : entry != NULL ? entry->work : NULL;
+		cache_unlock(cache);
+		if (result != CACHE_BUSY) {
+			work->began = base_now();
+			cache_after(cache);
+			return result;
+		}
+		result = cache_work_wait(*out);
+		if (result < 0)
+			return result;
+	}
+}
+
+/* ---- the end ---- */
+
+static void count_outcome(const struct cache_work *work, bool success)
+{
+	struct cache_counts *counts = &work->cache->counts;
+
+	if (!work->counted || !work->cache->config.records)
+		return;
+	atomic_fetch_add_explicit(success ? &counts->load_successes : &counts->load_failures, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&counts->load_time_ns, base_now() - work->began, memory_order_relaxed);
+}
+
+/* Stores the outcome of a work that is its entry's. */
+static void settle_locked(struct cache_work *work, struct cache_write *w, int error, uint64_t now)
+{
+	weakref_cache *cache = work->cache;
+	struct cache_entry *entry = work->entry;
+	bool loading = cache_state(entry) == CACHE_LOADING;
+
+	entry->work = NULL;
+	if (error == 0 && w->value != NULL) {
+		if (loading)
+			cache_complete_locked(cache, entry, w, now);
+		else
+			cache_write_locked(cache, entry, w, now);
+	} else if (loading) {
+		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
+	} else if (error == 0) {
+		cache->invalidations++;
+		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
+	} else if (work->kind == CACHE_COMPUTE) {
+		cache_track_locked(cache, entry);
+		cache_maintain_locked(cache, now);
+	}
+}
+
+/* Lets go of those that wait. */
+static void conclude(struct cache_work *work, void *value, int error)
+{
+	lock_word_take(waits_lock());
+	work->value = value;
+	work->error = error;
+	work->finished = true;
+	lock_word_drop(waits_lock());
+	sem_post(&work->done);
+}
+
+/* A work that was overtaken has what it wrote forgotten, before others use the second level for its key again. */
+static void step_back(struct cache_work *work)
+{
+	weakref_cache *cache = work->cache;
+
+	if (work->wrote)
+		cache_level_remove(cache, work->key);
+	work->wrote = false;
+	cache_lock(cache);
+	if (work->stands_aside)
+		cache_aside_remove_locked(cache, &work->aside);
+	work->stands_aside = false;
+	cache_unlock(cache);
+}
+
+int cache_work_finish(struct cache_work *work, void *value, int error)
+{
+	weakref_cache *cache = work->cache;
+	struct cache_entry *entry = work->entry;
+	struct cache_write w = {.key = work->key, .value = value};
+
+	if (work->finished)
+		return work->error;
+	uint64_t now = cache_now(cache);
+	if (cache_state(entry) == CACHE_LOADING)
+		w.fresh = entry;
+	if (error == 0 && value != NULL)
+		error = cache_write_prepare(cache, &work->ready, work->old != NULL ? entry : NULL, now, &w);
+	if (error == 0 && value != NULL && work->level && work->kind != CACHE_COMPUTE && !work->wrote) {
+		work->wrote = true;
+		cache_level_put(cache, work->key, value);
+	}
+	if (error == 0)
+		error = cache_lock_room(cache);
+	if (error < 0)
+		cache_lock(cache);
+	bool stored = entry->work == work;
+	if (stored)
+		settle_locked(work, &w, error, now);
+	cache_unlock(cache);
+	if (!stored && (work->stands_aside || work->wrote))
+		step_back(work);
+	count_outcome(work, error == 0 && value != NULL);
+	conclude(work, error == 0 ? value : NULL, error);
+	cache_after(cache);
+	return error;
+}
+
+void cache_work_abandoned(void *data)
+{
+	struct cache_work *work = data;
+
+	work->abandoned = true;
+	cache_work_finish(work, NULL, -WEAKREF_ECANCELED);
+}
+
+/* ---- loading ---- */
+
+static int run_load(struct cache_work *work, weakref_cache_load_fn load, void *user, void **value)
+{
+	int error = -WEAKREF_ENOENT;
+	void *made = NULL;
+
+	pthread_cleanup_push(cache_work_abandoned, work);
+	if (work->level) {
+		error = cache_level_get(work->cache, work->key, &made);
+		work->wrote = error == 0; /* it has it already */
+	}
+	if (error < 0) {
+		made = NULL;
+		error = load(work->key, &made, user);
+		if (error >= 0)
+			error = made == NULL ? -WEAKREF_ENOENT : 0;
+	}
+	error = cache_work_finish(work, made, error);
+	pthread_cleanup_pop(0);
+	*value = error == 0 ? made : NULL;
+	return error;
+}
+
+int cache_load(weakref_cache *cache, const void *key, const struct table_key *ready, weakref_cache_load_fn load, void *user, bool plain,
+	       bool counted, void **value)
+{
+	struct cache_begin b = {.cache = cache,
+				.key = key,
+				.ready = ready,
+				.kind = CACHE_LOAD,
+				.absent_only = true,
+				.level = plain && cache->config.level.get != NULL,
+				.counted = counted};
+	struct cache_work *work;
+
+	for (;;) {
+		int result = cache_work_begin(&b, &work, value);
+		if (result == CACHE_BEGUN)
+			return run_load(work, load, user, value);
+		if (result != CACHE_JOINED)
+			return result < 0 ? result : 0;
+		int error = cache_work_wait(work);
+		if (error < 0)
+			return error;
+		if (work->abandoned || work->kind == CACHE_COMPUTE)
+			continue;
+		*value = work->value;
+		return work->error < 0 ? work->error : work->value == NULL ? -WEAKREF_ENOENT : 0;
+	}
+}
+
+static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, bool plain, void **value)
+{
+	struct cache_entry *entry;
+	struct table_key ready;
+	void *found = NULL;
+	int error = cache_enter(cache, key, &ready);
+
+	if (value == NULL && error == 0)
+		error = -WEAKREF_EINVAL;
+	if (likely(error == 0)) {
+		uint64_t now = cache_now(cache);
+		error = cache_read(cache, &ready, now, &entry, &found);
+		if (likely(found != NULL)) {
+			cache_hit(cache, entry, found, now);
+		} else if (error == 0) {
+			cache_miss(cache);
+			error = cache_load(cache, key, &ready, load, user, plain, true, &found);
+			BASE_KEEP(key);
+		}
+	}
+	if (value != NULL)
+		*value = error == 0 ? found : NULL;
+	return error;
+}
+
+int weakref_cache_get(weakref_cache *cache, const void *key, void **value)
+{
+	if (cache_is(cache) && cache->config.loader.load != NULL)
+		return get(cache, key, cache->config.loader.load, cache->config.loader.user, true, value);
+	int error = cache_check(cache);
+	if (value != NULL)
+		*value = NULL;
+	return error < 0 ? error : -WEAKREF_ENOTSUP;
+}
+
+int weakref_cache_get_with(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
+{
+	if (load != NULL)
+		return get(cache, key, load, user, false, value);
+	if (value != NULL)
+		*value = NULL;
+	return -WEAKREF_EINVAL;
+}
+
+/* ---- reloading ---- */
+
+static int run_reload(struct cache_work *work)
+{
+	const weakref_cache_loader *loader = &work->cache->config.loader;
+	void *made = NULL;
+	int error;
+
+	pthread_cleanup_push(cache_work_abandoned, work);
+	work->began = base_now();
+	error = loader->reload != NULL && work->old != NULL ? loader->reload(work->key, work->old, &made, loader->user)
+							    : loader->load(work->key, &made, loader->user);
+	if (error >= 0)
+		error = made == NULL ? -WEAKREF_ENOENT : 0;
+	error = cache_work_finish(work, made, error);
+	pthread_cleanup_pop(0);
+	return error;
+}
+
+static void reload_task(void *arg)
+{
+	struct cache_work *work = arg;
+
+	if (heap_thread_check() < 0)
+		return;
+	work->owner = &cache_thread;
+	run_reload(work);
+}
+
+/* A key of its own for a work that is an entry's. */
+static void key_of_entry(struct cache_work *work, const struct cache_entry *entry)
+{
+	weakref_cache *cache = work->cache;
+
+	work->key = cache_key(cache, entry, &work->bytes);
+	work->ready = (struct table_key){.data = entry->key, .word = entry->word, .hash = entry->policy.hash};
+	if (cache->config.kind <= WEAKREF_KEY_BYTES)
+		work->ready = (struct table_key){.data = cache_bytes(cache, entry), .size = entry->size, .hash = entry->policy.hash};
+	else if (cache->config.weak_keys)
+		work->ready.data = work->key;
+}
+
+NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
+{
+	uint64_t written = atomic_load_explicit(&entry->times.written, memory_order_relaxed);
+	const struct table_key none = {0};
+
+	if (now < written || now - written < cache_time(cache, WEAKREF_CACHE_REFRESH) || __atomic_load_n(&entry->work, __ATOMIC_RELAXED) != NULL)
+		return;
+	/* Without memory, the next one does it. */
+	struct cache_work *work = work_new(cache, NULL, &none, CACHE_RELOAD);
+	if (work == NULL)
+		return;
+	key_of_entry(work, entry);
+	work->counted = true;
+	work->old = cache_value(entry);
+	cache_lock(cache);
+	bool begun = cache_state(entry) == CACHE_LIVE && entry->work == NULL && work->old != NULL &&
+		     (work->key != NULL || cache->config.kind == WEAKREF_KEY_INT);
+	if (begun)
+		attach_locked(work, entry, true);
+	cache_unlock(cache);
+	if (!begun)
+		return;
+	if (cache->config.executor != NULL) {
+		work->owner = NULL;
+		if (cache->config.executor(reload_task, work, cache->config.executor_user) >= 0)
+			return;
+		work->owner = &cache_thread;
+	}
+	run_reload(work);
+}
+
+int weakref_cache_refresh(weakref_cache *cache, const void *key)
+{
+	struct table_key ready;
+	struct cache_work *work;
+	void *value;
+	int error = cache_enter(cache, key, &ready);
+
+	if (error < 0)
+		return error;
+	if (cache->config.loader.load == NULL)
+		return -WEAKREF_ENOTSUP;
+	struct cache_begin b = {.cache = cache, .key = key, .ready = &ready, .kind = CACHE_RELOAD, .level = true, .counted = true};
+	int result = cache_work_begin(&b, &work, &value);
+	if (result < 0)
+		return result;
+	if (result == CACHE_BEGUN)
+		return run_reload(work);
+	error = cache_work_wait(work);
+	return error < 0 ? error : work->error;
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache_maintain: what keeps a cache within its bounds: recency, eviction, expiry, entries that the collector took, and notices.
+ *
+ * Reads leave their entries in buffers, one of CACHE_READS places for each stripe of threads. Every writer empties them into the policy. While
+ * nobody writes nothing is evicted, and the order matters little: what does not fit is lost, and a reader empties the buffers only once
+ * in CACHE_LOSSES reads that were. So where most look-ups miss all reads are told, where nearly all hit a sample, and a hit costs
+ * little more than the look-up. A buffer may hold an entry that is DEAD by then; it has no value any more, and the policy ignores it.
+ *
+ * Expiry after access is lazy: a read writes the time into the entry only. When the wheel hands the entry out, its deadline is computed anew.
+ *
+ * Notices are queued with the lock held and told of without it, one by one, each taken out of the queue before the listener sees
+ * it: a listener that never returns loses no other. In a listener the thread's own operations only queue; the loop that called it goes on.
+ *
+ * Locks: the cache's. Deliberately not here: a thread, and any promise about the order in which entries go.
+ */
+#include <pthread.h>
+
+#include "cache.h"
+#include "deliver.h"
+
+struct cache_telling {
+	weakref_cache *cache;
+	struct cache_telling *outer;
+};
+
+_Thread_local struct cache_thread cache_thread __attribute__((tls_model("initial-exec")));
+
+unsigned cache_thread_number(void)
+{
+	static _Atomic unsigned given;
+
+	cache_thread.number = atomic_fetch_add_explicit(&given, 1, memory_order_relaxed) | 1U << 31;
+	return cache_thread.number;
+}
+
+/* ---- deadlines ---- */
+
+uint64_t cache_deadline(const weakref_cache *cache, const struct cache_entry *entry)
+{
+	uint64_t after_write = cache_time(cache, WEAKREF_CACHE_AFTER_WRITE), after_access = cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS);
+	uint64_t deadline = CACHE_NEVER;
+
+	if (cache->config.expiry.create != NULL)
+		return atomic_load_explicit(&entry->times.used, memory_order_relaxed);
+	if (after_write != CACHE_NEVER)
+		deadline = cache_later(atomic_load_explicit(&entry->times.written, memory_order_relaxed), after_write);
+	if (after_access != CACHE_NEVER) {
+		uint64_t other = cache_later(atomic_load_explicit(&entry->times.used, memory_order_relaxed), after_access);
+		deadline = other < deadline ? other : deadline;
+	}
+	return deadline;
+}
+
+void cache_track_locked(weakref_cache *cache, struct cache_entry *entry)
+{
+	if (cache->recorded)
+		policy_add(&cache->policy, &entry->policy);
+	if (!cache->expires)
+		return;
+	uint64_t deadline = cache_deadline(cache, entry);
+	if (deadline != CACHE_NEVER)
+		wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
+}
+
+void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry)
+{
+	if (cache->recorded)
+		policy_remove(&cache->policy, &entry->policy);
+	if (cache->expires)
+		wheel_cancel(cache->wheel, &entry->times.wheel);
+}
+
+/* ---- the end of an entry ---- */
+
+static void queue_notice_locked(weakref_cache *cache, struct cache_entry *entry)
+{
+	entry->next = NULL;
+	if (atomic_load_explicit(&cache->first, memory_order_relaxed) == NULL)
+		atomic_store_explicit(&cache->first, entry, memory_order_relaxed);
+	else
+		cache->last->next = entry;
+	cache->last = entry;
+}
+
+void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause, void *successor)
+{
+	bool loading = cache_state(entry) == CACHE_LOADING;
+	void *key = NULL, *value;
+
+	value = entry->bank != NULL ? cache_cell_value(entry, &key) : atomic_load_explicit(&entry->value, memory_order_relaxed);
+	if (value == NULL)
+		cause = WEAKREF_CAUSE_COLLECTED; /* the collector was faster */
+	if (!loading)
+		cache_untrack_locked(cache, entry);
+	*(loading ? &cache->loading : &cache->live) -= 1;
+	atomic_store_explicit(&entry->state, CACHE_DEAD, memory_order_release);
+	atomic_store_explicit(&entry->value, NULL, memory_order_relaxed);
+	if (entry->bank != NULL)
+		cache_cell_drop_locked(cache, entry);
+	if (!loading && cause >= WEAKREF_CAUSE_COLLECTED && cache->config.records) {
+		atomic_fetch_add_explicit(&cache->counts.evictions, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&cache->counts.eviction_weight, entry->policy.weight, memory_order_relaxed);
+	}
+	if (loading || cache->config.listener == NULL || (cause == WEAKREF_CAUSE_REPLACED && value == successor))
+		return;
+	entry->cause = (uint8_t)cause;
+	/* A soft value is given up to be freed: a notice must not keep it. */
+	entry->left = cause == WEAKREF_CAUSE_COLLECTED ? NULL : value;
+	if (cache->config.weak_keys)
+		entry->key = key;
+	queue_notice_locked(cache, entry);
+}
+
+void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause)
+{
+	cache_overtake_locked(cache, entry);
+	cache_unmap_locked(cache, entry);
+	cache_bury_locked(cache, entry, cause, NULL);
+}
+
+/* ---- reads ---- */
+
+void cache_record(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
+{
+	struct cache_stripe *stripe = cache_stripe(cache);
+	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_relaxed);
+
+	if (tail - atomic_load_explicit(&stripe->head, memory_order_acquire) >= CACHE_READS) {
+		uint32_t lost = atomic_load_explicit(&stripe->lost, memory_order_relaxed) + 1;
+		atomic_store_explicit(&stripe->lost, lost, memory_order_relaxed);
+		if (unlikely(lost % CACHE_LOSSES == 0))
+			cache_try_maintain(cache, now);
+		return;
+	}
+	if (atomic_compare_exchange_strong_explicit(&stripe->tail, &tail, tail + 1, memory_order_relaxed, memory_order_relaxed))
+		atomic_store_explicit(&stripe->reads[tail % CACHE_READS], entry, memory_order_release);
+}
+
+static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
+{
+	uint32_t head = atomic_load_explicit(&stripe->head, memory_order_relaxed);
+
+	while (head != atomic_load_explicit(&stripe->tail, memory_order_acquire)) {
+		_Atomic(struct cache_entry *) *place = &stripe->reads[head % CACHE_READS];
+		struct cache_entry *entry = atomic_load_explicit(place, memory_order_acquire);
+		/* Taken, and not written yet. */
+		if (entry == NULL)
+			break;
+		atomic_store_explicit(place, NULL, memory_order_relaxed);
+		policy_hit(&cache->policy, &entry->policy);
+		head++;
+	}
+	atomic_store_explicit(&stripe->head, head, memory_order_release);
+}
+
+/* ---- what is due ---- */
+
+/* Takes out what collections took. */
+static void bury_taken_locked(weakref_cache *cache, struct slots *slots, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uintptr_t own = atomic_load_explicit(slots_word(slots, i, 0), memory_order_relaxed);
+		struct cache_entry *entry = (struct cache_entry *)(own & ~(uintptr_t)15);
+		bool used = own != 0 && (own & 8) == 0;
+		if (used && atomic_load_explicit(slots_word(slots, i, 1), memory_order_relaxed) == SLOTS_VACANT &&
+		    cache_state(entry) == CACHE_LIVE)
+			cache_remove_locked(cache, entry, WEAKREF_CAUSE_COLLECTED);
+	}
+}
+
+static void expire_locked(weakref_cache *cache, uint64_t now)
+{
+	struct wheel_node *node;
+
+	while ((node = wheel_expired(cache->wheel, now)) != NULL) {
+		struct cache_entry *entry = CACHE_OF(times.wheel, node);
+		uint64_t deadline = cache_deadline(cache, entry);
+		if (deadline <= now)
+			cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPIRED);
+		else if (deadline != CACHE_NEVER)
+			wheel_schedule(cache->wheel, node, deadline);
+	}
+}
+
+void cache_maintain_locked(weakref_cache *cache, uint64_t now)
+{
+	struct policy_node *node;
+
+	if (cache->recorded)
+		for (uint32_t i = 0; i <= cache->stripe_mask; i++)
+			drain_locked(cache, &cache->stripes[i]);
+	for (size_t i = 0; i < cache->nbanks; i++)
+		if (unlikely(atomic_load_explicit(&cache->banks[i].slots->dead, memory_order_relaxed) != 0))
+			bury_taken_locked(cache, cache->banks[i].slots, cache->banks[i].fresh);
+	if (cache->expires)
+		expire_locked(cache, now);
+	if (cache->config.soft_values)
+		cache_soft_trim_locked(cache);
+	if (!cache->config.bounded)
+		return;
+	while ((node = policy_evict(&cache->policy)) != NULL)
+		cache_remove_locked(cache, CACHE_OF(policy, node), WEAKREF_CAUSE_SIZE);
+	atomic_store_explicit(&cache->wants, policy_sketch_wanted(&cache->policy), memory_order_relaxed);
+}
+
+/* ---- afterwards ---- */
+
+/* Without memory the policy goes on with what it has. */
+static NOINLINE void give_sketch(weakref_cache *cache)
+{
+	size_t bytes = atomic_exchange_explicit(&cache->wants, 0, memory_order_relaxed);
+	void *sketch = bytes != 0 ? heap_alloc_leaf(bytes) : NULL;
+
+	if (sketch == NULL)
+		return;
+	memset(sketch, 0, bytes);
+	cache_lock(cache);
+	policy_sketch_give(&cache->policy, sketch, bytes);
+	cache_unlock(cache);
+}
+
+static struct cache_entry *notice_take(weakref_cache *cache)
+{
+	cache_lock(cache);
+	struct cache_entry *entry = atomic_load_explicit(&cache->first, memory_order_relaxed);
+	if (entry != NULL) {
+		atomic_store_explicit(&cache->first, entry->next, memory_order_relaxed);
+		if (entry->next == NULL)
+			cache->last = NULL;
+	}
+	cache_unlock(cache);
+	return entry;
+}
+
+static void tell(weakref_cache *cache, struct cache_entry *entry)
+{
+	bool by_word = cache->config.kind <= WEAKREF_KEY_INT;
+	weakref_bytes bytes;
+	const void *key = by_word ? cache_key(cache, entry, &bytes) : entry->key;
+	void *value = entry->left;
+
+	entry->left = NULL;
+	entry->next = NULL;
+	int result = cache->config.listener(key, value, (enum weakref_cause)entry->cause, cache->config.listener_user);
+	BASE_KEEP(entry);
+	if (result < 0)
+		deliver_failed(result, "removal listener of a cache", cache);
+}
+
+static void telling_over(void *data)
+{
+	struct cache_telling *telling = data;
+
+	cache_thread.tells = telling->outer;
+}
+
+static NOINLINE void tell_all(weakref_cache *cache)
+{
+	struct cache_telling telling = {.cache = cache, .outer = cache_thread.tells};
+	struct cache_entry *entry;
+
+	for (struct cache_telling *t = cache_thread.tells; t != NULL; t = t->outer)
+		if (t->cache == cache)
+			return;
+	cache_thread.tells = &telling;
+	pthread_cleanup_push(telling_over, &telling);
+	while ((entry = notice_take(cache)) != NULL)
+		tell(cache, entry);
+	pthread_cleanup_pop(1);
+}
+
+void cache_after(weakref_cache *cache)
+{
+	if (unlikely(atomic_load_explicit(&cache->wants, memory_order_relaxed) != 0))
+		give_sketch(cache);
+	if (unlikely(atomic_load_explicit(&cache->first, memory_order_relaxed) != NULL))
+		tell_all(cache);
+}
+
+void cache_try_maintain(weakref_cache *cache, uint64_t now)
+{
+	if (!lock_word_try(cache->lock))
+		return;
+	cache_maintain_locked(cache, now);
+	cache_unlock(cache);
+	cache_after(cache);
+}
+
+void cache_purge(struct slots *slots, void *owner)
+{
+	weakref_cache *cache = owner;
+	uint64_t now = cache_now(cache);
+
+	(void)slots;
+	cache_lock(cache);
+	cache_maintain_locked(cache, now);
+	cache_unlock(cache);
+	cache_after(cache);
+}
+
+int weakref_cache_cleanup(weakref_cache *cache)
+{
+	int error = cache_check(cache);
+
+	if (error < 0)
+		return error;
+	uint64_t now = cache_now(cache);
+	cache_lock(cache);
+	cache_maintain_locked(cache, now);
+	cache_unlock(cache);
+	cache_after(cache);
+	return 0;
+}
+
+/* ---- checks ---- */
+
+void cache_check_locked(const weakref_cache *cache)
+{
+	const struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
+
+	ASSERT(cache->live + cache->loading <= cache->used && cache->used <= map->limit);
+	ASSERT((atomic_load_explicit(&cache->first, memory_order_relaxed) == NULL) == (cache->last == NULL));
+	if (cache->live > 100)
+		return;
+	if (cache->recorded)
+		policy_check(&cache->policy);
+	if (cache->expires)
+		wheel_check(cache->wheel);
+}

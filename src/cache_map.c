@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache_map: entries, their cells, and the map from key to entry. States, invariants and locks: cache.h.
+ *
+ * A reader loads the place's entry, then its hash: what was written into a place was its hash first. It may see the hash of one entry with the
+ * pointer of another, and so looks at the entry's own key before it believes either. It may miss an entry only where that came or went
+ * since the reader began.
+ *
+ * A reader that finds its key in a DEAD entry begins anew: another may stand in its place. Since entries leave the map before they
+ * become DEAD, it does not find the same one again.
+ *
+ * Deliberately not here: hidden or tagged pointers to entries. A reader holds an entry from the load on.
+ */
+#include "cache.h"
+
+#include <errno.h>
+
+#include "weakarray.h"
+
+#define MAP_MIN 16
+#define BANK_MIN 64
+#define BANK_MAX 2048
+
+/* Words of a cell. */
+enum { CELL_OWN, CELL_KEY, CELL_VALUE, CELL_WORDS };
+#define CELL_FREE ((uintptr_t)8) /* in word 0 of a free cell, beside the link << 4 */
+
+/* ---- entries ---- */
+
+struct cache_entry *cache_entry_new(const weakref_cache *cache, const struct table_key *key)
+{
+	bool copied = cache->config.kind <= WEAKREF_KEY_BYTES;
+	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, cache->bytes_at + (copied ? key->size + 1 : 0));
+
+	if (entry == NULL)
+		return NULL;
+	entry->policy.hash = key->hash;
+	entry->policy.weight = 1;
+	if (copied) {
+		/* The block is zeroed: so is the end. */
+		entry->size = key->size;
+		memcpy(cache_bytes(cache, entry), key->data, key->size);
+		return entry;
+	}
+	entry->word = key->word;
+	if (!cache->config.weak_keys && cache->config.kind != WEAKREF_KEY_INT)
+		entry->key = key->data;
+	return entry;
+}
+
+const void *cache_key(const weakref_cache *cache, const struct cache_entry *entry, weakref_bytes *bytes)
+{
+	void *key = NULL;
+
+	switch (cache->config.kind) {
+	case WEAKREF_KEY_STRING:
+		return cache_bytes(cache, entry);
+	case WEAKREF_KEY_BYTES:
+		*bytes = (weakref_bytes){.data = cache_bytes(cache, entry), .size = entry->size};
+		return bytes;
+	case WEAKREF_KEY_INT:
+		return (const void *)(uintptr_t)entry->word;
+	default:
+		break;
+	}
+	if (!cache->config.weak_keys || entry->bank == NULL)
+		return entry->key;
+	cache_cell_value(entry, &key);
+	return key;
+}
+
+/* ---- cells ---- */
+
+void *cache_cell_value(const struct cache_entry *entry, void **key)
+{
+	struct slots *slots = entry->bank;
+	uintptr_t raw, payload = 0;
+	void *weak;
+
+	if (slots->weakness == SLOTS_WEAK_VALUE) {
+		weak = epoch_load(slots_word(slots, entry->cell, CELL_KEY), &raw);
+		payload = (uintptr_t)weak;
+	} else {
+		raw = slots_load(slots, entry->cell, &weak, &payload);
+		if (key != NULL)
+			*key = slots_is_value(raw) ? weak : NULL;
+	}
+	if (unlikely(!slots_is_value(raw) || cache_state(entry) == CACHE_DEAD)) {
+		if (key != NULL)
+			*key = NULL;
+		return NULL;
+	}
+	return (void *)payload;
+}
+
+static struct slots *slots_for(const weakref_cache *cache, uint32_t n)
+{
+	enum slots_weakness weakness = cache->config.weak_values ? SLOTS_WEAK_BOTH : SLOTS_WEAK_EPHEMERON;
+	struct slots *slots = cache->config.weak_keys ? weakarray_new_weak(n, CELL_WORDS, CELL_KEY, CELL_VALUE, weakness, cache_purge)
+						      : weakarray_new(n, CELL_VALUE, CELL_KEY, cache_purge);
+
+	if (slots != NULL)
+		weakarray_set_owner(slots, cache);
+	return slots;
+}
+
+static bool cell_ready_locked(const weakref_cache *cache)
+{
+	/* The newest bank is the largest; older ones have free cells only. */
+	for (size_t i = cache->nbanks; i-- > 0;)
+		if (cache->banks[i].free != 0 || cache->banks[i].fresh < cache->banks[i].slots->n)
+			return true;
+	return false;
+}
+
+/* One more bank. 0 or -ENOMEM. */
+static int bank_add(weakref_cache *cache)
+{
+	cache_lock(cache);
+	size_t n = cache->nbanks, room = cache->banks_room;
+	cache_unlock(cache);
+	uint32_t cells = n > 5 ? BANK_MAX : (uint32_t)BANK_MIN << n;
+	struct cache_bank *more = n < room ? NULL : heap_alloc(2 * (room + 2) * sizeof *more);
+	struct slots *slots = n < room || more != NULL ? slots_for(cache, cells) : NULL;
+	if (slots == NULL)
+		return -WEAKREF_ENOMEM;
+	cache_lock(cache);
+	if (cache->nbanks == n && cache->banks_room == room) {
+		if (more != NULL) {
+			if (n != 0)
+				memcpy(more, cache->banks, n * sizeof *more);
+			cache->banks = more;
+			cache->banks_room = 2 * (room + 2);
+		}
+		cache->banks[n] = (struct cache_bank){.slots = slots};
+		cache->nbanks++;
+	}
+	cache_unlock(cache);
+	return 0;
+}
+
+static struct cache_bank *bank_with_cell_locked(const weakref_cache *cache)
+{
+	for (size_t i = cache->nbanks; i-- > 0;)
+		if (cache->banks[i].free != 0 || cache->banks[i].fresh < cache->banks[i].slots->n)
+			return &cache->banks[i];
+	return NULL;
+}
+
+void cache_cell_take_locked(weakref_cache *cache, struct cache_entry *entry, const void *key)
+{
+	struct cache_bank *bank = bank_with_cell_locked(cache);
+
+	ASSERT(bank != NULL);
+	if (bank->free != 0) {
+		entry->cell = bank->free - 1;
+		bank->free = (uint32_t)(atomic_load_explicit(slots_word(bank->slots, entry->cell, CELL_OWN), memory_order_relaxed) >> 4);
+	} else {
+		entry->cell = bank->fresh++;
+	}
+	entry->bank = bank->slots;
+	/* VACANT is what a collection makes of a cell in use. */
+	atomic_store_explicit(slots_word(bank->slots, entry->cell, CELL_KEY), SLOTS_EMPTY, memory_order_release);
+	if (cache->config.weak_keys)
+		cache_value_set_locked(cache, entry, key, NULL);
+	else
+		atomic_store_explicit(slots_word(bank->slots, entry->cell, CELL_OWN), (uintptr_t)entry, memory_order_relaxed);
+}
+
+/* Into a cell that has no value: in the order that slots.h asks for. */
+static void cell_fill_locked(struct slots *slots, struct cache_entry *entry, uintptr_t raw, uintptr_t payload, enum slots_payload kind)
+{
+	_Atomic(uintptr_t) *own = slots_word(slots, entry->cell, CELL_OWN);
+	_Atomic(uintptr_t) *word = slots_word(slots, entry->cell, CELL_KEY);
+
+	if (slots->weakness != SLOTS_WEAK_VALUE)
+		atomic_store_explicit(slots_word(slots, entry->cell, CELL_VALUE), payload, memory_order_release);
+	atomic_store_explicit(own, (uintptr_t)entry | (slots->weakness != SLOTS_WEAK_VALUE ? kind : 0), memory_order_release);
+	atomic_fetch_add_explicit(&slots->live, 1, memory_order_relaxed);
+	atomic_store_explicit(word, raw, memory_order_release);
+}
+
+void cache_value_set_locked(weakref_cache *cache, struct cache_entry *entry, const void *key, void *value)
+{
+	struct slots *slots = entry->bank;
+	enum slots_payload kind;
+
+	if (slots == NULL) {
+		atomic_store_explicit(&entry->value, value, memory_order_release);
+		return;
+	}
+	if (!cache->config.weak_keys) {
+		cell_fill_locked(slots, entry, weakarray_encode(value), 0, SLOTS_PAYLOAD_NUMBER);
+		return;
+	}
+	uintptr_t payload = weakarray_encode_payload(value, &kind);
+	if (slots_is_value(atomic_load_explicit(slots_word(slots, entry->cell, CELL_KEY), memory_order_relaxed)))
+		slots_payload_set(slots, entry->cell, payload, kind);
+	else
+		cell_fill_locked(slots, entry, weakarray_encode(key), payload, kind);
+	BASE_KEEP(key);
+	BASE_KEEP(value);
+}
+
+/* The bank that an array is. */
+static struct cache_bank *bank_of_locked(const weakref_cache *cache, const struct slots *slots)
+{
+	size_t i = cache->nbanks;
+
+	while (cache->banks[i - 1].slots != slots)
+		i--;
+	return &cache->banks[i - 1];
+}
+
+void cache_cell_drop_locked(weakref_cache *cache, struct cache_entry *entry)
+{
+	struct slots *slots = entry->bank;
+	_Atomic(uintptr_t) *own = slots_word(slots, entry->cell, CELL_OWN);
+	uintptr_t raw = slots_take(slots, entry->cell);
+
+	/* A collection was faster: nobody else will take note of it. */
+	if (raw == SLOTS_VACANT)
+		atomic_fetch_sub_explicit(&slots->dead, 1, memory_order_relaxed);
+	struct cache_bank *bank = bank_of_locked(cache, slots);
+	atomic_store_explicit(own, (uintptr_t)bank->free << 4 | CELL_FREE, memory_order_relaxed);
+	bank->free = entry->cell + 1;
+}
+
+size_t cache_taken_locked(const weakref_cache *cache)
+{
+	size_t taken = 0;
+
+	for (size_t i = 0; i < cache->nbanks; i++)
+		taken += atomic_load_explicit(&cache->banks[i].slots->dead, memory_order_relaxed);
+	return taken;
+}
+
+/* ---- the map ---- */
+
+/* Whether an entry whose hash is the key's has this key: 1, 0, or equal's error. */
+static inline int matches(const weakref_cache *cache, const struct cache_entry *entry, const struct table_key *key)
+{
+	if (cache->config.kind <= WEAKREF_KEY_BYTES)
+		return entry->size == key->size && memcmp(cache_bytes(cache, entry), key->data, key->size) == 0;
+	if (entry->word != key->word)
+		return 0;
+	if (likely(cache->config.kind != WEAKREF_KEY_CUSTOM)) {
+		/* The address alone may be that of another key, long dead: its cell would not have it. */
+		return !cache->config.weak_keys || entry->bank == NULL ||
+		       (atomic_load_explicit(slots_word(entry->bank, entry->cell, CELL_KEY), memory_order_acquire) & ~EPOCH_TAG) ==
+			       (uintptr_t)key->data;
+	}
+	return entry->key == key->data ? 1 : cache->config.equal(entry->key, key->data, cache->config.key_user);
+}
+
+int cache_same_key(const weakref_cache *cache, const struct table_key *a, const struct table_key *b)
+{
+	if (cache->config.kind <= WEAKREF_KEY_BYTES)
+		return a->size == b->size && memcmp(a->data, b->data, a->size) == 0;
+	if (a->word != b->word || cache->config.kind != WEAKREF_KEY_CUSTOM)
+		return a->word == b->word;
+	return a->data == b->data ? 1 : cache->config.equal(a->data, b->data, cache->config.key_user);
+}
+
+int cache_find(const weakref_cache *cache, const struct table_key *key, struct cache_entry **out)
+{
+	struct cache_entry *entry;
+	struct cache_map *map;
+
+again:
+	map = atomic_load_explicit(&cache->map, memory_order_acquire);
+	*out = NULL;
+	for (size_t left = map->n, i = key->hash & (map->n - 1); left > 0; left--, i = (i + 1) & (map->n - 1)) {
+		entry = atomic_load_explicit(&map->at[i].entry, memory_order_acquire);
+		BASE_PIN(entry);
+		if (entry == NULL)
+			return 0;
+		if (atomic_load_explicit(&map->at[i].hash, memory_order_relaxed) != key->hash || entry == CACHE_GONE)
+			continue;
+		int same = matches(cache, entry, key);
+		if (likely(same > 0)) {
+			if (unlikely(cache_state(entry) == CACHE_DEAD))
+				goto again;
+			*out = entry;
+			return 0;
+		}
+		if (unlikely(same < 0))
+			return same;
+	}
+	return 0;
+}
+
+int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t now, struct cache_entry **entry, void **value)
+{
+	for (;;) {
+		int error = cache_find(cache, key, entry);
+		if (error < 0 || *entry == NULL) {
+			*value = NULL;
+			return error;
+		}
+		*value = cache_value(*entry);
+		/* One that was replaced since has a successor. */
+		if (likely(*value != NULL) || cache_state(*entry) != CACHE_DEAD)
+			break;
+	}
+	if (cache_expired(cache, *entry, now))
+		*value = NULL;
+	return 0;
+}
+
+struct cache_map *cache_map_new(size_t entries)
+{
+	size_t n = MAP_MIN;
+
+	while (n / 2 < entries)
+		n *= 2;
+	struct cache_map *map = heap_alloc(sizeof *map + n * sizeof *map->at);
+	if (map == NULL)
+		return NULL;
+	map->n = n;
+	map->limit = n / 4 * 3;
+	return map;
+}
+
+struct cache_stripe *cache_stripes_new(uint32_t *mask)
+{
+	uint32_t n = *mask + 1;
+
+	return heap_alloc(n * sizeof(struct cache_stripe));
+}
+
+_Static_assert(offsetof(struct cache_stripe, reads) == 64, "what is counted has a line of its own");
+
+static void place_locked(struct cache_map *map, size_t *used, uint32_t hash, struct cache_entry *entry)
+{
+	size_t i = hash & (map->n - 1);
+
+	for (;;) {
+		struct cache_entry *there = atomic_load_explicit(&map->at[i].entry, memory_order_relaxed);
+		if (there == NULL || there == CACHE_GONE) {
+			*used += there == NULL;
+			break;
+		}
+		i = (i + 1) & (map->n - 1);
+	}
+	atomic_store_explicit(&map->at[i].hash, hash, memory_order_relaxed);
+	atomic_store_explicit(&map->at[i].entry, entry, memory_order_release);
+}
+
+static void count_insert_locked(weakref_cache *cache)
+{
+	uint64_t inserts = atomic_load_explicit(&cache->inserts, memory_order_relaxed);
+
+	atomic_store_explicit(&cache->inserts, inserts + 1, memory_order_release);
+}
+
+void cache_insert_locked(weakref_cache *cache, struct cache_entry *entry)
+{
+	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
+
+	ASSERT(cache->used < map->limit);
+	place_locked(map, &cache->used, entry->policy.hash, entry);
+	/* Last: a search without the lock that has this count from before it began has seen the entry too. */
+	count_insert_locked(cache);
+}
+
+static struct cache_place *place_of_locked(const weakref_cache *cache, const struct cache_entry *entry)
+{
+	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
+	size_t i = entry->policy.hash & (map->n - 1);
+
+	while (atomic_load_explicit(&map->at[i].entry, memory_order_relaxed) != entry)
+		i = (i + 1) & (map->n - 1);
+	return &map->at[i];
+}
+
+void cache_displace_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_entry *fresh)
+{
+	entry->successor = fresh;
+	atomic_store_explicit(&place_of_locked(cache, entry)->entry, fresh, memory_order_release);
+	count_insert_locked(cache);
+}
+
+void cache_unmap_locked(weakref_cache *cache, const struct cache_entry *entry)
+{
+	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
+	struct cache_place *place = place_of_locked(cache, entry);
+	size_t next = ((size_t)(place - map->at) + 1) & (map->n - 1);
+	bool last = atomic_load_explicit(&map->at[next].entry, memory_order_relaxed) == NULL;
+
+	/* Where a probe ends behind it anyway, it may end here. */
+	atomic_store_explicit(&place->entry, last ? NULL : CACHE_GONE, memory_order_release);
+	cache->used -= last;
+}
+
+void cache_map_clear_locked(weakref_cache *cache)
+{
+	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
+
+	for (size_t i = 0; i < map->n; i++) {
+		struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_relaxed);
+		if (entry == NULL)
+			continue;
+		if (entry != CACHE_GONE) {
+			cache_overtake_locked(cache, entry);
+			if (cache_state(entry) != CACHE_DEAD && atomic_load_explicit(&map->at[i].entry, memory_order_relaxed) == entry)
+				cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
+		}
+	}
+}
+
+/* Replaces a full map by one that is not. Called with the lock, returns without. 0 or -ENOMEM. */
+static int map_grow(weakref_cache *cache)
+{
+	struct cache_map *old = atomic_load_explicit(&cache->map, memory_order_relaxed);
+	size_t entries = cache->live + cache->loading;
+
+	cache_unlock(cache);
+	struct cache_map *map = cache_map_new(entries + entries / 8 + 1);
+	if (map == NULL)
+		return -WEAKREF_ENOMEM;
+	cache_lock(cache);
+	if (atomic_load_explicit(&cache->map, memory_order_relaxed) == old && cache->live + cache->loading < map->limit) {
+		size_t used = 0;
+		for (size_t i = 0; i < old->n; i++) {
+			struct cache_entry *entry = atomic_load_explicit(&old->at[i].entry, memory_order_relaxed);
+			if (entry != NULL && entry != CACHE_GONE)
+				place_locked(map, &used, entry->policy.hash, entry);
+		}
+		cache->used = used;
+		atomic_store_explicit(&cache->map, map, memory_order_release);
+	}
+	cache_unlock(cache);
+	return 0;
+}
+
+/* With the lock: makes room for an entry. 0 with the lock where there is; 1 without it where it was made; -ENOMEM without it. */
+static int room_locked(weakref_cache *cache)
+{
+	int error;
+
+	if (unlikely(cache->used + 1 >= atomic_load_explicit(&cache->map, memory_order_relaxed)->limit)) {
+		error = map_grow(cache);
+		return error < 0 ? error : 1;
+	}
+	if (unlikely(cache->celled) && !cell_ready_locked(cache)) {
+		cache_unlock(cache);
+		error = bank_add(cache);
+		return error < 0 ? error : 1;
+	}
+	return 0;
+}
+
+int cache_lock_room(weakref_cache *cache)
+{
+	int made;
+
+	do {
+		cache_lock(cache);
+		made = room_locked(cache);
+	} while (made > 0);
+	return made;
+}
+
+int cache_lock_at(weakref_cache *cache, const struct table_key *key, bool room, struct cache_entry **entry)
+{
+	bool custom = cache->config.kind == WEAKREF_KEY_CUSTOM;
+
+	for (;;) {
+		uint64_t inserts = 0;
+		if (custom) {
+			inserts = atomic_load_explicit(&cache->inserts, memory_order_acquire);
+			int error = cache_find(cache, key, entry);
+			if (error < 0)
+				return error;
+		}
+		cache_lock(cache);
+		int made = room ? room_locked(cache) : 0;
+		if (made < 0)
+			return made;
+		if (made > 0)
+			continue;
+		if (!custom) {
+			cache_find(cache, key, entry);
+			return 0;
+		}
+		if (atomic_load_explicit(&cache->inserts, memory_order_relaxed) == inserts) {
+			/* Nobody came since; it may have gone. */
+			if (*entry != NULL && cache_state(*entry) == CACHE_DEAD)
+				*entry = NULL;
+			return 0;
+		}
+		cache_unlock(cache);
+	}
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache_policy: which entry of a bounded cache goes. It knows nodes, hashes and weights; nothing of keys, values, time or the collector.
+ *
+ * Use: policy_add for each new entry, policy_hit for each read of one, policy_miss for each look-up that found nothing, then policy_evict
+ * until it returns NULL. After each policy_add the owner may ask policy_sketch_wanted and give memory; without any the policy is LRU.
+ *
+ * Cost: all O(1) amortised, but policy_resize to less, policy_sketch_give and policy_check: O(nodes). Locks: none; the caller's.
+ * Memory: what policy_sketch_give brought, unscanned; a larger one replaces it. struct policy keeps the only pointer to it, and the lists
+ * keep the nodes, so both stand in scanned memory.
+ */
+#ifndef CACHE_POLICY_H
+#define CACHE_POLICY_H
+
+#include "base.h"
+
+enum policy_queue_id {
+	/* Not in the policy: what memory of zeros says. */
+	POLICY_NONE,
+	POLICY_WINDOW,
+	POLICY_PROBATION,
+	POLICY_PROTECTED,
+	/* Weight 0: takes no room, never goes. */
+	POLICY_WEIGHTLESS,
+	/* Heavier than all there may be: goes next. */
+	POLICY_DOOMED,
+	POLICY_QUEUES
+};
+
+struct policy_node {
+	/* Towards hotter, towards colder. */
+	struct policy_node *prev, *next;
+	/* Set before policy_add. The hash is well mixed, and differs between caches where keys come from strangers. */
+	uint32_t hash;
+	uint32_t weight;
+	/* The policy's own. */
+	uint8_t queue;
+};
+
+struct policy_queue {
+	struct policy_node *hottest, *coldest;
+	uint64_t weight;
+	size_t n;
+};
+
+struct policy {
+	uint64_t maximum;
+	uint64_t window_maximum;
+	uint64_t protected_maximum;
+	uint64_t weight;
+	size_t n;
+	struct policy_queue queues[POLICY_QUEUES];
+	/* Counters of 4 bits, sixteen in a word. */
+	uint64_t *sketch;
+	size_t sketch_words;
+	size_t sample;
+	uint64_t random;
+};
+
+/* The largest total weight, UINT64_MAX when there is no bound. A size bound is one where every node weighs 1. */
+void policy_init(struct policy *p, uint64_t maximum);
+
+/* A node that is not in the policy. */
+void policy_add(struct policy *p, struct policy_node *node);
+/* It was read or rewritten. Ignored when it is not in the policy: reads are recorded late, and it may be gone. */
+void policy_hit(struct policy *p, struct policy_node *node);
+/* A key was not found. */
+void policy_miss(struct policy *p, uint32_t hash);
+void policy_reweigh(struct policy *p, struct policy_node *node, uint32_t weight);
+/* Ignored when it is not in the policy. */
+void policy_remove(struct policy *p, struct policy_node *node);
+
+/* Takes out and returns the next node that must go, or NULL when all is within bounds. Nodes without weight never go; one heavier than
+ * the maximum goes first. */
+struct policy_node *policy_evict(struct policy *p);
+
+/* Changes the bound; what must go now, policy_evict tells. */
+void policy_resize(struct policy *p, uint64_t maximum);
+
+/* The sum of the weights of all nodes in it. */
+uint64_t policy_weight(const struct policy *p);
+
+/* The bytes of memory that the policy would like to have instead of what it has, or 0. Grows with the number of nodes. */
+size_t policy_sketch_wanted(const struct policy *p);
+/* Gives it that memory, all zeros, aligned to 8 bytes. What it had is no longer used from then on. Less than what it has: ignored. */
+void policy_sketch_give(struct policy *p, void *zeroed, size_t bytes);
+
+/* All nodes, from the one likely to go first to the one that would go last, and the other way round. */
+struct policy_node *policy_coldest(const struct policy *p);
+struct policy_node *policy_next_hotter(const struct policy *p, const struct policy_node *node);
+struct policy_node *policy_hottest(const struct policy *p);
+struct policy_node *policy_next_colder(const struct policy *p, const struct policy_node *node);
+
+/* Invariants, in the build with checks. */
+void policy_check(const struct policy *p);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache_stats: a cache's figures, added up from its stripes, and what is computed from them. No locks: each figure is of its own moment.
+ */
+#include "cache.h"
+
+int weakref_cache_get_stats(weakref_cache *cache, weakref_cache_stats *out)
+{
+	int error = cache_check(cache);
+
+	if (error < 0 || out == NULL)
+		return error < 0 ? error : -WEAKREF_EINVAL;
+	const struct cache_counts *counts = &cache->counts;
+	*out = (weakref_cache_stats){
+		.load_successes = counts->load_successes,
+		.load_failures = counts->load_failures,
+		.load_time_ns = counts->load_time_ns,
+		.evictions = counts->evictions,
+		.eviction_weight = counts->eviction_weight,
+		.level_hits = counts->level_hits,
+		.level_errors = counts->level_errors,
+	};
+	for (uint32_t i = 0; i <= cache->stripe_mask; i++) {
+		out->hits += cache->stripes[i].hits;
+		out->misses += cache->stripes[i].misses;
+	}
+	return 0;
+}
+
+static double rate(uint64_t some, const weakref_cache_stats *stats, double of_none)
+{
+	double all = stats == NULL ? 0 : (double)stats->hits + (double)stats->misses;
+
+	return all > 0 ? (double)some / all : of_none;
+}
+
+double weakref_cache_stats_hit_rate(const weakref_cache_stats *stats)
+{
+	return rate(stats == NULL ? 0 : stats->hits, stats, 1.0);
+}
+
+double weakref_cache_stats_miss_rate(const weakref_cache_stats *stats)
+{
+	return rate(stats == NULL ? 0 : stats->misses, stats, 0.0);
+}
+
+#define FIGURES (sizeof(weakref_cache_stats) / sizeof(uint64_t))
+
+/* All figures are of one type; they are added as an array. */
+union figures {
+	weakref_cache_stats stats;
+	uint64_t at[FIGURES];
+};
+
+_Static_assert(sizeof(weakref_cache_stats) == FIGURES * sizeof(uint64_t), "nothing but numbers of 64 bits");
+
+weakref_cache_stats weakref_cache_stats_minus(const weakref_cache_stats *a, const weakref_cache_stats *b)
+{
+	union figures x = {.stats = *a}, y = {.stats = *b};
+
+	for (size_t i = 0; i < FIGURES; i++)
+		x.at[i] = x.at[i] > y.at[i] ? x.at[i] - y.at[i] : 0;
+	return x.stats;
+}
+
+weakref_cache_stats weakref_cache_stats_plus(const weakref_cache_stats *a, const weakref_cache_stats *b)
+{
+	union figures x = {.stats = *a}, y = {.stats = *b};
+
+	for (size_t i = 0; i < FIGURES; i++)
+		x.at[i] = x.at[i] > UINT64_MAX - y.at[i] ? UINT64_MAX : x.at[i] + y.at[i];
+	return x.stats;
+}

@@ -1,0 +1,888 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_cache_load: weakref/cache.h: loading, single flight, invalidation during loads, refreshing, several keys at once, loaders that fail,
+ * recurse, are cancelled; the second level. Tests named h02 and so on are the lines of the conformance list. The clock is the tests' own.
+ */
+#define GC_THREADS
+#include <errno.h>
+#include <gc/gc.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support.h"
+#include "weakref/cache.h"
+#include "weakref/checks.h"
+
+#define SECOND UINT64_C(1000000000)
+#define KEY(n) WEAKREF_INT(n)
+#define THREADS 16
+
+static uint64_t now_ns;
+
+static uint64_t tick(void *user)
+{
+	(void)user;
+	return now_ns;
+}
+
+static char things[4096];
+
+static void *thing(size_t i)
+{
+	return &things[i];
+}
+
+/* ---- the loader: what it does is set by each test ---- */
+
+static _Atomic unsigned loads, reloads;
+static _Atomic int load_error;
+static _Atomic bool load_none;
+static _Atomic bool hold;    /* loads wait until it is false */
+static _Atomic unsigned held; /* how many wait */
+static _Atomic(size_t) load_base;
+static weakref_cache *cache;
+
+static void wait_while_held(void)
+{
+	held++;
+	while (hold)
+		usleep(200);
+	held--;
+}
+
+static int load(const void *key, void **value, void *user)
+{
+	(void)user;
+	size_t base = load_base;
+	loads++;
+	if (hold)
+		wait_while_held();
+	if (load_error != 0)
+		return load_error;
+	*value = load_none ? NULL : thing(base + (size_t)WEAKREF_INT_VALUE(key));
+	return 0;
+}
+
+static int reload(const void *key, void *old, void **value, void *user)
+{
+	(void)user;
+	reloads++;
+	if (hold)
+		wait_while_held();
+	if (load_error != 0)
+		return load_error;
+	*value = load_none ? NULL : (char *)old + 1000;
+	(void)key;
+	return 0;
+}
+
+static _Atomic unsigned bulk_calls;
+static _Atomic size_t bulk_keys;
+static int bulk_skip = -1;
+
+/* Gives every key that was asked for but bulk_skip, and key 900 as well. */
+static int load_all(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user)
+{
+	(void)user;
+	bulk_calls++;
+	bulk_keys += n;
+	if (hold)
+		wait_while_held();
+	if (load_error != 0)
+		return load_error;
+	for (size_t i = 0; i < n; i++)
+		if (WEAKREF_INT_VALUE(keys[i]) != bulk_skip)
+			weakref_cache_bulk_give(bulk, keys[i], thing((size_t)WEAKREF_INT_VALUE(keys[i])));
+	return weakref_cache_bulk_give(bulk, KEY(900), thing(900));
+}
+
+static weakref_cache_builder *builder(const char *spec, bool with_reload, bool with_load_all)
+{
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+	weakref_cache_loader loader = {.load = load, .reload = with_reload ? reload : NULL, .load_all = with_load_all ? load_all : NULL};
+
+	loads = reloads = bulk_calls = 0;
+	bulk_keys = 0;
+	bulk_skip = -1;
+	load_error = 0;
+	load_none = hold = false;
+	load_base = 0;
+	now_ns = 1000 * SECOND;
+	ck_assert_int_eq(weakref_cache_builder_spec(b, spec), 0);
+	ck_assert_int_eq(weakref_cache_builder_ticker(b, tick, NULL), 0);
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+	return b;
+}
+
+static void make_cache(const char *spec)
+{
+	cache = weakref_cache_builder_build(builder(spec, true, false));
+	ck_assert_ptr_nonnull(cache);
+}
+
+static weakref_cache_stats stats(void)
+{
+	weakref_cache_stats out = {0};
+
+	weakref_cache_get_stats(cache, &out);
+	return out;
+}
+
+#define GET(n) weakref_cache_get_if_present(cache, KEY(n))
+
+/* A thread that gets a key. */
+struct getter {
+	pthread_t thread;
+	intptr_t key;
+	int result;
+	void *value;
+};
+
+static void *getter_run(void *arg)
+{
+	struct getter *g = arg;
+
+	g->result = weakref_cache_get(cache, KEY(g->key), &g->value);
+	return NULL;
+}
+
+static void getter_start(struct getter *g, intptr_t key)
+{
+	*g = (struct getter){.key = key};
+	ck_assert_int_eq(pthread_create(&g->thread, NULL, getter_run, g), 0);
+}
+
+static void getter_join(struct getter *g)
+{
+	pthread_join(g->thread, NULL);
+}
+
+static bool until_held(unsigned n)
+{
+	for (int i = 0; i < 50000 && held < n; i++)
+		usleep(200);
+	return held >= n;
+}
+
+/* Until so many look-ups have missed, and have had the time to wait for whoever loads. */
+static void until_missed(unsigned n)
+{
+	for (int i = 0; i < 50000 && stats().misses < n; i++)
+		usleep(200);
+	/* The collector's signals end sleeps. */
+	struct timespec left = {.tv_nsec = support_collect_every() != 0 ? 300000000 : 40000000};
+	while (nanosleep(&left, &left) != 0)
+		;
+}
+
+/* ---- loading ---- */
+
+/* H02: the first get loads, the second hits. H44: get-if-present never loads. */
+START_TEST(test_h02_h44_load_once)
+{
+	void *value;
+
+	make_cache("recordStats");
+	ck_assert_ptr_null(GET(1));
+	ck_assert_uint_eq(loads, 0);
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	ck_assert_ptr_eq(value, thing(1));
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	ck_assert_ptr_eq(value, thing(1));
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_uint_eq(loads, 1);
+	weakref_cache_stats s = stats();
+	ck_assert_uint_eq(s.hits, 2);
+	ck_assert_uint_eq(s.misses, 2);
+	ck_assert_uint_eq(s.load_successes, 1);
+	ck_assert_uint_eq(s.load_failures, 0);
+}
+END_TEST
+
+static int get_five(void *arg)
+{
+	struct getter *g = arg;
+
+	g->result = weakref_cache_get(cache, KEY(5), &g->value);
+	return 0;
+}
+
+/* Lets those go who load, when all have missed. */
+static void *release_later(void *none)
+{
+	(void)none;
+	until_missed(THREADS);
+	hold = false;
+	return NULL;
+}
+
+/* H03: sixteen threads get one absent key: it is loaded once, and all have the value. H05: or all the error, which is not cached. */
+START_TEST(test_h03_h05_single_flight)
+{
+	struct getter getters[THREADS];
+	pthread_t releaser;
+	int error = _i == 0 ? 0 : -EBUSY;
+
+	make_cache("recordStats,maximumSize=100");
+	memset(getters, 0, sizeof getters);
+	load_error = error;
+	hold = true;
+	pthread_create(&releaser, NULL, release_later, NULL);
+	ck_assert_int_eq(support_threads(THREADS, get_five, getters, sizeof *getters), 0);
+	pthread_join(releaser, NULL);
+	unsigned ran = loads;
+	/* One that came when the load had failed has loaded again: a failure is not cached. */
+	ck_assert(error != 0 ? ran >= 1 && ran < THREADS / 2 : ran == 1);
+	for (size_t i = 0; i < THREADS; i++) {
+		ck_assert_int_eq(getters[i].result, error);
+		ck_assert_ptr_eq(getters[i].value, error == 0 ? thing(5) : NULL);
+	}
+	ck_assert_uint_eq(stats().load_failures, error == 0 ? 0 : ran);
+	ck_assert_uint_eq(weakref_cache_len(cache), error == 0);
+	load_error = 0;
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(5), &getters[0].value), 0);
+	ck_assert_uint_eq(loads, error == 0 ? ran : ran + 1);
+}
+END_TEST
+
+/* H05: a failed load is counted and not cached; the next get loads again. H06: no value is an error, and is not cached. */
+START_TEST(test_h05_h06_failures)
+{
+	void *value = thing(0);
+
+	make_cache("recordStats");
+	load_error = -EBUSY;
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), -EBUSY);
+	ck_assert_ptr_null(value);
+	load_error = 0;
+	load_none = true;
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), -ENOENT);
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	load_none = false;
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	ck_assert_uint_eq(loads, 3);
+	ck_assert_uint_eq(stats().load_failures, 2);
+	ck_assert_uint_eq(stats().load_successes, 1);
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), NULL), -EINVAL);
+}
+END_TEST
+
+/* H12: with a bound of 0 the loader's value is returned, and gone. */
+START_TEST(test_h12_bound_of_nothing)
+{
+	void *value;
+
+	make_cache("maximumSize=0");
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	ck_assert_ptr_eq(value, thing(1));
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	ck_assert_uint_eq(loads, 2);
+}
+END_TEST
+
+static int inner_result;
+
+static int load_recursing(const void *key, void **value, void *user)
+{
+	void *inner = NULL;
+
+	(void)user;
+	if (WEAKREF_INT_VALUE(key) == 0) {
+		*value = thing(100);
+		return 0;
+	}
+	inner_result = weakref_cache_get_with(cache, KEY(WEAKREF_INT_VALUE(key) == 7 ? 7 : WEAKREF_INT_VALUE(key) - 1), load_recursing, NULL, &inner);
+	*value = inner == NULL ? thing(7) : (char *)inner + 1;
+	return 0;
+}
+
+static int compute_recursing(const void *key, void *old, void **value, void *user)
+{
+	(void)old;
+	(void)user;
+	inner_result = weakref_cache_compute(cache, key, compute_recursing, NULL, NULL);
+	*value = thing(1);
+	return 0;
+}
+
+/* A loader that wants its own key gets EDEADLK; one that wants another gets it. */
+START_TEST(test_recursion)
+{
+	void *value;
+
+	make_cache("maximumSize=100");
+	ck_assert_int_eq(weakref_cache_get_with(cache, KEY(5), load_recursing, NULL, &value), 0);
+	ck_assert_ptr_eq(value, thing(105));
+	ck_assert_uint_eq(weakref_cache_len(cache), 6);
+	ck_assert_int_eq(weakref_cache_get_with(cache, KEY(7), load_recursing, NULL, &value), 0);
+	ck_assert_int_eq(inner_result, -EDEADLK);
+	ck_assert_ptr_eq(value, thing(7));
+	ck_assert_int_eq(weakref_cache_compute(cache, KEY(8), compute_recursing, NULL, &value), 0);
+	ck_assert_int_eq(inner_result, -EDEADLK);
+	ck_assert_ptr_eq(GET(8), thing(1));
+}
+END_TEST
+
+static _Atomic int deadlocks;
+static _Atomic int arrived;
+
+static int load_crosswise(const void *key, void **value, void *user)
+{
+	void *inner;
+
+	(void)user;
+	arrived++;
+	while (arrived < 2)
+		usleep(100);
+	intptr_t other = WEAKREF_INT_VALUE(key) == 1 ? 2 : 1;
+	deadlocks += weakref_cache_get_with(cache, KEY(other), load_crosswise, NULL, &inner) == -EDEADLK;
+	*value = thing((size_t)WEAKREF_INT_VALUE(key));
+	return 0;
+}
+
+static int get_crosswise(void *arg)
+{
+	struct getter *g = arg;
+
+	g->result = weakref_cache_get_with(cache, KEY(g->key), load_crosswise, NULL, &g->value);
+	return 0;
+}
+
+/* Two loaders that want each other's key: one is told, nobody sleeps for ever. */
+START_TEST(test_crosswise)
+{
+	struct getter getters[2] = {{.key = 1}, {.key = 2}};
+
+	make_cache("");
+	deadlocks = arrived = 0;
+	ck_assert_int_eq(support_threads(2, get_crosswise, getters, sizeof *getters), 0);
+	ck_assert_int_eq(getters[0].result, 0);
+	ck_assert_int_eq(getters[1].result, 0);
+	ck_assert_int_eq(deadlocks, 1);
+	ck_assert_uint_eq(weakref_cache_len(cache), 2);
+}
+END_TEST
+
+/* What comes while a key is loaded overtakes it: who began before gets the value, and nobody sees it afterwards. */
+START_TEST(test_overtaken_loads)
+{
+	struct getter first, second, third;
+
+	make_cache("maximumSize=100,recordStats");
+	hold = true;
+	getter_start(&first, 1);
+	ck_assert(until_held(1));
+	getter_start(&second, 1);
+	until_missed(2);
+	load_base = 50;
+	if (_i == 0)
+		ck_assert_int_eq(weakref_cache_invalidate(cache, KEY(1)), 0);
+	else if (_i == 1)
+		ck_assert_int_eq(weakref_cache_invalidate_all(cache), 0);
+	else
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(99)), 0);
+	if (_i < 2) {
+		getter_start(&third, 1);
+		ck_assert(until_held(2));
+	}
+	hold = false;
+	getter_join(&first);
+	getter_join(&second);
+	ck_assert_int_eq(first.result, 0);
+	ck_assert_ptr_eq(first.value, thing(1));
+	ck_assert_ptr_eq(second.value, thing(1));
+	if (_i < 2) {
+		getter_join(&third);
+		ck_assert_ptr_eq(third.value, thing(51));
+		ck_assert_ptr_eq(GET(1), thing(51));
+	} else {
+		ck_assert_ptr_eq(GET(1), thing(99));
+	}
+	ck_assert_uint_eq(loads, _i < 2 ? 2 : 1);
+	ck_assert_uint_eq(weakref_cache_len(cache), 1);
+}
+END_TEST
+
+static int load_for_ever(const void *key, void **value, void *user)
+{
+	(void)key;
+	(void)value;
+	(void)user;
+	held++;
+	for (;;)
+		pause();
+	return 0;
+}
+
+static void *get_for_ever(void *none)
+{
+	void *value;
+
+	weakref_cache_get_with(cache, KEY(1), load_for_ever, NULL, &value);
+	return none;
+}
+
+/* A loader's thread that is cancelled leaves nothing: a waiter loads in its place. A waiter that is cancelled loses no other. */
+START_TEST(test_cancelled)
+{
+	struct getter second, third;
+	pthread_t loader;
+
+	make_cache("recordStats");
+	held = 0;
+	ck_assert_int_eq(pthread_create(&loader, NULL, get_for_ever, NULL), 0);
+	ck_assert(until_held(1));
+	getter_start(&second, 1);
+	getter_start(&third, 1);
+	until_missed(3);
+	pthread_cancel(second.thread);
+	getter_join(&second);
+	pthread_cancel(loader);
+	pthread_join(loader, NULL);
+	getter_join(&third);
+	ck_assert_int_eq(third.result, 0);
+	ck_assert_ptr_eq(third.value, thing(1));
+	ck_assert_uint_eq(loads, 1);
+	ck_assert_uint_eq(weakref_cache_len(cache), 1);
+	held = 0;
+}
+END_TEST
+
+static int fork_child(void *none)
+{
+	void *value;
+
+	(void)none;
+	hold = false;
+	/* The parent's thread that loads key 1 is not here. */
+	SUPPORT_REQUIRE(weakref_cache_get(cache, KEY(1), &value) == 0);
+	SUPPORT_REQUIRE(value == thing(1));
+	SUPPORT_REQUIRE(weakref_cache_get(cache, KEY(2), &value) == 0);
+	SUPPORT_REQUIRE(weakref_cache_put(cache, KEY(3), thing(3)) == 0);
+	return 0;
+}
+
+/* A child after fork loads what a thread of its parent was loading. */
+START_TEST(test_fork_during_a_load)
+{
+	struct getter getter;
+
+	make_cache("maximumSize=100");
+	hold = true;
+	getter_start(&getter, 1);
+	ck_assert(until_held(1));
+	int result = support_in_child(fork_child, NULL);
+	hold = false;
+	getter_join(&getter);
+	ck_assert_int_eq(result, 0);
+	ck_assert_int_eq(getter.result, 0);
+}
+END_TEST
+
+/* ---- refreshing ---- */
+
+/* H34: the first read past the time returns the old value and reloads; later ones see the new. H44: get-if-present does so too. */
+START_TEST(test_h34_h44_refresh)
+{
+	void *value;
+
+	make_cache("refreshAfterWrite=10s,recordStats");
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	now_ns += 10 * SECOND - 1;
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	ck_assert_uint_eq(reloads, 0);
+	now_ns += 1;
+	if (_i == 0) {
+		ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+		ck_assert_ptr_eq(value, thing(1));
+	} else {
+		ck_assert_ptr_eq(GET(1), thing(1));
+	}
+	ck_assert_uint_eq(reloads, 1);
+	ck_assert_ptr_eq(GET(1), thing(1001));
+	ck_assert_uint_eq(reloads, 1);
+	now_ns += 10 * SECOND;
+	ck_assert_int_eq(weakref_cache_contains(cache, KEY(1)), 1);
+	ck_assert_uint_eq(reloads, 1);
+	ck_assert_uint_eq(stats().load_successes, 2);
+}
+END_TEST
+
+/* H35: a reload that fails keeps the old value, is counted, and is tried again by the next read. */
+START_TEST(test_h35_failed_reload)
+{
+	void *value;
+
+	make_cache("refreshAfterWrite=10s,recordStats");
+	weakref_cache_get(cache, KEY(1), &value);
+	now_ns += 10 * SECOND;
+	load_error = -EBUSY;
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_ptr_eq(GET(1), thing(1));
+	load_error = 0;
+	load_none = true;
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_uint_eq(reloads, 3);
+	ck_assert_uint_eq(stats().load_failures, 3);
+	load_none = false;
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_ptr_eq(GET(1), thing(1001));
+}
+END_TEST
+
+static void (*task_given)(void *arg);
+static void *task_arg;
+static int executor_result;
+
+static int execute(void (*task)(void *arg), void *arg, void *user)
+{
+	(void)user;
+	if (executor_result < 0)
+		return executor_result;
+	task_given = task;
+	task_arg = arg;
+	return 0;
+}
+
+/* An executor reloads: until it does, everybody reads the old value, and none reloads once more. One that refuses leaves it to the reader. */
+START_TEST(test_executor)
+{
+	weakref_cache_builder *b = builder("refreshAfterWrite=10s", true, false);
+	void *value;
+
+	ck_assert_int_eq(weakref_cache_builder_executor(b, execute, NULL), 0);
+	cache = weakref_cache_builder_build(b);
+	executor_result = 0;
+	weakref_cache_get(cache, KEY(1), &value);
+	now_ns += 10 * SECOND;
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_uint_eq(reloads, 0);
+	task_given(task_arg);
+	ck_assert_uint_eq(reloads, 1);
+	ck_assert_ptr_eq(GET(1), thing(1001));
+	/* What is stored meanwhile is newer than what is loaded. */
+	now_ns += 10 * SECOND;
+	GET(1);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(3)), 0);
+	task_given(task_arg);
+	ck_assert_ptr_eq(GET(1), thing(3));
+	executor_result = -EBUSY;
+	now_ns += 10 * SECOND;
+	ck_assert_ptr_eq(GET(1), thing(3));
+	ck_assert_ptr_eq(GET(1), thing(1003));
+	task_arg = NULL;
+}
+END_TEST
+
+/* weakref_cache_refresh loads what is absent and reloads what is there; the old value stays where it fails. */
+START_TEST(test_explicit_refresh)
+{
+	make_cache("");
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), 0);
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), 0);
+	ck_assert_ptr_eq(GET(1), thing(1001));
+	load_error = -EBUSY;
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), -EBUSY);
+	ck_assert_ptr_eq(GET(1), thing(1001));
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(2)), -EBUSY);
+	ck_assert_ptr_null(GET(2));
+	ck_assert_uint_eq(loads, 2);
+	ck_assert_uint_eq(reloads, 2);
+}
+END_TEST
+
+/* ---- several keys ---- */
+
+/* H37: only what is missing is loaded, by one call where there is load_all; extra ones are cached; one that is missing is an error. */
+START_TEST(test_h37_get_all)
+{
+	const void *keys[] = {KEY(1), KEY(2), KEY(3), KEY(2), KEY(4)};
+	void *values[5];
+
+	cache = weakref_cache_builder_build(builder("recordStats", false, true));
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(2), thing(22)), 0);
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 5, values), 0);
+	ck_assert_uint_eq(bulk_calls, 1);
+	ck_assert_uint_eq(bulk_keys, 3);
+	ck_assert_uint_eq(loads, 0);
+	ck_assert_ptr_eq(values[0], thing(1));
+	ck_assert_ptr_eq(values[1], thing(22));
+	ck_assert_ptr_eq(values[3], thing(22));
+	ck_assert_ptr_eq(values[4], thing(4));
+	ck_assert_ptr_eq(GET(900), thing(900));
+	ck_assert_uint_eq(weakref_cache_len(cache), 5);
+	const void *more[] = {KEY(5), KEY(6), KEY(6), KEY(1)};
+	bulk_skip = 5;
+	ck_assert_int_eq(weakref_cache_get_all(cache, more, 4, values), -ENOENT);
+	ck_assert_ptr_null(values[0]);
+	ck_assert_ptr_eq(values[1], thing(6));
+	ck_assert_ptr_eq(values[2], thing(6));
+	ck_assert_ptr_eq(values[3], thing(1));
+	ck_assert_ptr_null(GET(5));
+	load_error = -EBUSY;
+	const void *last[] = {KEY(7), KEY(1)};
+	ck_assert_int_eq(weakref_cache_get_all(cache, last, 2, values), -EBUSY);
+	ck_assert_ptr_eq(values[1], thing(1));
+	ck_assert_int_eq(weakref_cache_get_all(cache, NULL, 2, values), -EINVAL);
+	/* Without load_all, one by one. */
+	make_cache("");
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 5, values), 0);
+	ck_assert_uint_eq(loads, 4);
+	ck_assert_ptr_eq(values[3], thing(2));
+}
+END_TEST
+
+static void *get_all_run(void *arg)
+{
+	const void *keys[] = {KEY(1), KEY(2)};
+
+	weakref_cache_get_all(cache, keys, 2, arg);
+	return NULL;
+}
+
+/* A bulk load is overtaken like others; its extra values are not stored when keys were changed meanwhile. */
+START_TEST(test_bulk_is_overtaken)
+{
+	static void *values[2];
+	pthread_t thread;
+
+	cache = weakref_cache_builder_build(builder("", false, true));
+	hold = true;
+	ck_assert_int_eq(pthread_create(&thread, NULL, get_all_run, values), 0);
+	ck_assert(until_held(1));
+	ck_assert_int_eq(weakref_cache_invalidate(cache, KEY(1)), 0);
+	hold = false;
+	pthread_join(thread, NULL);
+	ck_assert_ptr_eq(values[0], thing(1));
+	ck_assert_ptr_eq(values[1], thing(2));
+	ck_assert_ptr_null(GET(1));
+	ck_assert_ptr_eq(GET(2), thing(2));
+	ck_assert_ptr_null(GET(900));
+}
+END_TEST
+
+/* H38: get-all-present gives what is there and loads nothing. */
+START_TEST(test_h38_get_all_present)
+{
+	const void *keys[] = {KEY(1), KEY(2), KEY(3)};
+	void *values[3];
+
+	make_cache("recordStats,expireAfterWrite=10s");
+	weakref_cache_put(cache, KEY(3), thing(3));
+	now_ns += 10 * SECOND;
+	weakref_cache_put(cache, KEY(2), thing(2));
+	ck_assert_int_eq(weakref_cache_get_all_present(cache, keys, 3, values), 1);
+	ck_assert_ptr_null(values[0]);
+	ck_assert_ptr_eq(values[1], thing(2));
+	ck_assert_ptr_null(values[2]);
+	ck_assert_uint_eq(loads, 0);
+	ck_assert_uint_eq(stats().hits, 1);
+	ck_assert_uint_eq(stats().misses, 2);
+}
+END_TEST
+
+/* ---- the second level ---- */
+
+static void *level_has[16];
+static unsigned level_gets, level_puts, level_removes, level_clears;
+static int level_error;
+
+static int level_get(const void *key, void **value, void *user)
+{
+	(void)user;
+	level_gets++;
+	if (level_error != 0)
+		return level_error;
+	*value = level_has[WEAKREF_INT_VALUE(key)];
+	return *value != NULL ? 0 : -ENOENT;
+}
+
+static int level_put(const void *key, void *value, void *user)
+{
+	(void)user;
+	level_puts++;
+	if (level_error == 0)
+		level_has[WEAKREF_INT_VALUE(key)] = value;
+	return level_error;
+}
+
+static int level_remove(const void *key, void *user)
+{
+	(void)user;
+	level_removes++;
+	if (level_error == 0)
+		level_has[WEAKREF_INT_VALUE(key)] = NULL;
+	return level_error;
+}
+
+static int level_clear(void *user)
+{
+	(void)user;
+	level_clears++;
+	memset(level_has, 0, sizeof level_has);
+	return 0;
+}
+
+static void make_two_levels(bool with_clear)
+{
+	weakref_cache_second_level level = {
+		.get = level_get, .put = level_put, .remove = level_remove, .clear = with_clear ? level_clear : NULL};
+	weakref_cache_builder *b = builder("recordStats,maximumSize=100", true, false);
+
+	memset(level_has, 0, sizeof level_has);
+	level_gets = level_puts = level_removes = level_clears = 0;
+	level_error = 0;
+	ck_assert_int_eq(weakref_cache_builder_second_level(b, &level), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_ptr_nonnull(cache);
+}
+
+/* Misses ask the second level before the loader; loads are written through; what the program changes is forgotten there. */
+START_TEST(test_second_level)
+{
+	void *value;
+
+	make_two_levels(_i == 0);
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	ck_assert_uint_eq(loads, 1);
+	ck_assert_ptr_eq(level_has[1], thing(1));
+	level_has[2] = thing(22);
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(2), &value), 0);
+	ck_assert_ptr_eq(value, thing(22));
+	ck_assert_uint_eq(loads, 1);
+	ck_assert_uint_eq(level_puts, 1);
+	ck_assert_uint_eq(stats().level_hits, 1);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(9)), 0);
+	ck_assert_ptr_null(level_has[1]);
+	ck_assert_int_eq(weakref_cache_invalidate(cache, KEY(2)), 0);
+	ck_assert_ptr_null(level_has[2]);
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(3), &value), 0);
+	ck_assert_ptr_nonnull(level_has[3]);
+	ck_assert_int_eq(weakref_cache_invalidate_all(cache), 0);
+	ck_assert_ptr_null(level_has[3]);
+	ck_assert_uint_eq(level_clears, _i == 0);
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(4)), 0);
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(4)), 0);
+	ck_assert_ptr_eq(level_has[4], thing(1004));
+}
+END_TEST
+
+/* A second level that fails is counted, and the loader serves. */
+START_TEST(test_second_level_fails)
+{
+	void *value;
+
+	make_two_levels(true);
+	level_error = -EBUSY;
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	ck_assert_ptr_eq(value, thing(1));
+	ck_assert_uint_eq(stats().level_errors, 2);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(2)), 0);
+	ck_assert_uint_eq(stats().level_errors, 3);
+	ck_assert_ptr_eq(GET(1), thing(2));
+}
+END_TEST
+
+/* A load that is overtaken leaves nothing in the second level, and loads that begin meanwhile do not ask it. */
+START_TEST(test_second_level_overtaken)
+{
+	struct getter first, second;
+
+	make_two_levels(true);
+	hold = true;
+	getter_start(&first, 1);
+	ck_assert(until_held(1));
+	ck_assert_int_eq(weakref_cache_invalidate(cache, KEY(1)), 0);
+	level_has[1] = thing(77);
+	getter_start(&second, 1);
+	ck_assert(until_held(2));
+	hold = false;
+	getter_join(&first);
+	getter_join(&second);
+	ck_assert_ptr_eq(second.value, thing(1));
+	ck_assert_uint_eq(level_gets, 1);
+}
+END_TEST
+
+/* ---- no memory ---- */
+
+/* Each allocation of a load fails once: it is an error, nothing is cached half, and the next get loads. */
+START_TEST(test_no_memory)
+{
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "only with --enable-checks");
+	static const char *const specs[] = {"maximumSize=100", "expireAfterWrite=1h,refreshAfterWrite=1m"};
+	const void *keys[] = {KEY(1), KEY(2)};
+	void *value, *values[2];
+
+	cache = weakref_cache_builder_build(builder(specs[_i], true, true));
+	for (unsigned long n = 1;; n++) {
+		weakref_checks_fail_allocation(n);
+		int error = weakref_cache_get(cache, KEY(1), &value);
+		bool over = weakref_checks_fail_allocation(0) != 0;
+		ck_assert(error == 0 || error == -ENOMEM);
+		ck_assert_uint_eq(weakref_cache_len(cache), error == 0);
+		weakref_cache_invalidate(cache, KEY(1));
+		if (over)
+			break;
+	}
+	for (unsigned long n = 1;; n++) {
+		weakref_checks_fail_allocation(n);
+		int error = weakref_cache_get_all(cache, keys, 2, values);
+		bool over = weakref_checks_fail_allocation(0) != 0;
+		ck_assert(error == 0 || error == -ENOMEM || error == -ENOENT);
+		weakref_cache_invalidate_all(cache);
+		if (over)
+			break;
+	}
+	for (unsigned long n = 1;; n++) {
+		ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+		now_ns += 100 * SECOND;
+		weakref_checks_fail_allocation(n);
+		ck_assert_ptr_nonnull(GET(1));
+		if (weakref_checks_fail_allocation(0) != 0)
+			break;
+	}
+	ck_assert_int_gt(weakref_checks_validate(), -1);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("cache_load");
+	TCase *tc = support_tcase("cache_load");
+
+	tcase_add_test(tc, test_h02_h44_load_once);
+	tcase_add_loop_test(tc, test_h03_h05_single_flight, 0, 2);
+	tcase_add_test(tc, test_h05_h06_failures);
+	tcase_add_test(tc, test_h12_bound_of_nothing);
+	tcase_add_test(tc, test_recursion);
+	tcase_add_test(tc, test_crosswise);
+	tcase_add_loop_test(tc, test_overtaken_loads, 0, 3);
+	tcase_add_test(tc, test_cancelled);
+	tcase_add_test(tc, test_fork_during_a_load);
+	tcase_add_loop_test(tc, test_h34_h44_refresh, 0, 2);
+	tcase_add_test(tc, test_h35_failed_reload);
+	tcase_add_test(tc, test_executor);
+	tcase_add_test(tc, test_explicit_refresh);
+	tcase_add_test(tc, test_h37_get_all);
+	tcase_add_test(tc, test_bulk_is_overtaken);
+	tcase_add_test(tc, test_h38_get_all_present);
+	tcase_add_loop_test(tc, test_second_level, 0, 2);
+	tcase_add_test(tc, test_second_level_fails);
+	tcase_add_test(tc, test_second_level_overtaken);
+	tcase_add_loop_test(tc, test_no_memory, 0, 2);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return support_main(suite);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_cache_policy: the eviction policy as the cache uses it, without a cache and without a collector, against a naive account of which
+ * nodes there are and what they weigh. What is a good choice of victim is not tested here but measured (bench/hitratio), but for the two
+ * properties at the end. WEAKREF_SEED=n repeats a run; every failure prints the seed.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cache_policy.h"
+
+#define NODES 400
+#define STEPS 40000
+
+static uint64_t seed, state;
+static struct policy policy;
+static struct policy_node nodes[NODES];
+/* The model. */
+static bool in[NODES];
+static void *memory;
+
+#define EXPECT(cond)                                                                                       \
+	do {                                                                                               \
+		if (unlikely(!(cond)))                                                                     \
+			ck_abort_msg("%s (WEAKREF_SEED=%llu)", #cond, (unsigned long long)seed);           \
+	} while (0)
+
+static uint64_t draw(void)
+{
+	state += UINT64_C(0x9e3779b97f4a7c15);
+	return base_mix(state);
+}
+
+static void start(uint64_t maximum)
+{
+	state = seed;
+	policy_init(&policy, maximum);
+	for (int i = 0; i < NODES; i++) {
+		nodes[i] = (struct policy_node){.hash = (uint32_t)draw(), .weight = 1};
+		in[i] = false;
+	}
+	free(memory);
+	memory = NULL;
+}
+
+static void give(void)
+{
+	size_t wanted = policy_sketch_wanted(&policy);
+	void *more;
+
+	if (wanted == 0)
+		return;
+	more = calloc(1, wanted);
+	ck_assert_ptr_nonnull(more);
+	policy_sketch_give(&policy, more, wanted);
+	free(memory);
+	memory = more;
+	EXPECT(policy_sketch_wanted(&policy) == 0);
+}
+
+static uint64_t model_weight(void)
+{
+	uint64_t weight = 0;
+
+	for (int i = 0; i < NODES; i++)
+		weight += in[i] ? nodes[i].weight : 0;
+	return weight;
+}
+
+/* Evicts what must go; the number. */
+static size_t settle(void)
+{
+	struct policy_node *node;
+	size_t n = 0;
+
+	while ((node = policy_evict(&policy)) != NULL) {
+		ptrdiff_t i = node - nodes;
+
+		EXPECT(i >= 0 && i < NODES && in[i]);
+		EXPECT(node->weight > 0 && node->queue == POLICY_NONE);
+		EXPECT(model_weight() > policy.maximum);
+		in[i] = false;
+		EXPECT(policy_weight(&policy) == model_weight());
+		n++;
+	}
+	EXPECT(policy_weight(&policy) <= policy.maximum);
+	return n;
+}
+
+static void add(int i, uint32_t weight)
+{
+	nodes[i].weight = weight;
+	policy_add(&policy, &nodes[i]);
+	in[i] = true;
+}
+
+/* One access, as a cache makes it. Whether it was a hit. */
+static bool get(int i)
+{
+	if (in[i]) {
+		policy_hit(&policy, &nodes[i]);
+		return true;
+	}
+	policy_miss(&policy, nodes[i].hash);
+	add(i, 1);
+	settle();
+	give();
+	return false;
+}
+
+/* Both orders hold each node once, and are each other's reverse. */
+static void expect_orders(void)
+{
+	const struct policy_node *list[NODES];
+	size_t n = 0, expected = 0;
+
+	for (int i = 0; i < NODES; i++)
+		expected += in[i];
+	for (const struct policy_node *node = policy_coldest(&policy); node != NULL; node = policy_next_hotter(&policy, node)) {
+		EXPECT(n < expected && in[node - nodes]);
+		list[n++] = node;
+	}
+	EXPECT(n == expected);
+	for (const struct policy_node *node = policy_hottest(&policy); node != NULL; node = policy_next_colder(&policy, node))
+		EXPECT(n > 0 && list[--n] == node);
+	EXPECT(n == 0);
+}
+
+static uint32_t draw_weight(void)
+{
+	return draw() % 8 == 0 ? 0 : draw() % 64 == 0 ? 5000 : (uint32_t)(draw() % 20 + 1);
+}
+
+static void random_step(bool memory_given)
+{
+	int i = (int)(draw() % NODES);
+
+	switch (draw() % 16) {
+	case 0:
+		policy_remove(&policy, &nodes[i]);
+		in[i] = false;
+		break;
+	case 1:
+		policy_reweigh(&policy, &nodes[i], draw_weight());
+		break;
+	case 2:
+		if (draw() % 64 == 0)
+			policy_resize(&policy, draw() % 16 == 0 ? UINT64_MAX : draw() % 2000);
+		break;
+	case 3: case 4: case 5: case 6:
+		policy_hit(&policy, &nodes[i]);
+		break;
+	default:
+		if (in[i]) {
+			policy_hit(&policy, &nodes[i]);
+		} else {
+			policy_miss(&policy, nodes[i].hash);
+			add(i, draw_weight());
+		}
+	}
+	EXPECT(policy_weight(&policy) == model_weight());
+	if (draw() % 4 != 0)
+		settle();
+	if (memory_given)
+		give();
+}
+
+/* All operations in any order, with memory and where it was refused. */
+START_TEST(test_policy_model)
+{
+	start(1000);
+	for (int step = 0; step < STEPS; step++) {
+		random_step(_i == 0);
+		if (step % 64 == 0) {
+			policy_check(&policy);
+			expect_orders();
+		}
+	}
+	policy_resize(&policy, 0);
+	settle();
+	for (int i = 0; i < NODES; i++)
+		EXPECT(!in[i] || nodes[i].weight == 0);
+}
+END_TEST
+
+START_TEST(test_policy_weightless_never_go)
+{
+	start(10);
+	for (int i = 0; i < NODES; i++) {
+		add(i, i % 2 == 0 ? 0 : 3);
+		settle();
+	}
+	for (int i = 0; i < NODES; i += 2)
+		EXPECT(in[i]);
+	policy_reweigh(&policy, &nodes[0], 11);
+	EXPECT(settle() == 1 && !in[0]);
+	policy_reweigh(&policy, &nodes[2], 1);
+	policy_resize(&policy, 0);
+	settle();
+	EXPECT(!in[2] && in[4]);
+}
+END_TEST
+
+START_TEST(test_policy_too_heavy_goes_at_once)
+{
+	start(100);
+	for (int i = 0; i < 10; i++)
+		add(i, 10);
+	EXPECT(settle() == 0);
+	add(20, 101);
+	EXPECT(settle() == 1 && !in[20]);
+	policy_reweigh(&policy, &nodes[3], UINT32_MAX);
+	EXPECT(settle() == 1 && !in[3]);
+	/* 90 left: 9 of 10. One of 50 goes for the bound of 49 first, then others until it holds. */
+	policy_reweigh(&policy, &nodes[4], 50);
+	settle();
+	if (in[4]) {
+		policy_resize(&policy, 49);
+		EXPECT(policy_evict(&policy) == &nodes[4]);
+		in[4] = false;
+		settle();
+	}
+	/* And not when the bound grows before it went. */
+	add(21, 60);
+	policy_resize(&policy, 1000);
+	EXPECT(settle() == 0 && in[21]);
+	policy_check(&policy);
+}
+END_TEST
+
+START_TEST(test_policy_without_bound)
+{
+	start(UINT64_MAX);
+	for (int i = 0; i < NODES; i++)
+		add(i, UINT32_MAX);
+	EXPECT(settle() == 0 && policy_sketch_wanted(&policy) == 0);
+	for (int i = 0; i < NODES; i += 2)
+		policy_hit(&policy, &nodes[i]);
+	EXPECT(policy_coldest(&policy) == &nodes[1] && policy_hottest(&policy) == &nodes[NODES - 2]);
+	expect_orders();
+}
+END_TEST
+
+START_TEST(test_policy_not_in_it)
+{
+	start(10);
+	policy_hit(&policy, &nodes[0]);
+	policy_remove(&policy, &nodes[0]);
+	policy_reweigh(&policy, &nodes[0], 7);
+	EXPECT(policy_weight(&policy) == 0 && nodes[0].weight == 7);
+	EXPECT(policy_evict(&policy) == NULL && policy_coldest(&policy) == NULL && policy_hottest(&policy) == NULL);
+	policy_check(&policy);
+}
+END_TEST
+
+/* A popular node is not driven out by a scan. */
+START_TEST(test_policy_scan_resistance)
+{
+	start(50);
+	for (int round = 0; round < 400; round++)
+		get((int)(draw() % 40));
+	for (int i = 60; i < NODES; i++) {
+		get(i);
+		get((int)(draw() % 40));
+	}
+	int kept = 0;
+	for (int i = 0; i < 40; i++)
+		kept += in[i];
+	EXPECT(kept >= 36);
+}
+END_TEST
+
+int main(void)
+{
+	const char *text = getenv("WEAKREF_SEED");
+
+	seed = text != NULL ? strtoull(text, NULL, 10) : base_now();
+	printf("check_cache_policy: WEAKREF_SEED=%llu\n", (unsigned long long)seed);
+	fflush(stdout);
+
+	Suite *suite = suite_create("cache_policy");
+	TCase *tcase = tcase_create("core");
+	tcase_set_timeout(tcase, 120);
+	tcase_add_loop_test(tcase, test_policy_model, 0, 2);
+	tcase_add_test(tcase, test_policy_weightless_never_go);
+	tcase_add_test(tcase, test_policy_too_heavy_goes_at_once);
+	tcase_add_test(tcase, test_policy_without_bound);
+	tcase_add_test(tcase, test_policy_not_in_it);
+	tcase_add_test(tcase, test_policy_scan_resistance);
+	suite_add_tcase(suite, tcase);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

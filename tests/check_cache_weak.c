@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_cache_weak: caches with weak keys, weak values, soft values; what the collector takes; caches that are dropped. Tests named
+ * h23 and so on are the lines of the conformance list.
+ */
+#include <errno.h>
+#include <gc/gc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support.h"
+#include "weakref/cache.h"
+#include "weakref/checks.h"
+
+#define N SUPPORT_N
+#define SLACK SUPPORT_SLACK
+#define KEY(n) WEAKREF_INT(n)
+
+static _Atomic size_t told, told_collected, told_with_key, told_with_value;
+
+static int listen(const void *key, void *value, enum weakref_cause cause, void *user)
+{
+	(void)user;
+	told++;
+	told_collected += cause == WEAKREF_CAUSE_COLLECTED;
+	told_with_key += key != NULL;
+	told_with_value += value != NULL;
+	return 0;
+}
+
+static weakref_cache *cache;
+static void *kept[256];
+
+static int make_cache(enum weakref_key_kind kind, const char *spec)
+{
+	weakref_cache_builder *b = weakref_cache_builder_new(kind);
+
+	told = told_collected = told_with_key = told_with_value = 0;
+	memset(kept, 0, sizeof kept);
+	ck_assert_int_eq(weakref_cache_builder_spec(b, spec), 0);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen, NULL), 0);
+	cache = weakref_cache_builder_build(b);
+	return cache != NULL;
+}
+
+static void drop_cache(void)
+{
+	cache = NULL;
+	memset(kept, 0, sizeof kept);
+}
+
+/* Fills the cache; every fourth key or value is kept. */
+static int fill_weak_values(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < N; i++) {
+		struct support_node *value = support_node_new(i);
+		SUPPORT_REQUIRE(weakref_cache_put(cache, KEY((intptr_t)i), value) == 0);
+		if (i % 4 == 0)
+			kept[i / 4] = value;
+	}
+	SUPPORT_REQUIRE(weakref_cache_len(cache) == N || support_collect_every() != 0);
+	return 0;
+}
+
+/* The first collection of the library purges at once; so that "before maintenance" can be seen, none of the library's is used. */
+static void collect_until_len(size_t len)
+{
+	for (int i = 0; i < 10 && weakref_cache_len(cache) > len; i++)
+		support_churn(1, (size_t)256 << 20);
+}
+
+/* H27: a weak value dies: a miss, len says so at once, a notice with cause COLLECTED, counted as eviction. */
+START_TEST(test_h27_weak_value_dies)
+{
+	weakref_cache_stats stats;
+	size_t found = 0;
+
+	ck_assert(make_cache(WEAKREF_KEY_INT, "weakValues,recordStats"));
+	ck_assert_int_eq(support_on_thread(fill_weak_values, NULL), 0);
+	collect_until_len(N / 4 + SLACK);
+	ck_assert_uint_le(weakref_cache_len(cache), N / 4 + SLACK);
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_ge(told, N - N / 4 - SLACK);
+	ck_assert_uint_eq(told, told_collected);
+	ck_assert_uint_eq(told_with_value, 0);
+	for (size_t i = 0; i < N; i++) {
+		struct support_node *value = weakref_cache_get_if_present(cache, KEY((intptr_t)i));
+		ck_assert(value == NULL || (support_node_intact(value) && value->id == i));
+		ck_assert(i % 4 != 0 || value == kept[i / 4]);
+		found += value != NULL;
+	}
+	ck_assert_uint_eq(found + told, N);
+	weakref_cache_get_stats(cache, &stats);
+	ck_assert_uint_eq(stats.evictions, told);
+	size_t before = told;
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), kept[0]), 0);
+	ck_assert_ptr_eq(weakref_cache_get_if_present(cache, KEY(1)), kept[0]);
+	ck_assert_uint_le(told - before, 1);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), &stats), -EINVAL);
+	drop_cache();
+}
+END_TEST
+
+/* gc_collect takes the dead entries out and tells of them by itself. */
+START_TEST(test_gc_collect_maintains)
+{
+	ck_assert(make_cache(WEAKREF_KEY_INT, "weakValues"));
+	ck_assert_int_eq(support_on_thread(fill_weak_values, NULL), 0);
+	support_collect();
+	ck_assert_uint_ge(told, N - N / 4 - SLACK);
+	ck_assert_uint_eq(told, told_collected);
+	ck_assert_uint_eq(weakref_cache_len(cache), N - told);
+	drop_cache();
+}
+END_TEST
+
+static int fill_weak_keys(void *arg)
+{
+	bool to_itself = *(bool *)arg;
+
+	for (size_t i = 0; i < N; i++) {
+		struct support_node *key = support_node_new(i), *value = support_node_new(1000 + i);
+		value->next = to_itself ? key : NULL;
+		SUPPORT_REQUIRE(weakref_cache_put(cache, key, value) == 0);
+		SUPPORT_REQUIRE(weakref_cache_get_if_present(cache, key) == value);
+		if (i % 4 == 0)
+			kept[i / 4] = key;
+	}
+	return 0;
+}
+
+/* H26: a weak key dies: its entry is gone after maintenance, cause COLLECTED, the notice has no key. A value that leads to its key keeps
+ * neither. */
+START_TEST(test_h26_weak_key_dies)
+{
+	bool to_itself = _i != 0;
+
+	ck_assert(make_cache(WEAKREF_KEY_POINTER, "weakKeys"));
+	ck_assert_int_eq(support_on_thread(fill_weak_keys, &to_itself), 0);
+	support_collect();
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_ge(told, N - N / 4 - SLACK);
+	ck_assert_uint_eq(told, told_collected);
+	ck_assert_uint_eq(told_with_key, 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), N - told);
+	for (size_t i = 0; i < N / 4; i++) {
+		struct support_node *value = weakref_cache_get_if_present(cache, kept[i]);
+		ck_assert(support_node_intact(value));
+		ck_assert_uint_eq(value->id, 1000 + 4 * i);
+	}
+	drop_cache();
+}
+END_TEST
+
+static int fill_both(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < N; i++) {
+		struct support_node *key = support_node_new(i), *value = support_node_new(1000 + i);
+		SUPPORT_REQUIRE(weakref_cache_put(cache, key, value) == 0);
+		/* A quarter keeps the key, a quarter the value, a quarter both. */
+		if (i % 4 == 0 || i % 4 == 2)
+			kept[i] = key;
+		if (i % 4 >= 1)
+			kept[N + i] = i % 4 == 3 ? NULL : value;
+	}
+	return 0;
+}
+
+/* Weak keys and weak values: an entry goes with either. */
+START_TEST(test_both_weak)
+{
+	ck_assert(make_cache(WEAKREF_KEY_POINTER, "weakKeys,weakValues"));
+	ck_assert_int_eq(support_on_thread(fill_both, NULL), 0);
+	support_collect();
+	ck_assert_uint_le(weakref_cache_len(cache), N / 4 + SLACK);
+	for (size_t i = 2; i < N; i += 4)
+		ck_assert_ptr_eq(weakref_cache_get_if_present(cache, kept[i]), kept[N + i]);
+	drop_cache();
+}
+END_TEST
+
+static int same_hash(void *obj, uint64_t *out)
+{
+	(void)obj;
+	*out = 7;
+	return 0;
+}
+
+static int always_equal(void *a, void *b)
+{
+	(void)a;
+	(void)b;
+	return 1;
+}
+
+static const gc_type equal_type = {.name = "equal", .size = 16, .hash = same_hash, .equal = always_equal};
+
+/* H23: weak keys compare by identity: an equal, distinct one misses. */
+START_TEST(test_h23_identity)
+{
+	void *a = gc_new(&equal_type), *b = gc_new(&equal_type);
+
+	ck_assert(make_cache(WEAKREF_KEY_POINTER, "weakKeys"));
+	ck_assert_int_eq(gc_equal(a, b), 1);
+	ck_assert_int_eq(weakref_cache_put(cache, a, kept), 0);
+	ck_assert_ptr_null(weakref_cache_get_if_present(cache, b));
+	ck_assert_ptr_eq(weakref_cache_get_if_present(cache, a), kept);
+	ck_assert_int_eq(weakref_cache_put(cache, b, &kept[1]), 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), 2);
+	ck_assert_int_eq(weakref_cache_put(cache, kept, kept), -EINVAL);
+	ck_assert_int_eq(weakref_cache_invalidate(cache, a), 0);
+	ck_assert_uint_eq(told_with_key, 1);
+	ck_assert_uint_eq(weakref_cache_len(cache), 1);
+	SUPPORT_KEEP(a);
+	SUPPORT_KEEP(b);
+	drop_cache();
+}
+END_TEST
+
+/* H25: contains-value, replace and remove compare weak values by identity. */
+START_TEST(test_h25_values_by_identity)
+{
+	void *a = gc_new(&equal_type), *b = gc_new(&equal_type);
+
+	ck_assert(make_cache(WEAKREF_KEY_INT, "weakValues"));
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), a), 0);
+	ck_assert_int_eq(weakref_cache_contains_value(cache, b), 0);
+	ck_assert_int_eq(weakref_cache_contains_value(cache, a), 1);
+	ck_assert_int_eq(weakref_cache_replace(cache, KEY(1), b, b), 0);
+	ck_assert_int_eq(weakref_cache_replace(cache, KEY(1), a, b), 1);
+	ck_assert_int_eq(weakref_cache_remove(cache, KEY(1), a, NULL), 0);
+	ck_assert_int_eq(weakref_cache_remove(cache, KEY(1), b, NULL), 1);
+	SUPPORT_KEEP(a);
+	SUPPORT_KEEP(b);
+	drop_cache();
+}
+END_TEST
+
+/* Cells are used again: entries come and go, and each key has its own value or none. */
+static int churn_cells(void *arg)
+{
+	uint64_t state = support_seed();
+	void **recent = gc_alloc(32 * sizeof *recent);
+	size_t rounds = support_scaled(20000, 500);
+
+	(void)arg;
+	for (size_t i = 0; i < rounds; i++) {
+		uint64_t r = support_random(&state);
+		intptr_t key = (intptr_t)(r % 500);
+		struct support_node *value = support_node_new((uint64_t)key);
+		recent[i % 32] = value;
+		SUPPORT_REQUIRE(weakref_cache_put(cache, KEY(key), value) == 0);
+		struct support_node *other = weakref_cache_get_if_present(cache, KEY((intptr_t)(r >> 20) % 500));
+		SUPPORT_REQUIRE(other == NULL || (support_node_intact(other) && other->id == (r >> 20) % 500));
+		if (r % 7 == 0)
+			weakref_cache_invalidate(cache, KEY((intptr_t)(r >> 30) % 500));
+		if (i % 4000 == 3999)
+			gc_collect();
+	}
+	return 0;
+}
+
+START_TEST(test_cells_are_used_again)
+{
+	ck_assert(make_cache(WEAKREF_KEY_INT, _i == 0 ? "weakValues" : "weakValues,maximumSize=100"));
+	ck_assert_int_eq(support_on_thread(churn_cells, NULL), 0);
+	ck_assert_int_eq(weakref_cache_invalidate_all(cache), 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	drop_cache();
+}
+END_TEST
+
+static weakref_ref *watches[SUPPORT_N + 1];
+static size_t told_before;
+
+static int fill_and_drop(void *arg)
+{
+	make_cache(WEAKREF_KEY_INT, arg);
+	for (size_t i = 0; i < N; i++) {
+		struct support_node *value = support_node_new(i);
+		SUPPORT_REQUIRE(weakref_cache_put(cache, KEY((intptr_t)i), value) == 0);
+		SUPPORT_REQUIRE(weakref_cache_get_if_present(cache, KEY((intptr_t)i)) == value);
+		watches[i] = weakref_ref_new(value, NULL, NULL);
+	}
+	watches[N] = weakref_ref_new(cache, NULL, NULL);
+	told_before = told;
+	cache = NULL;
+	return 0;
+}
+
+/* H43: a cache that is dropped goes with all its entries; nothing keeps it. Its listener is not told. */
+START_TEST(test_h43_dropped)
+{
+	static const char *const specs[] = {"", "maximumSize=1000,expireAfterAccess=1h", "softValues", "weakValues,maximumSize=100"};
+
+	ck_assert_int_eq(support_on_thread(fill_and_drop, (void *)(uintptr_t)specs[_i]), 0);
+	support_collect();
+	ck_assert_uint_ge(support_dead(watches, N + 1), N + 1 - SLACK);
+	ck_assert_uint_eq(told, told_before);
+	memset(watches, 0, sizeof watches);
+}
+END_TEST
+
+/* An entry that was removed or replaced keeps nothing, though reads of it are in the buffers. */
+static int read_and_remove(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < N; i++) {
+		struct support_node *value = support_node_new(i);
+		weakref_cache_put(cache, KEY(1), value);
+		weakref_cache_get_if_present(cache, KEY(1));
+		watches[i] = weakref_ref_new(value, NULL, NULL);
+	}
+	weakref_cache_invalidate(cache, KEY(1));
+	return 0;
+}
+
+START_TEST(test_removed_keeps_nothing)
+{
+	ck_assert(make_cache(WEAKREF_KEY_INT, "maximumSize=100"));
+	ck_assert_int_eq(support_on_thread(read_and_remove, NULL), 0);
+	support_collect();
+	ck_assert_uint_ge(support_dead(watches, N), N - SLACK);
+	ck_assert_uint_eq(told, N);
+	memset(watches, 0, sizeof watches);
+	drop_cache();
+}
+END_TEST
+
+/* ---- soft values ---- */
+
+#define SOFT ((size_t)64)
+#define PIECE ((size_t)256 << 10)
+
+/* Fills a soft cache beyond what the limit allows; every allocation succeeds. */
+static int fill_soft(void *arg)
+{
+	size_t n = *(size_t *)arg;
+
+	for (size_t i = 0; i < n; i++) {
+		void *value = gc_alloc_leaf(PIECE);
+		SUPPORT_REQUIRE(value != NULL);
+		SUPPORT_REQUIRE(weakref_cache_put(cache, KEY((intptr_t)i), value) == 0);
+		SUPPORT_REQUIRE(weakref_cache_get_if_present(cache, KEY(0)) != NULL || i > SOFT);
+	}
+	return 0;
+}
+
+/* H30: soft values survive collections, and go before an allocation fails under the limit, the least recently used first. */
+START_TEST(test_h30_soft)
+{
+	size_t n = SOFT / 4;
+
+	ck_assert(make_cache(WEAKREF_KEY_INT, "softValues"));
+	ck_assert_int_eq(support_on_thread(fill_soft, &n), 0);
+	support_collect();
+	ck_assert_uint_eq(weakref_cache_len(cache), n);
+	ck_assert_int_eq(gc_set_heap_limit(GC_get_heap_size() + SOFT / 2 * PIECE), 0);
+	n = SOFT * 4;
+	ck_assert_int_eq(support_on_thread(fill_soft, &n), 0);
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_gt(told, 0);
+	ck_assert_uint_eq(told - told_collected, SOFT / 4); /* those that were stored twice */
+	ck_assert_uint_lt(weakref_cache_len(cache), n);
+	ck_assert_ptr_nonnull(weakref_cache_get_if_present(cache, KEY((intptr_t)n - 1)));
+	/* Without a cache to give way a large one fails; with it, all of it goes first. */
+	size_t before = weakref_cache_len(cache);
+	void *large = gc_alloc_leaf(gc_get_heap_limit() * 2);
+	ck_assert_ptr_null(large);
+	ck_assert_uint_lt(weakref_cache_len(cache), before);
+	gc_set_heap_limit(0);
+	drop_cache();
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("cache_weak");
+	TCase *tc = support_tcase("cache_weak");
+
+	tcase_add_test(tc, test_h27_weak_value_dies);
+	tcase_add_test(tc, test_gc_collect_maintains);
+	tcase_add_loop_test(tc, test_h26_weak_key_dies, 0, 2);
+	tcase_add_test(tc, test_both_weak);
+	tcase_add_test(tc, test_h23_identity);
+	tcase_add_test(tc, test_h25_values_by_identity);
+	tcase_add_loop_test(tc, test_cells_are_used_again, 0, 2);
+	tcase_add_loop_test(tc, test_h43_dropped, 0, 4);
+	tcase_add_test(tc, test_removed_keeps_nothing);
+	tcase_add_test(tc, test_h30_soft);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return support_main(suite);
+}
