@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "chart.h"
-#include "ours.h"
+#include "hit_ours.h"
 #include "rivals.h"
 #include "trace.h"
 

@@ -1,9 +1,62 @@
 # SPDX-License-Identifier: MIT
-# Benchmarks: made by `make bench`, never by `make` or `make check`. To add one: its name into
-# bench_programs, and its _LDADD.
+# Benchmarks: never made by `make`. `make bench` makes all and runs a small comparison, of under a minute; `make check` makes those that
+# tests/check_bench.sh tries. To add one: its name into bench_programs, and its _LDADD.
 
-bench_programs = bench/weakbench
-bench_weakbench_LDADD = libweakref.la $(BDW_GC_LIBS) -lm
+bench_tested = bench/weakbench bench/peers/libgc
+bench_programs =
+
+# The workloads are compiled for each subject: see bench/weak.h.
+weak_common = \
+	bench/weak.c \
+	bench/weak.h \
+	bench/weak_same.c \
+	bench/weak_work.c \
+	bench/weakbench.c
+bench_weakbench_SOURCES = $(weak_common) \
+	bench/ours.h \
+	bench/strong.h \
+	bench/weak_limits.c \
+	bench/weak_own.c \
+	bench/weak_own.h
+bench_weakbench_LDADD = bench/libstrong.la libweakref.la $(BDW_GC_LIBS) $(XXHASH_LIBS)
+bench_peers_libgc_SOURCES = $(weak_common) \
+	bench/peers/libgc.h
+bench_peers_libgc_CPPFLAGS = $(BDW_GC_CFLAGS) -DSUBJECT_LIBGC
+bench_peers_libgc_LDADD = $(BDW_GC_LIBS)
+
+# The library's table with strong values: see bench/strong.h.
+EXTRA_LTLIBRARIES += bench/libstrong.la
+bench_libstrong_la_CPPFLAGS = $(core_cppflags) -include $(top_srcdir)/bench/strong_load.h
+bench_libstrong_la_SOURCES = \
+	bench/strong.c \
+	bench/strong.h \
+	bench/strong_load.h \
+	src/base.c \
+	src/checks.c \
+	src/epoch.c \
+	src/lock.c \
+	src/slots.c \
+	src/table.c \
+	src/table_iter.c \
+	src/table_quick.c \
+	src/table_resize.c \
+	src/table_self.c
+
+# compare, plot, figures, and what they consist of.
+EXTRA_DIST += \
+	bench/compare \
+	bench/document.awk \
+	bench/figures \
+	bench/figures.awk \
+	bench/moved.awk \
+	bench/plot \
+	bench/table.awk
+if HAVE_IMAGES
+bench_tested += bench/draw
+endif
+bench_draw_CPPFLAGS = $(AM_CPPFLAGS) $(IMAGES_CFLAGS)
+bench_draw_LDADD = $(IMAGES_LIBS) -lm
+
 # Where libaprutil and GLib are found.
 if HAVE_RIVAL_POOLS
 bench_programs += bench/poolbench bench/cachebench
@@ -19,17 +72,19 @@ endif
 bench_hitratio_SOURCES = \
 	bench/chart.c \
 	bench/chart.h \
+	bench/hit_ours.c \
+	bench/hit_ours.h \
 	bench/hitratio.c \
-	bench/ours.c \
-	bench/ours.h \
 	bench/rivals.c \
 	bench/rivals.h \
 	bench/trace.c \
 	bench/trace.h
 bench_hitratio_CPPFLAGS = $(AM_CPPFLAGS) $(HITRATIO_CFLAGS)
 bench_hitratio_LDADD = libweakref.la $(HITRATIO_LIBS) $(BDW_GC_LIBS) -lm
+check_PROGRAMS += $(bench_tested)
 EXTRA_PROGRAMS += $(bench_programs)
-CLEANFILES += $(bench_programs)
+CLEANFILES += $(bench_programs) bench/libstrong.la
 
 .PHONY: bench
-bench: $(bench_programs)
+bench: $(bench_tested) $(bench_programs)
+	WEAKREF_BUILD='$(abs_top_builddir)' bash $(srcdir)/bench/compare -n 100000 -p 3 -g all

@@ -5,5 +5,6 @@ dist_doc_DATA += \
 	doc/cache-policy.md \
 	doc/design.md \
 	doc/imagecache.md \
+	doc/performance.md \
 	doc/release.md \
 	doc/semantics.md

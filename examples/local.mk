@@ -55,4 +55,20 @@ noinst_PROGRAMS += examples/pool_sqlite
 endif
 examples_pool_sqlite_CPPFLAGS = $(AM_CPPFLAGS) $(SQLITE_CFLAGS)
 examples_pool_sqlite_LDADD = libweakref.la $(SQLITE_LIBS) $(BDW_GC_LIBS)
+
+if HAVE_CURL
+noinst_PROGRAMS += examples/fetch
+endif
+examples_fetch_CPPFLAGS = $(AM_CPPFLAGS) $(CURL_CFLAGS)
+examples_fetch_LDADD = libweakref.la $(CURL_LIBS) $(BDW_GC_LIBS)
+examples_fetch_SOURCES = \
+	examples/demo/stop.c \
+	examples/demo/stop.h \
+	examples/http/main.c \
+	examples/http/report.c \
+	examples/http/report.h \
+	examples/http/session.c \
+	examples/http/session.h \
+	examples/http/transport.c \
+	examples/http/transport.h
 EXTRA_DIST += examples/README

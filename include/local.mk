@@ -23,3 +23,7 @@ dist_weakrefinclude_HEADERS = \
 	include/weakref/valuedict.h \
 	include/weakref/weakref.h
 nodist_weakrefinclude_HEADERS = include/weakref/version.h
+# Not in weakref/weakref.h: it is of a library of its own.
+if HAVE_MEMCACHED
+dist_weakrefinclude_HEADERS += include/weakref/cache_memcached.h
+endif

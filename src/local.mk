@@ -103,3 +103,16 @@ lib_LTLIBRARIES += libweakref.la
 libweakref_la_SOURCES =
 libweakref_la_LIBADD = libweakref-core.la $(core_libs)
 libweakref_la_LDFLAGS = $(AM_LDFLAGS) -version-info $(WEAKREF_LIBTOOL_VERSION) -no-undefined
+
+# Of its own, so that the library needs no libmemcached. It sees the public headers alone.
+if HAVE_MEMCACHED
+lib_LTLIBRARIES += libweakref-memcached.la
+endif
+libweakref_memcached_la_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/src $(XXHASH_CFLAGS) $(MEMCACHED_CFLAGS)
+libweakref_memcached_la_SOURCES = \
+	src/cache_memcached.c \
+	src/cache_memcached.h \
+	src/cache_memcached_connections.c \
+	src/cache_memcached_item.c
+libweakref_memcached_la_LIBADD = libweakref.la $(MEMCACHED_LIBS) $(XXHASH_LIBS) -lm
+libweakref_memcached_la_LDFLAGS = $(AM_LDFLAGS) -version-info $(WEAKREF_LIBTOOL_VERSION) -no-undefined

@@ -115,8 +115,10 @@ tests_host_guile_keydict_CPPFLAGS = $(AM_CPPFLAGS) $(GUILE_CFLAGS)
 tests_host_guile_keydict_LDADD = $(LDADD) $(GUILE_LIBS)
 
 script_tests = \
+	tests/check_bench.sh \
 	tests/check_examples.sh \
 	tests/check_fuzz.sh \
+	tests/check_fetch.sh \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \
@@ -129,8 +131,8 @@ unit_ldadd = tests/libsupport.la libweakref-core.la $(core_libs) $(CHECK_LIBS)
 
 if HAVE_CHECK
 check_LTLIBRARIES += tests/libsupport.la
-check_PROGRAMS += $(contract_tests) $(unit_tests) $(host_tests)
-TESTS += $(contract_tests) $(unit_tests) $(host_tests)
+check_PROGRAMS += $(contract_tests) $(unit_tests) $(host_tests) $(memcached_tests)
+TESTS += $(contract_tests) $(unit_tests) $(host_tests) $(memcached_tests)
 else
 check-local:
 	@echo "make check needs the library check (Debian: apt-get install check), then configure anew" >&2; exit 1
@@ -142,6 +144,31 @@ endif
 tests_typemodule_la_SOURCES = tests/typemodule.c
 tests_typemodule_la_LIBADD = libweakref.la
 tests_typemodule_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+
+# Of libweakref-memcached.
+memcached_tests =
+if HAVE_MEMCACHED
+memcached_tests += \
+	tests/check_cache_memcached \
+	tests/check_cache_memcached_failures \
+	tests/check_cache_memcached_level
+endif
+far_sources = tests/far.c tests/far.h tests/memcached.c tests/memcached.h
+far_ldadd = libweakref-memcached.la $(LDADD)
+tests_check_cache_memcached_CPPFLAGS = $(AM_CPPFLAGS) $(MEMCACHED_CFLAGS)
+tests_check_cache_memcached_LDADD = $(far_ldadd) $(MEMCACHED_LIBS)
+tests_check_cache_memcached_SOURCES = tests/check_cache_memcached.c $(far_sources)
+tests_check_cache_memcached_failures_LDADD = $(far_ldadd)
+tests_check_cache_memcached_failures_SOURCES = tests/check_cache_memcached_failures.c $(far_sources)
+tests_check_cache_memcached_level_LDADD = $(far_ldadd)
+tests_check_cache_memcached_level_SOURCES = tests/check_cache_memcached_level.c $(far_sources)
+
+# The HTTP server for tests/check_fetch.sh.
+if HAVE_MICROHTTPD
+check_PROGRAMS += tests/httpd
+endif
+tests_httpd_CPPFLAGS = $(AM_CPPFLAGS) $(MICROHTTPD_CFLAGS)
+tests_httpd_LDADD = $(MICROHTTPD_LIBS)
 
 tests_libsupport_la_SOURCES = \
 	tests/elements.h \

@@ -3,7 +3,7 @@
  * ours: the public interface: weakref_cache_get_if_present for each access, and weakref_cache_put where it found nothing. One thread, so
  * that what the buffers of reads lose is what they lose by themselves.
  */
-#include "ours.h"
+#include "hit_ours.h"
 
 #include <stdio.h>
 #include <stdlib.h>
