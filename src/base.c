@@ -70,7 +70,7 @@ NOINLINE void base_clear_stack(void)
 
 NOINLINE void base_clear_stack_top(void)
 {
-	volatile uintptr_t dead[256];
+	volatile uintptr_t dead[512];
 
 	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
 		dead[i] = 0;

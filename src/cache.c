@@ -38,7 +38,7 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 		return;
 	/* The wheel would hand it out too late. */
 	cache_lock(cache);
-	if (wheel_is_scheduled(&entry->times.wheel) || (cache_state(entry) == CACHE_LIVE && expires == CACHE_NEVER))
+	if (wheel_is_scheduled(&entry->times.wheel) || (cache_state(entry) == CACHE_LIVE && entry->work == NULL && expires == CACHE_NEVER))
 		wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
 	cache_unlock(cache);
 }
@@ -60,9 +60,8 @@ void cache_hit(weakref_cache *cache, struct cache_entry *entry, void *value, uin
 		cache_refresh_due(cache, entry, now);
 }
 
-void cache_miss(weakref_cache *cache, uint32_t hash)
+void cache_miss(weakref_cache *cache)
 {
-	(void)hash;
 	if (cache->config.records)
 		atomic_fetch_add_explicit(&cache_stripe(cache)->misses, 1, memory_order_relaxed);
 }
@@ -84,7 +83,7 @@ static inline int look_up(weakref_cache *cache, const void *key, void **value)
 		cache_hit(cache, entry, *value, now);
 		return 0;
 	}
-	cache_miss(cache, ready.hash);
+	cache_miss(cache);
 	/* It is expired, or was collected. */
 	if (unlikely(entry != NULL && cache_state(entry) == CACHE_LIVE))
 		cache_try_maintain(cache, now);

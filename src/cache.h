@@ -176,6 +176,7 @@ struct cache_aside {
 	struct cache_aside *next, *prev;
 	uint32_t hash;
 	bool all;
+	unsigned forks;
 };
 
 struct weakref_cache {
@@ -201,6 +202,7 @@ struct weakref_cache {
 	_Atomic(struct cache_entry *) first; /* notices */
 	struct cache_entry *last;
 	struct cache_aside *aside;
+	unsigned aside_forks;
 	uint64_t invalidations; /* lock: how often keys were removed by the program */
 	unsigned long trimmed;  /* lock: the collection after which soft values were looked at */
 	struct cache_counts counts;
@@ -401,7 +403,7 @@ void *cache_value_now(const weakref_cache *cache, const struct cache_entry *entr
 void cache_used(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now);
 /* A hit of a look-up: counted as well, and it may be time for a refresh. */
 void cache_hit(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now);
-void cache_miss(weakref_cache *cache, uint32_t hash);
+void cache_miss(weakref_cache *cache);
 
 /* ---- cache_maintain.c ---- */
 
@@ -488,7 +490,7 @@ static inline int cache_change(struct cache_change *c)
 }
 
 /* Whether a work may use the second level, from now on. */
-bool cache_level_open_locked(const weakref_cache *cache, uint32_t hash);
+bool cache_level_open_locked(weakref_cache *cache, uint32_t hash);
 void cache_aside_add_locked(weakref_cache *cache, struct cache_aside *aside, uint32_t hash, bool all);
 void cache_aside_remove_locked(weakref_cache *cache, struct cache_aside *aside);
 /* As a loader: asks the second level. 0, -WEAKREF_ENOENT. */

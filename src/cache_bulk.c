@@ -96,7 +96,7 @@ static int want(weakref_cache_bulk *bulk, size_t i)
 		cache_hit(cache, entry, bulk->values[i], now);
 		return 0;
 	}
-	cache_miss(cache, ready.hash);
+	cache_miss(cache);
 	struct cache_begin b = {
 		.cache = cache, .key = bulk->keys[i], .ready = &ready, .kind = CACHE_LOAD, .absent_only = true, .counted = true};
 	int begun = cache_work_begin(&b, &bulk->wants[i].work, &bulk->values[i]);

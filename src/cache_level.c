@@ -15,10 +15,20 @@
 
 /* ---- the list ---- */
 
-bool cache_level_open_locked(const weakref_cache *cache, uint32_t hash)
+/* In a child after fork those who stand there are gone, or are not there any more as far as the list is concerned. */
+static void forget_parent_locked(weakref_cache *cache)
+{
+	if (likely(cache->aside_forks == lock_forks))
+		return;
+	cache->aside_forks = lock_forks;
+	cache->aside = NULL;
+}
+
+bool cache_level_open_locked(weakref_cache *cache, uint32_t hash)
 {
 	if (cache->config.level.get == NULL)
 		return false;
+	forget_parent_locked(cache);
 	for (const struct cache_aside *aside = cache->aside; aside != NULL; aside = aside->next)
 		if (aside->all || aside->hash == hash)
 			return false;
@@ -27,7 +37,8 @@ bool cache_level_open_locked(const weakref_cache *cache, uint32_t hash)
 
 void cache_aside_add_locked(weakref_cache *cache, struct cache_aside *aside, uint32_t hash, bool all)
 {
-	*aside = (struct cache_aside){.next = cache->aside, .hash = hash, .all = all};
+	forget_parent_locked(cache);
+	*aside = (struct cache_aside){.next = cache->aside, .hash = hash, .all = all, .forks = lock_forks};
 	if (aside->next != NULL)
 		aside->next->prev = aside;
 	cache->aside = aside;
@@ -35,6 +46,8 @@ void cache_aside_add_locked(weakref_cache *cache, struct cache_aside *aside, uin
 
 void cache_aside_remove_locked(weakref_cache *cache, struct cache_aside *aside)
 {
+	if (unlikely(aside->forks != lock_forks))
+		return;
 	if (aside->next != NULL)
 		aside->next->prev = aside->prev;
 	*(aside->prev != NULL ? &aside->prev->next : &cache->aside) = aside->next;

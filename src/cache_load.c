@@ -387,7 +387,7 @@ static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load
 		if (likely(found != NULL)) {
 			cache_hit(cache, entry, found, now);
 		} else if (error == 0) {
-			cache_miss(cache, ready.hash);
+			cache_miss(cache);
 			error = cache_load(cache, key, &ready, load, user, plain, true, &found);
 			BASE_KEEP(key);
 		}

@@ -219,6 +219,9 @@ static void GC_CALLBACK on_event(GC_EventType event)
 	switch (event) {
 	case GC_EVENT_PRE_STOP_WORLD:
 		prepare_locked();
+		/* Libgc's functions that push the roots have frames with words that they never write (a ucontext_t among them), and these
+		 * frames are scanned: nothing shall be found there. */
+		base_clear_stack_top();
 		stop_began = base_now();
 		break;
 	case GC_EVENT_MARK_END:

@@ -247,5 +247,5 @@ long weakref_checks_validate(void)
 
 	if (!CHECKS)
 		return -WEAKREF_ENOTSUP;
-	return error != 0 ? error : (long)(cycle_check() + checks_validate());
+	return error != 0 ? error : (long)(cycle_check() + weakarray_check_all() + checks_validate());
 }

@@ -42,7 +42,9 @@ static size_t top, highest;
 static bool overflowed;
 static void (*watcher)(const void *base);
 
-static bool interior; /* libgc's setting, of this run */
+/* Of this run: libgc's setting, and where its heap lies. */
+static bool interior;
+static uintptr_t heap_low, heap_span;
 static uint64_t words_of[KINDS];
 static gc_tracer_fn tracers[KINDS];
 static bool reported[KINDS];
@@ -140,17 +142,15 @@ static bool displacement_registered(void *p)
 	return !displacement_bad;
 }
 
-/* The block that a scanned word keeps alive; NULL where it keeps none. */
+/* The block that a word within the heap's ends keeps alive; NULL where it keeps none. */
 static inline const void *block_of(const void *p)
 {
-	if ((uintptr_t)p - (uintptr_t)GC_least_plausible_heap_addr >=
-	    (uintptr_t)GC_greatest_plausible_heap_addr - (uintptr_t)GC_least_plausible_heap_addr)
-		return NULL;
 	void *base = GC_base((void *)p);
+
 	return base == NULL || (!interior && base != p && !displacement_registered((void *)p)) ? NULL : base;
 }
 
-static void visit(const void *p)
+static NOINLINE void visit_plausible(const void *p)
 {
 	const void *base = block_of(p);
 
@@ -158,17 +158,28 @@ static void visit(const void *p)
 		marking_mark_stw(base);
 }
 
-static inline void visit_words(void *const *at, size_t size, uint64_t words, gc_trace_visit_fn fn)
+static void visit(const void *p)
 {
-	size_t n = size / sizeof *at;
+	if ((uintptr_t)p - heap_low < heap_span)
+		visit_plausible(p);
+}
+
+/* Calls fn for the scanned words that lie within the heap's ends. */
+static inline __attribute__((always_inline)) void visit_words(void *const *at, size_t size, uint64_t words, void (*fn)(const void *))
+{
+	const uintptr_t low = heap_low, span = heap_span;
 
 	if (words == UINT64_MAX) {
-		for (size_t i = 0; i < n; i++)
-			fn(at[i]);
+		for (void *const *end = at + size / sizeof *at; at < end; at++)
+			if ((uintptr_t)*at - low < span)
+				fn(*at);
 		return;
 	}
-	for (; words != 0; words &= words - 1)
-		fn(at[__builtin_ctzll(words)]);
+	for (; words != 0; words &= words - 1) {
+		void *p = at[__builtin_ctzll(words)];
+		if ((uintptr_t)p - low < span)
+			fn(p);
+	}
 }
 
 static void scan(const void *base)
@@ -182,7 +193,7 @@ static void scan(const void *base)
 		tracers[kind]((void *)base, size, visit);
 		return;
 	}
-	visit_words(base, size, words_of[kind], visit);
+	visit_words(base, size, words_of[kind], visit_plausible);
 }
 
 /* ---- all blocks ---- */
@@ -217,11 +228,19 @@ static void scan_again(void *base, size_t size, void *unused)
 	drain();
 }
 
+/* How words are told from pointers, for as long as libgc's lock is held. */
+static void look_at_heap(void)
+{
+	interior = GC_get_all_interior_pointers();
+	heap_low = (uintptr_t)GC_least_plausible_heap_addr;
+	heap_span = (uintptr_t)GC_greatest_plausible_heap_addr - heap_low;
+}
+
 void marking_run_stw(void)
 {
 	void(GC_CALLBACK * print)(void *) = GC_is_valid_displacement_print_proc;
 
-	interior = GC_get_all_interior_pointers();
+	look_at_heap();
 	GC_is_valid_displacement_print_proc = on_bad_displacement;
 	drain();
 	while (unlikely(overflowed)) {
@@ -291,7 +310,8 @@ static bool walk_room(void)
 	return true;
 }
 
-static void walk_visit(const void *p)
+/* A word that lies within the heap's ends. */
+static void walk_plausible(const void *p)
 {
 	const void *base = block_of(p);
 
@@ -307,7 +327,7 @@ static void walk_visit(const void *p)
 
 void marking_walk_begin_locked(bool (*enter)(const void *base))
 {
-	interior = GC_get_all_interior_pointers();
+	look_at_heap();
 	walk = (struct walk){.enter = enter, .print = GC_is_valid_displacement_print_proc};
 	GC_is_valid_displacement_print_proc = on_bad_displacement;
 }
@@ -316,12 +336,13 @@ bool marking_walk_locked(const void *p)
 {
 	size_t done = walk.count, size;
 
-	walk_visit(p);
+	if ((uintptr_t)p - heap_low < heap_span)
+		walk_plausible(p);
 	for (; done < walk.count; done++) {
 		const void *base = walk.met[done];
 		int kind = GC_get_kind_and_size(base, &size);
 		if (walk.enter == NULL || walk.enter(base))
-			visit_words(base, size, words_of[kind], walk_visit);
+			visit_words(base, size, words_of[kind], walk_plausible);
 	}
 	return !walk.incomplete;
 }

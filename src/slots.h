@@ -73,7 +73,9 @@ struct slots {
 	_Atomic(uintptr_t) owner;
 	/* What gc_collect calls, with no lock held, where dead is not 0: NULL for nothing. */
 	void (*purge)(struct slots *slots, void *owner);
-	uint64_t unused[3];
+	/* What weakref_checks_validate calls, with no lock held; before there is an owner. NULL for nothing. */
+	void (*check)(struct slots *slots, void *owner);
+	uint64_t unused[2];
 	/* At byte 64, so that slots of 16 bytes never straddle a cache line in a block of more than 2048 bytes. */
 	_Atomic(uintptr_t) words[];
 };

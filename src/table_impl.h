@@ -225,6 +225,9 @@ struct table_directory *table_directory_new(const struct table *table, unsigned 
  * lock, returns without it, having allocated without it. The caller looks anew. 0 or -ENOMEM. */
 int table_resize(struct table *table, struct table_segment *seg, bool full, size_t room);
 
+/* Checks the table of the segment `owner`, if it is the first one there. In table_iter.c, for the slots of every segment. */
+void table_check_owner(struct slots *slots, void *owner);
+
 /* Gives a segment up: it has been, or is about to be, replaced. */
 void table_retire_locked(struct table_segment *seg);
 

@@ -177,11 +177,11 @@ static void check_slots_locked(struct table_segment *seg)
 	(void)used, (void)live, (void)dead, (void)bytes;
 }
 
-void table_check(struct table *table)
+static void check_locked(struct table *table)
 {
-	lock_take(table->lock);
 	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
 	uint64_t entries = UINT64_C(1) << dir->depth;
+
 	for (uint64_t i = 0; i < entries;) {
 		struct table_segment *seg = atomic_load_explicit(&dir->entries[i], memory_order_relaxed);
 		uint64_t end = table_segment_end(seg) >> (32 - dir->depth);
@@ -191,5 +191,27 @@ void table_check(struct table *table)
 			ASSERT(atomic_load_explicit(&dir->entries[i], memory_order_relaxed) == seg);
 		check_slots_locked(seg);
 	}
+}
+
+void table_check(struct table *table)
+{
+	lock_take(table->lock);
+	check_locked(table);
+	lock_drop(table->lock);
+}
+
+/* One segment of a table is its first one, but for what is not yet, or no more, in a directory. */
+void table_check_owner(struct slots *slots, void *owner)
+{
+	struct table_segment *seg = owner;
+	struct table *table = seg->table;
+
+	ASSERT(seg->slots == slots && seg->n == slots->n && seg->stride == slots->stride);
+	if (seg->base != 0)
+		return;
+	lock_take(table->lock);
+	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
+	if (dir != NULL && atomic_load_explicit(&dir->entries[0], memory_order_relaxed) == seg)
+		check_locked(table);
 	lock_drop(table->lock);
 }

@@ -181,6 +181,7 @@ struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigne
 	seg->stride = (uint8_t)table_stride(table);
 	atomic_store_explicit(&seg->arena, arena, memory_order_relaxed);
 	seg->fill = arena == NULL ? 0 : sizeof(struct table_arena);
+	slots->check = table_check_owner;
 	ops->set_owner(slots, seg);
 	return seg;
 }

@@ -167,7 +167,7 @@ static void scan_registry_stw(struct weakarray_registry *registry)
 {
 	for (size_t i = 0; i < registry->count; i++) {
 		struct weakarray_entry *entry = &registry->at[i];
-		if (entry->clean)
+		if (entry->clean && entry->undecided == 0)
 			continue;
 		bool marked = cycle_alive_stw(entry->slots);
 		scan_array_stw(entry, marked);
@@ -227,16 +227,17 @@ size_t weakarray_check_locked(void)
 	return values.count + weakarray_pairs.count;
 }
 
-/* ---- purging ---- */
+/* ---- one after the other, without the lock ---- */
 
 struct candidate {
 	const struct weakarray_registry *registry;
 	size_t at; /* where to go on */
+	bool all;  /* or only those that lost values */
 	struct slots *slots;
 	void *owner;
 };
 
-/* The next array from `at` on that lost values and has an owner. Both pointers are on the caller's stack before the lock is dropped. */
+/* The next array from `at` on that has an owner. Both pointers are on the caller's stack before the lock is dropped. */
 static void *find_locked(void *arg)
 {
 	struct candidate *found = arg;
@@ -244,7 +245,9 @@ static void *find_locked(void *arg)
 	for (; found->at < found->registry->count; found->at++) {
 		struct slots *slots = found->registry->at[found->at].slots;
 		uintptr_t owner = atomic_load_explicit(&slots->owner, memory_order_relaxed);
-		if (owner == 0 || slots->purge == NULL || atomic_load_explicit(&slots->dead, memory_order_relaxed) == 0)
+		if (owner == 0)
+			continue;
+		if (!found->all && (slots->purge == NULL || atomic_load_explicit(&slots->dead, memory_order_relaxed) == 0))
 			continue;
 		found->slots = slots;
 		found->owner = (void *)owner;
@@ -272,4 +275,21 @@ static size_t purge_registry(const struct weakarray_registry *registry)
 size_t weakarray_purge_all(void)
 {
 	return purge_registry(&values) + purge_registry(&weakarray_pairs);
+}
+
+/* One that a collection moves past the walk is checked another time. */
+static size_t check_registry(const struct weakarray_registry *registry)
+{
+	struct candidate found = {.registry = registry, .all = true};
+	size_t checked = 0;
+
+	for (; heap_with_lock(find_locked, &found) != NULL; checked++)
+		if (found.slots->check != NULL)
+			found.slots->check(found.slots, found.owner);
+	return checked;
+}
+
+size_t weakarray_check_all(void)
+{
+	return check_registry(&values) + check_registry(&weakarray_pairs);
 }

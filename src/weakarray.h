@@ -37,6 +37,9 @@ uintptr_t weakarray_encode_payload(const void *p, enum slots_payload *kind);
 /* Calls purge for all registered arrays that lost values and have an owner. No lock held. Returns how many values that were. */
 size_t weakarray_purge_all(void);
 
+/* Calls check for all registered arrays that have an owner: of --enable-checks. No lock held. Returns how many there are. */
+size_t weakarray_check_all(void);
+
 /* ---- implemented for cycle.c: the moments of a collection ---- */
 
 /* Reserves memory for the closure: libgc's lock held, before a stop. */

@@ -14,7 +14,8 @@ struct weakarray_entry {
 	uint32_t n;
 	uint16_t weakness;
 	bool parked;
-	bool clean; /* between closure and scan: it is alive and has nothing to lose, neither in a slot nor its owner */
+	bool clean; /* between closure and scan: it is alive and may have nothing to lose, neither in a slot nor its owner ... */
+	uint32_t undecided; /* ... but pairs for which the closure waits; at its end, pairs that go */
 };
 
 struct weakarray_registry {

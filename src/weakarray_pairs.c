@@ -5,19 +5,21 @@
  *
  * The closure is linear in slots and in what it marks. First every array that is marked is walked: a pair that is decided (its key is
  * marked: then its payload is marked too) is done with; most are, and cost a look at the key's mark bit. A pair whose key is not marked
- * waits: a node is noted for it. An array that is not marked waits likewise. Then the nodes are linked into an index by the block that they
- * wait for, and marking runs; each block that it reaches is looked up there, and wakes those that waited for it. A chain of a million pairs,
- * each one's payload leading to the next one's key, costs a million look-ups.
+ * waits: a node is noted for it, which says what to mark when the key is. An array that is not marked waits likewise. Then the nodes are
+ * linked into an index by the block that they wait for, and marking runs; each block that it reaches is looked up there, and wakes those
+ * that waited for it. A chain of a million pairs, each one's payload leading to the next one's key, costs a million look-ups.
  *
  * A block that is marked between the noting of a node and its linking is not looked up in time; so a node is looked at once more when it is
  * linked. Linked nodes are found, whenever their block is reached: while there are nodes, marking tells of every block, in each run until
  * the clearing (marking_watch_stw).
  *
- * The index keeps neighbours of a page together, pages apart: keys are mostly made one after the other, and so looked up.
+ * The index keeps neighbours of a page together, pages apart: keys are mostly made one after the other, and so looked up. Nodes are noted
+ * in the order of slots, which in a hash table is none; many are brought into the order of the index before they are linked, and no look-up
+ * goes to the slots again. Following a chain waits for each link's memory in turn: this is what it costs.
  *
  * Invariants
- *  1. nodes_needed is the sum of nodes_of over all registered arrays of pairs, and one each; nodes_capacity, and heads_capacity, a power of
- *     two, are no less.
+ *  1. nodes_needed is the sum of nodes_of over all registered arrays of pairs, and one each; nodes_capacity, spare_capacity, and
+ *     heads_capacity, a power of two, are no less.
  *  2. Nodes before `linked` are in the index, or were woken; those behind are in neither.
  *  3. When the closure is done: a marked EPHEMERON array has no slot with a marked key and an unmarked payload, and a marked EITHER array
  *     none with one side marked only (a payload that is a number is no side).
@@ -29,8 +31,14 @@
 
 #include <string.h>
 
-#define NO_SLOT UINT32_MAX
+#define WALK ((uintptr_t)1)
 #define KEEP_NODES ((size_t)4096)
+/* As many nodes as stay in the cache in any order. */
+#define SORT_NODES ((size_t)(CHECKS ? 8 : 8192))
+/* So many nodes to one that is for a page far from the one before, at least: then they are in order as they are. */
+#define IN_ORDER 8
+#define PAGE_SHIFT 12
+#define GRANULE_SHIFT 4
 /* Blocks marked before what they lead to is, and arrays fetched from memory before they are walked. */
 #define BATCH 512
 #define AHEAD 4
@@ -38,17 +46,21 @@
 struct node {
 	/* The block that is waited for. */
 	const void *block;
-	struct slots *slots;
-	uint32_t i; /* NO_SLOT: it is the array itself */
+	/* The block to mark then; or WALK, where the block is the array. */
+	uintptr_t wakes;
 	uint32_t next;
+	uint32_t entry; /* which array it was noted for */
 };
 
 struct weakarray_registry weakarray_pairs;
 
-static struct node *nodes;
+static struct node *nodes, *spare;
 static uint32_t *heads; /* 1 + the first node of each bucket */
-static size_t nodes_needed, nodes_capacity, heads_capacity;
+static size_t nodes_needed, nodes_capacity, spare_capacity, heads_capacity;
 static size_t noted, linked;
+static size_t walked; /* the entry of the array that is being walked */
+static uintptr_t last_page;
+static size_t jumps; /* nodes that are for a page far from the one before */
 static size_t mask;
 
 /* ---- memory ---- */
@@ -79,7 +91,8 @@ bool weakarray_pairs_add_locked(const struct weakarray_entry *entry)
 {
 	size_t needed = nodes_needed + nodes_of(entry->n, entry->weakness) + 1;
 
-	if (needed >= NO_SLOT || !grow((void **)&nodes, &nodes_capacity, sizeof *nodes, needed) ||
+	if (needed >= UINT32_MAX || !grow((void **)&nodes, &nodes_capacity, sizeof *nodes, needed) ||
+	    !grow((void **)&spare, &spare_capacity, sizeof *spare, needed) ||
 	    !grow((void **)&heads, &heads_capacity, sizeof *heads, needed))
 		return false;
 	nodes_needed = needed;
@@ -102,6 +115,7 @@ void weakarray_pairs_settle_locked(void)
 	marking_settle_locked();
 	if (noted > KEEP_NODES) {
 		heap_reserve_forget(nodes, noted * sizeof *nodes);
+		heap_reserve_forget(spare, noted * sizeof *spare);
 		heap_reserve_forget(heads, (mask + 1) * sizeof *heads);
 	}
 	noted = 0;
@@ -129,56 +143,54 @@ static const void *payload_block(struct slots *slots, uint32_t i, enum slots_pay
 
 /* ---- waiting ---- */
 
-static void note(const void *block, struct slots *slots, uint32_t i)
+static void note(const void *block, uintptr_t wakes)
 {
+	uintptr_t page = (uintptr_t)block >> PAGE_SHIFT;
+
 	ASSERT(noted < nodes_capacity);
-	nodes[noted++] = (struct node){.block = block, .slots = slots, .i = i};
+	jumps += page - last_page > 1;
+	last_page = page;
+	nodes[noted++] = (struct node){.block = block, .wakes = wakes, .entry = (uint32_t)walked};
+	weakarray_pairs.at[walked].undecided++;
 }
 
-/* One slot: marks what its pair keeps alive by now. False where it may come to keep something. */
-static bool decide(struct slots *slots, uint32_t i, bool *key_alive)
+/* One slot: marks what its pair keeps alive by now, or notes what it may come to keep. False where it goes, for all that is known. */
+static bool decide(struct slots *slots, uint32_t i)
 {
 	uintptr_t raw = raw_at(slots, i);
 
-	*key_alive = true;
 	if (!slots_is_value(raw))
 		return true;
 	const void *key = weakarray_block_of(raw);
-	*key_alive = weakarray_alive(key);
+	bool key_alive = weakarray_alive(key);
 	enum slots_payload kind = kind_at(slots, i);
 	if (kind == SLOTS_PAYLOAD_NUMBER || key == NULL)
-		return true;
+		return key_alive;
 	const void *payload = payload_block(slots, i, kind);
 	if (payload == NULL)
-		return true;
-	if (*key_alive) {
+		return key_alive;
+	if (key_alive) {
 		marking_mark_stw(payload);
 		return true;
 	}
-	if (!cycle_alive_stw(payload))
-		return false;
-	if (slots->weakness == SLOTS_WEAK_EITHER)
-		*key_alive = marking_mark_stw(key);
+	bool either = slots->weakness == SLOTS_WEAK_EITHER;
+	if (cycle_alive_stw(payload))
+		return either && marking_mark_stw(key);
+	note(key, (uintptr_t)payload);
+	if (either)
+		note(payload, (uintptr_t)key);
 	return true;
 }
 
-static void wait_for(struct slots *slots, uint32_t i)
+/* An array that is alive. Whether none of its pairs goes but those that wait. */
+static bool walk(size_t entry)
 {
-	note(weakarray_block_of(raw_at(slots, i)), slots, i);
-	if (slots->weakness == SLOTS_WEAK_EITHER)
-		note(payload_block(slots, i, kind_at(slots, i)), slots, i);
-}
+	struct slots *slots = weakarray_pairs.at[entry].slots;
+	bool all = true;
 
-/* An array that is alive. Whether all of its keys are. */
-static bool walk(struct slots *slots)
-{
-	bool all = true, key_alive;
-
-	for (uint32_t i = 0; i < slots->n; i++) {
-		if (!decide(slots, i, &key_alive))
-			wait_for(slots, i);
-		all &= key_alive;
-	}
+	walked = entry;
+	for (uint32_t i = 0; i < slots->n; i++)
+		all &= decide(slots, i);
 	return all;
 }
 
@@ -189,17 +201,16 @@ static uint32_t *bucket_of(const void *block)
 {
 	uintptr_t address = (uintptr_t)block;
 
-	return &heads[((size_t)base_mix(address >> 12) + (address >> 4 & 255)) & mask];
+	return &heads[((size_t)base_mix(address >> PAGE_SHIFT) + (address >> GRANULE_SHIFT & 255)) & mask];
 }
 
-static void wake(struct slots *slots, uint32_t i)
+static void wake(const struct node *node)
 {
-	bool key_alive;
-
-	if (i == NO_SLOT)
-		walk(slots);
+	weakarray_pairs.at[node->entry].undecided--;
+	if (unlikely(node->wakes == WALK))
+		walk(node->entry);
 	else
-		decide(slots, i, &key_alive);
+		marking_mark_stw((const void *)node->wakes);
 }
 
 static void link_noted(void)
@@ -207,7 +218,7 @@ static void link_noted(void)
 	for (; linked < noted; linked++) {
 		struct node *node = &nodes[linked];
 		if (cycle_alive_stw(node->block)) {
-			wake(node->slots, node->i);
+			wake(node);
 			continue;
 		}
 		uint32_t *head = bucket_of(node->block);
@@ -225,12 +236,40 @@ static void reached(const void *block)
 			continue;
 		}
 		*at = node->next;
-		wake(node->slots, node->i);
+		wake(node);
 	}
 	link_noted();
 }
 
-/* Room for n nodes, empty. */
+/* Brings the nodes into the order of their buckets. */
+static void sort_noted(void)
+{
+	size_t before = 0;
+
+	for (size_t i = 0; i < noted; i++)
+		++*bucket_of(nodes[i].block);
+	for (size_t b = 0; b <= mask; b++) {
+		size_t here = heads[b];
+		heads[b] = (uint32_t)before;
+		before += here;
+	}
+	for (size_t i = 0; i < noted; i++)
+		spare[(*bucket_of(nodes[i].block))++] = nodes[i];
+
+	struct node *sorted = spare;
+	spare = nodes;
+	nodes = sorted;
+	size_t capacity = spare_capacity;
+	spare_capacity = nodes_capacity;
+	nodes_capacity = capacity;
+}
+
+static void heads_clear(void)
+{
+	memset(heads, 0, (mask + 1) * sizeof *heads);
+}
+
+/* Room for n nodes, empty; what was noted is ready to be linked. */
 static void index_open(size_t n)
 {
 	size_t buckets = 256;
@@ -240,7 +279,11 @@ static void index_open(size_t n)
 	ASSERT(buckets <= heads_capacity);
 	mask = buckets - 1;
 	linked = 0;
-	memset(heads, 0, buckets * sizeof *heads);
+	heads_clear();
+	if (noted < SORT_NODES || jumps < noted / IN_ORDER)
+		return;
+	sort_noted();
+	heads_clear();
 }
 
 /* Small arrays are many, and each is somewhere else. */
@@ -264,22 +307,24 @@ void weakarray_close_stw(void)
 {
 	size_t late = 0;
 
-	noted = 0;
+	noted = jumps = 0;
 	for (size_t k = 0; k < weakarray_pairs.count; k++) {
 		struct weakarray_entry *entry = &weakarray_pairs.at[k];
 		size_t n = nodes_of(entry->n, entry->weakness);
 		entry->clean = false;
+		entry->undecided = 0;
 		fetch(k + AHEAD);
 		if (n == 0)
 			continue;
 		if (cycle_alive_stw(entry->slots)) {
-			entry->clean = walk(entry->slots) && !owner_waits(entry->slots);
+			entry->clean = walk(k) && !owner_waits(entry->slots);
 			/* While the payloads' mark bits are in the cache. Nothing is looked up in the index yet: linking will. */
 			if (marking_waiting_stw() >= BATCH)
 				marking_run_stw();
 			continue;
 		}
-		note(entry->slots, entry->slots, NO_SLOT);
+		walked = k;
+		note(entry->slots, WALK);
 		late += n;
 	}
 	if (noted > 0) {

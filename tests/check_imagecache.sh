@@ -116,6 +116,15 @@ awk -v plain="$plain" -v weak="$weak" 'BEGIN { exit !(weak > 0 && weak < plain /
 cp out first
 run 0 --accesses 800 --window 6 --collect-every 10 --chart chart.png pictures
 [ "$(figure hits 1)" = "$(awk '$1 == "hits" { print $2 }' first)" ] || fail "the same seed gave another trace"
+# A third column: a cache of at most 9 images. Its entries are counted from the right, too.
+run 0 --accesses 800 --window 6 --collect-every 10 --cache maximumSize=9 --chart chart.png pictures
+built=$(figure "images alive at the end" 2)
+[ "$built" = 9 ] || fail "${built:-no} images in a cache of at most 9"
+[ "$(($(figure hits 2) + $(figure decodes 2)))" = 800 ] || fail "the cache: hits and decodes are not the accesses"
+is_png chart.png 1200 720
+run 0 --accesses 80 --cache maximumWeight=3000000 --chart chart.png pictures
+run 1 --accesses 80 --cache weakValues,nonsense --chart chart.png pictures
+says "nonsense: no such option"
 run 1 --accesses 80 --chart missing/chart.png pictures
 says "missing/chart.png: the chart cannot be written"
 

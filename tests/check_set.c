@@ -482,6 +482,83 @@ START_TEST(test_D10_die_while_iterating)
 }
 END_TEST
 
+/* update from a copy, and clear, while an iterator is open and deaths are not purged; what died is not there, and may come anew. */
+START_TEST(test_D13_change_while_iterating)
+{
+	struct fixture f = fixture_new(_i, N, 2);
+	weakref_set *copy = weakref_set_copy(f.set);
+	struct element *again = element_new(N + 1);
+	size_t count = 0;
+
+	ck_assert_int_eq(support_on_thread(open_and_step, &f), 0);
+	support_scrub();
+	GC_gcollect();
+	ck_assert_int_eq(weakref_set_contains(f.set, again), 0);
+	ck_assert_int_eq(weakref_set_remove(f.set, again), -WEAKREF_ENOENT);
+	ck_assert_int_eq(weakref_set_add(f.set, again), 1);
+	ck_assert_int_eq(weakref_set_contains(f.set, again), 1);
+	ck_assert_int_eq(weakref_set_remove(f.set, again), 0);
+	ck_assert_int_eq(weakref_set_update(f.set, copy), 0);
+	ck_assert_uint_ge(weakref_set_len(f.set), N / 2);
+	ck_assert_int_eq(weakref_set_clear(f.set), 0);
+	ck_assert_uint_eq(weakref_set_len(f.set), 0);
+	ck_assert_int_eq(support_on_thread(step_to_end, &count), 0);
+	ck_assert_uint_eq(count, 0);
+	ck_assert_int_eq(weakref_set_update(f.set, copy), 0);
+	ck_assert_int_ge(support_collect(), 0);
+	expect(&f, N / 2);
+	SUPPORT_CLEAR(open_iter);
+	SUPPORT_KEEP(f.strong);
+	SUPPORT_KEEP(copy);
+}
+END_TEST
+
+static int fill_cycles(void *arg)
+{
+	struct fixture *f = arg;
+
+	for (size_t i = 0; i < f->n; i++) {
+		struct element *e = element_new(i);
+		SUPPORT_REQUIRE(e != NULL && weakref_set_add(f->set, e) == 1);
+		e->other = e;
+	}
+	return 0;
+}
+
+/* Twenty elements in cycles with themselves, with an iterator open and without. */
+START_TEST(test_D15_len_of_cycles)
+{
+	struct fixture f = {.n = 20};
+
+	f.set = weakref_set_new((enum weakref_compare)_i);
+	ck_assert_int_eq(support_on_thread(fill_cycles, &f), 0);
+	open_iter = weakref_set_iter_new(f.set);
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_le(weakref_set_len(f.set), SUPPORT_SLACK);
+	SUPPORT_CLEAR(open_iter);
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_le(weakref_set_len(f.set), SUPPORT_SLACK);
+	SUPPORT_KEEP(f.set);
+}
+END_TEST
+
+/* len never grows nor wraps while elements die at different paces. */
+START_TEST(test_D16_len_never_wrong)
+{
+	size_t paces = support_scaled(100, 10);
+
+	for (size_t pace = 0; pace < paces; pace++) {
+		struct fixture f = {.n = 50};
+		f.set = weakref_set_new((enum weakref_compare)_i);
+		ck_assert_int_eq(support_on_thread(fill_cycles, &f), 0);
+		size_t one = weakref_set_len(f.set);
+		support_churn(pace % 2, (pace + 1) << 12);
+		size_t two = weakref_set_len(f.set);
+		ck_assert(two <= one && one <= 50);
+	}
+}
+END_TEST
+
 static int grow(void *arg)
 {
 	struct fixture *f = arg;
@@ -724,6 +801,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_D58_construct_copy, 0, 2);
 	tcase_add_test(tc, test_D60_nest);
 	tcase_add_loop_test(tc, test_D10_die_while_iterating, 0, 2);
+	tcase_add_loop_test(tc, test_D13_change_while_iterating, 0, 2);
+	tcase_add_loop_test(tc, test_D15_len_of_cycles, 0, 2);
+	tcase_add_loop_test(tc, test_D16_len_never_wrong, 0, 2);
 	tcase_add_loop_test(tc, test_R40_grow_and_drop_while_iterating, 0, 2);
 	tcase_add_loop_test(tc, test_R35_growth_and_mass_death, 0, 2);
 	tcase_add_loop_test(tc, test_D38_items_repr, 0, 2);

@@ -8,6 +8,7 @@
 
 contract_tests = \
 	tests/check_cache \
+	tests/check_cache_builder \
 	tests/check_cache_load \
 	tests/check_cache_threads \
 	tests/check_cache_weak \
@@ -47,6 +48,11 @@ contract_tests = \
 
 # Those that also run with a collection at every call of the library, which only --enable-checks can (make short-check).
 short_tests = \
+	tests/check_cache \
+	tests/check_cache_builder \
+	tests/check_cache_load \
+	tests/check_cache_threads \
+	tests/check_cache_weak \
 	tests/check_ephemeron \
 	tests/check_error \
 	tests/check_executor \
@@ -75,7 +81,9 @@ unit_tests = \
 	tests/check_cache_wheel \
 	tests/check_cycle \
 	tests/check_marking \
+	tests/check_purge \
 	tests/check_table \
+	tests/check_validate \
 	tests/check_weakarray
 tests_check_cache_policy_CPPFLAGS = $(core_cppflags)
 tests_check_cache_policy_LDADD = $(unit_ldadd)
@@ -85,8 +93,12 @@ tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
 tests_check_marking_CPPFLAGS = $(core_cppflags)
 tests_check_marking_LDADD = $(unit_ldadd)
+tests_check_purge_CPPFLAGS = $(core_cppflags)
+tests_check_purge_LDADD = $(unit_ldadd)
 tests_check_table_CPPFLAGS = $(core_cppflags)
 tests_check_table_LDADD = $(unit_ldadd)
+tests_check_validate_CPPFLAGS = $(core_cppflags)
+tests_check_validate_LDADD = $(unit_ldadd)
 tests_check_weakarray_CPPFLAGS = $(core_cppflags)
 tests_check_weakarray_LDADD = $(unit_ldadd)
 
@@ -104,6 +116,7 @@ tests_host_guile_keydict_LDADD = $(LDADD) $(GUILE_LIBS)
 
 script_tests = \
 	tests/check_examples.sh \
+	tests/check_fuzz.sh \
 	tests/check_headers.sh \
 	tests/check_imagecache.sh \
 	tests/check_layers.sh \

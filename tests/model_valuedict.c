@@ -520,7 +520,7 @@ __attribute__((noinline)) static size_t compare(void)
 	size_t doomed = 0;
 
 	if (room_for < m.serials) {
-		room_for = m.serials_room;
+		room_for = m.serials_room + 1; /* none was made yet: one */
 		there = realloc(there, room_for);
 		EXPECT(there != NULL, "out of memory");
 	}

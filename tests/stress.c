@@ -32,6 +32,7 @@
 #include <gc/gc_mark.h>
 
 #include "model_valuedict.h"
+#include "weakref/ephemeron.h"
 #include "weakref/interner.h"
 #include "weakref/keydict.h"
 #include "weakref/set.h"
@@ -67,6 +68,7 @@ struct world {
 	weakref_valuedict *_Atomic dicts[DICTS];
 	/* Keys and values of one entry belong to one key of KEYS. */
 	weakref_keydict *_Atomic pairs[PAIRS];
+	weakref_ephemeron *_Atomic ephemerons[SLOTS];
 	weakref_set *_Atomic set;
 	weakref_interner *interner; /* one canonical thing for each of KEYS */
 };
@@ -294,6 +296,34 @@ static void pairs_new(size_t i)
 	REQUIRE(world->pairs[i] != NULL);
 }
 
+/* A single ephemeron: nothing, or a key and the value that belongs to it. Returns whether it lives. */
+static bool read_ephemeron(const weakref_ephemeron *ephemeron)
+{
+	void *key = NULL, *value = NULL;
+
+	if (ephemeron == NULL)
+		return false;
+	int rc = weakref_ephemeron_get(ephemeron, &key, &value);
+	REQUIRE(rc == 0 || rc == -WEAKREF_ESTALE);
+	if (rc == 0)
+		check(value, check(key, ((struct thing *)key)->id % KEYS)->id % KEYS);
+	return rc == 0;
+}
+
+static void write_ephemeron(struct worker *w, struct thing *key, struct thing *value)
+{
+	size_t i = any(w, SLOTS);
+
+	if (any(w, 3) != 0) {
+		weakref_ephemeron *made = weakref_ephemeron_new(key, value);
+		REQUIRE(made != NULL);
+		world->ephemerons[i] = made;
+	} else if (world->ephemerons[i] != NULL) {
+		int rc = weakref_ephemeron_break(world->ephemerons[i]);
+		REQUIRE(rc == 0 || rc == -WEAKREF_ESTALE);
+	}
+}
+
 static void read_pairs(struct worker *w)
 {
 	weakref_keydict *dict = world->pairs[any(w, PAIRS)];
@@ -301,6 +331,7 @@ static void read_pairs(struct worker *w)
 	void *value = NULL;
 	int rc;
 
+	read_ephemeron(world->ephemerons[any(w, SLOTS)]);
 	if (key == NULL)
 		return;
 	check(key, key->id % KEYS);
@@ -385,6 +416,8 @@ static void write_pairs(struct worker *w)
 			REQUIRE(p != NULL);
 			check(p, key->id % KEYS);
 		}
+		if (any(w, 4) == 0)
+			write_ephemeron(w, key, value);
 		if (any(w, 4) == 0)
 			world->strong[any(w, SLOTS)] = value;
 	}
@@ -646,7 +679,7 @@ static int settle(void *arg)
 	return 0;
 }
 
-/* What the pairs, the set and the interner still have: at most what len says, and little. */
+/* What the pairs, the ephemerons, the set and the interner still have: at most what len says, and little. */
 static int settle_pairs(void *arg)
 {
 	size_t *left = arg, len = weakref_set_len(world->set) + weakref_interner_len(world->interner);
@@ -661,6 +694,8 @@ static int settle_pairs(void *arg)
 		len += weakref_keydict_len(world->pairs[i]);
 	}
 	REQUIRE(*left <= len);
+	for (size_t i = 0; i < SLOTS; i++)
+		len += read_ephemeron(world->ephemerons[i]);
 	*left = len;
 	return 0;
 }

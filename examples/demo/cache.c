@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "weakref/cache.h"
 #include "weakref/object.h"
 #include "weakref/valuedict.h"
 
@@ -43,17 +44,50 @@ struct cache {
 	weakref_valuedict *dict;
 	struct image **ring;
 	size_t window, next;
+	/* CACHE_BUILT. */
+	weakref_cache *built;
 };
 
-struct cache *cache_new(enum cache_kind kind, size_t window)
+static int64_t weigh(const void *key, void *value, void *user)
+{
+	(void)key;
+	(void)user;
+	return (int64_t)((const struct image *)value)->bytes;
+}
+
+/* A cache by a spec. A weigher goes with a maximum weight only, so it is given where it is missed. */
+static weakref_cache *build(const char *spec, const char **reason)
+{
+	weakref_cache_builder *builder = weakref_cache_builder_new(WEAKREF_KEY_STRING);
+	weakref_cache *built = NULL;
+
+	*reason = strerror(ENOMEM);
+	if (builder == NULL)
+		return NULL;
+	if (weakref_cache_builder_spec(builder, spec) == 0) {
+		built = weakref_cache_builder_build(builder);
+		if (built == NULL && weakref_cache_builder_weigher(builder, weigh, NULL) == 0)
+			built = weakref_cache_builder_build(builder);
+	}
+	if (built == NULL)
+		*reason = weakref_cache_builder_error(builder);
+	return built;
+}
+
+struct cache *cache_new(enum cache_kind kind, size_t window, const char *spec, const char **reason)
 {
 	struct cache *cache = gc_alloc(sizeof *cache);
 
+	*reason = strerror(ENOMEM);
 	if (cache == NULL)
 		return NULL;
 	cache->kind = kind;
 	if (kind == CACHE_PLAIN)
 		return cache;
+	if (kind == CACHE_BUILT) {
+		cache->built = build(spec, reason);
+		return cache->built != NULL ? cache : NULL;
+	}
 	cache->window = window;
 	cache->ring = gc_alloc(window * sizeof(struct image *));
 	cache->dict = weakref_valuedict_new(WEAKREF_KEY_STRING);
@@ -105,19 +139,38 @@ static int weak_measure(const struct cache *cache, size_t *images, size_t *bytes
 	return more;
 }
 
+static int built_measure(const struct cache *cache, size_t *images, size_t *bytes)
+{
+	weakref_cache_iter *iter = weakref_cache_iter_new(cache->built);
+	void *value;
+	int more;
+
+	if (iter == NULL)
+		return -errno;
+	while ((more = weakref_cache_iter_next(iter, NULL, &value)) > 0) {
+		*images += 1;
+		*bytes += ((const struct image *)value)->bytes;
+	}
+	return more;
+}
+
 struct image *cache_get(const struct cache *cache, const char *path)
 {
+	if (cache->kind == CACHE_BUILT)
+		return weakref_cache_get_if_present(cache->built, path);
 	return cache->kind == CACHE_PLAIN ? plain_get(cache, path) : weakref_valuedict_get(cache->dict, path);
 }
 
 int cache_put(struct cache *cache, struct image *image)
 {
+	if (cache->kind == CACHE_BUILT)
+		return weakref_cache_put(cache->built, image->path, image);
 	return cache->kind == CACHE_PLAIN ? plain_put(cache, image) : weakref_valuedict_set(cache->dict, image->path, image);
 }
 
 void cache_use(struct cache *cache, struct image *image)
 {
-	if (cache->kind == CACHE_PLAIN)
+	if (cache->kind != CACHE_WEAK)
 		return;
 	cache->ring[cache->next] = image;
 	cache->next = (cache->next + 1) % cache->window;
@@ -128,6 +181,8 @@ int cache_measure(const struct cache *cache, size_t *images, size_t *bytes)
 	*images = *bytes = 0;
 	if (cache->kind == CACHE_WEAK)
 		return weak_measure(cache, images, bytes);
+	if (cache->kind == CACHE_BUILT)
+		return built_measure(cache, images, bytes);
 	plain_measure(cache, images, bytes);
 	return 0;
 }

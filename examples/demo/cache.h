@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache: the two caches that are compared, behind one interface.
+ * cache: the caches that are compared, behind one interface.
  *
  *  - CACHE_PLAIN: a hash table that keeps every image it was given;
  *  - CACHE_WEAK:  a weak-value dictionary, and beside it the images used last, `window` of them, held strongly. An image
- *    that falls out of the window stays in the dictionary until a collection finds that nobody else uses it.
+ *    that falls out of the window stays in the dictionary until a collection finds that nobody else uses it;
+ *  - CACHE_BUILT: a weakref_cache, as a spec string says. Where the spec has a maximumWeight, an image weighs its pixels' bytes.
  *
  * A cache lives on the collected heap: hold it by a pointer that the collector sees (a local variable does). There is
  * nothing to free.
@@ -16,12 +17,12 @@
 
 #include "image.h"
 
-enum cache_kind { CACHE_PLAIN, CACHE_WEAK, CACHE_KINDS };
+enum cache_kind { CACHE_PLAIN, CACHE_WEAK, CACHE_BUILT, CACHE_KINDS };
 
 struct cache;
 
-/* NULL with errno set. GC: may collect. */
-struct cache *cache_new(enum cache_kind kind, size_t window);
+/* spec is for CACHE_BUILT, window for CACHE_WEAK. NULL, with what is wrong in *reason. GC: may collect. */
+struct cache *cache_new(enum cache_kind kind, size_t window, const char *spec, const char **reason);
 /* The image of a path, or NULL. */
 struct image *cache_get(const struct cache *cache, const char *path);
 /* Stores an image under its path. Returns 0 or a negative WEAKREF_E…. GC: may collect. */

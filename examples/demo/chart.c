@@ -20,7 +20,8 @@
 #define TOP 104.0
 #define BOTTOM (CHART_HEIGHT - 84.0)
 
-static const double colours[CACHE_KINDS][3] = {[CACHE_PLAIN] = {0.82, 0.33, 0.20}, [CACHE_WEAK] = {0.11, 0.42, 0.68}};
+static const double colours[CACHE_KINDS][3] = {[CACHE_PLAIN] = {0.82, 0.33, 0.20}, [CACHE_WEAK] = {0.11, 0.42, 0.68},
+						   [CACHE_BUILT] = {0.16, 0.55, 0.25}};
 
 struct chart {
 	cairo_t *cr;
@@ -93,7 +94,7 @@ static void chart_scale(struct chart *chart)
 {
 	double highest = 1;
 
-	for (int kind = 0; kind < CACHE_KINDS; kind++) {
+	for (int kind = 0; kind < chart->job->kinds; kind++) {
 		const struct replay_sample *peak = peak_of(&chart->results[kind]);
 
 		if (peak != NULL)
@@ -220,10 +221,10 @@ static void draw_legend(const struct chart *chart)
 {
 	double x = LEFT + 22, y = TOP + 26;
 
-	cairo_rectangle(chart->cr, x - 8, y - 24, 500, 70);
+	cairo_rectangle(chart->cr, x - 8, y - 24, 500, 14 + 28 * chart->job->kinds);
 	cairo_set_source_rgba(chart->cr, 1, 1, 1, 0.85);
 	cairo_fill(chart->cr);
-	for (int kind = 0; kind < CACHE_KINDS; kind++, y += 28) {
+	for (int kind = 0; kind < chart->job->kinds; kind++, y += 28) {
 		const struct replay_outcome *outcome = &chart->results[kind].outcome;
 		double hits = outcome->accesses == 0 ? 0 : 100.0 * (double)outcome->hits / (double)outcome->accesses;
 		char text[160];
@@ -246,12 +247,12 @@ static void chart_draw(struct chart *chart)
 	chart_scale(chart);
 	draw_title(chart);
 	draw_axes(chart);
-	for (int kind = 0; kind < CACHE_KINDS; kind++)
+	for (int kind = 0; kind < chart->job->kinds; kind++)
 		draw_area(chart, (enum cache_kind)kind);
-	for (int kind = 0; kind < CACHE_KINDS; kind++)
+	for (int kind = 0; kind < chart->job->kinds; kind++)
 		draw_curve(chart, (enum cache_kind)kind);
 	draw_legend(chart);
-	for (int kind = 0; kind < CACHE_KINDS; kind++)
+	for (int kind = 0; kind < chart->job->kinds; kind++)
 		draw_peak(chart, (enum cache_kind)kind);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * imagecache: one job, a cache of decoded images, done twice: with a dictionary that keeps all it was given, and with a
- * weak-value dictionary, whose entries last as long as somebody uses the image. The figures and the chart show what the
- * second one saves, and what it costs.
+ * weak-value dictionary, whose entries last as long as somebody uses the image; with --cache a third time, with a cache made by a
+ * spec. The figures and the chart show what they save, and what it costs.
  *
  * Parts: pictures draws sample files, files finds PNG files, trace says which are asked for, replay runs one variant in a
  * process of its own (image decodes, cache stores), table and chart show the outcome, say and stop are for messages and
@@ -37,6 +37,8 @@ struct options {
 	/* Where to draw and keep them; NULL: in a temporary folder. */
 	const char *pictures;
 	const char *chart;
+	/* Of the third variant; NULL: there is none. */
+	const char *cache;
 	bool draw_only, help;
 	uint64_t count, accesses, window, collect_every, seed, heap_limit_mib, max_image_mib;
 	double skew;
@@ -53,7 +55,7 @@ static const struct options defaults = {
 	.skew = 1.4,
 };
 
-enum { OPT_CHART = 256, OPT_COUNT, OPT_PICTURES, OPT_DRAW_ONLY, OPT_HEAP_LIMIT, OPT_MAX_IMAGE, OPT_SKEW };
+enum { OPT_CACHE = 256, OPT_CHART, OPT_COUNT, OPT_PICTURES, OPT_DRAW_ONLY, OPT_HEAP_LIMIT, OPT_MAX_IMAGE, OPT_SKEW };
 
 static const struct option long_options[] = {
 	{"accesses", required_argument, NULL, 'n'},
@@ -63,6 +65,7 @@ static const struct option long_options[] = {
 	{"skew", required_argument, NULL, OPT_SKEW},
 	{"heap-limit", required_argument, NULL, OPT_HEAP_LIMIT},
 	{"max-image", required_argument, NULL, OPT_MAX_IMAGE},
+	{"cache", required_argument, NULL, OPT_CACHE},
 	{"chart", required_argument, NULL, OPT_CHART},
 	{"count", required_argument, NULL, OPT_COUNT},
 	{"pictures", required_argument, NULL, OPT_PICTURES},
@@ -86,6 +89,8 @@ static void print_help(void)
 	       "      --skew X           exponent of Zipf's law; 0 asks for all files alike (%g)\n"
 	       "      --heap-limit MIB   the collected heap may not grow beyond this (default: no limit)\n"
 	       "      --max-image MIB    refuse pictures that are larger when decoded (%llu)\n"
+	       "      --cache SPEC       a third variant: a cache of these options, such as\n"
+	       "                         weakValues,maximumSize=80 or maximumWeight=50000000 (bytes)\n"
 	       "      --chart FILE       where to write the chart (%s)\n\n"
 	       "Pictures of its own:\n"
 	       "      --count N          how many to draw (%llu)\n"
@@ -151,6 +156,9 @@ static int take_option(struct options *options, int option)
 		return read_number("max-image", optarg, 1, 1 << 12, &options->max_image_mib);
 	case OPT_COUNT:
 		return read_number("count", optarg, 1, 9999, &options->count);
+	case OPT_CACHE:
+		options->cache = optarg;
+		return 0;
 	case OPT_CHART:
 		options->chart = optarg;
 		return 0;
@@ -195,7 +203,7 @@ static int read_options(struct options *options, int argc, char **argv)
 	return 0;
 }
 
-/* Replays both variants, prints the table, draws the chart. Returns the exit status. */
+/* Replays the variants, prints the table, draws the chart. Returns the exit status. */
 static int compare(const struct options *options, const struct files *files, const struct trace *trace)
 {
 	struct replay_job job = {
@@ -205,6 +213,8 @@ static int compare(const struct options *options, const struct files *files, con
 		.collect_every = options->collect_every,
 		.heap_limit = (size_t)options->heap_limit_mib << 20,
 		.max_image = (size_t)options->max_image_mib << 20,
+		.spec = options->cache,
+		.kinds = options->cache != NULL ? CACHE_KINDS : CACHE_BUILT,
 	};
 	struct replay_result results[CACHE_KINDS] = {0};
 	unsigned char *bad = calloc(files->count, 1);
@@ -212,14 +222,15 @@ static int compare(const struct options *options, const struct files *files, con
 
 	if (bad == NULL)
 		say("%s", strerror(ENOMEM));
-	for (kind = 0; bad != NULL && kind < CACHE_KINDS; kind++)
+	for (kind = 0; bad != NULL && kind < job.kinds; kind++)
 		if (replay_run((enum cache_kind)kind, &job, bad, &results[kind]) != 0)
 			break;
-	if (kind == CACHE_KINDS) {
+	if (kind == job.kinds) {
 		status = EXIT_SUCCESS;
-		table_print(results);
-		if (results[CACHE_PLAIN].outcome.failures + results[CACHE_WEAK].outcome.failures > 0)
-			status = EXIT_FAILURE;
+		table_print(results, job.kinds);
+		for (kind = 0; kind < job.kinds; kind++)
+			if (results[kind].outcome.failures > 0)
+				status = EXIT_FAILURE;
 		if (chart_write(options->chart, &job, results) == 0)
 			printf("chart: %s\n", options->chart);
 		else

@@ -71,7 +71,10 @@ struct replay {
 
 const char *replay_name(enum cache_kind kind)
 {
-	return kind == CACHE_PLAIN ? "plain dictionary" : "weak-value dictionary";
+	static const char *const names[CACHE_KINDS] = {
+		[CACHE_PLAIN] = "plain dictionary", [CACHE_WEAK] = "weak-value dictionary", [CACHE_BUILT] = "cache"};
+
+	return names[kind];
 }
 
 /* ---- the child ----------------------------------------------------------------------------------------------------------- */
@@ -293,15 +296,16 @@ static void __attribute__((noreturn)) child_main(enum cache_kind kind, const str
 {
 	struct replay replay = {.job = job, .out = out, .statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)};
 	struct record record = {.kind = RECORD_OUTCOME};
+	const char *reason;
 	uint64_t begin;
 
 	stop_default();
 	start_runtime(&replay);
 	begin = now_ns();
 	replay.state = calloc(job->files->count, 1);
-	replay.cache = cache_new(kind, job->window);
+	replay.cache = cache_new(kind, job->window, job->spec, &reason);
 	if (replay.state == NULL || replay.cache == NULL)
-		give_up(&replay, "no cache: %s", strerror(errno));
+		give_up(&replay, "no cache: %s", replay.cache == NULL ? reason : strerror(ENOMEM));
 	replay_trace(&replay);
 	replay_close(&replay, begin);
 	record.u.outcome = replay.outcome;

@@ -17,7 +17,7 @@
 #include "image.h"
 #include "trace.h"
 
-/* What both variants are given. */
+/* What all variants are given. */
 struct replay_job {
 	const struct files *files;
 	const struct trace *trace;
@@ -27,6 +27,9 @@ struct replay_job {
 	/* Bytes; 0 for no limit. */
 	size_t heap_limit;
 	size_t max_image;
+	/* What the third variant is, and how many variants there are: 2 where it is NULL. */
+	const char *spec;
+	int kinds;
 };
 
 /* Memory at one moment of the replay. */

@@ -63,10 +63,11 @@ WEAKREF_API long weakref_checks_fail_allocation(unsigned long n);
 WEAKREF_API int weakref_checks_clock_advance(uint64_t ns);
 
 /**
- * @brief Checks the invariants of the runtime's own structures, and aborts with a message where one does not hold.
+ * @brief Checks the invariants of the runtime's own structures, of all containers and resource pools, and aborts with a message
+ * where one does not hold.
  * @return how many structures were checked, or a negative error.
  * Errors: ENOTSUP.
- * Cost: linear in references and entries, with libgc's lock held.
+ * Cost: linear in references and entries, with libgc's lock held for a part of it, and each table's and pool's for its own.
  * Thread: any thread known to the collector.
  * GC: never collects.
  */

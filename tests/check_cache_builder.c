@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_cache_builder: the builder of weakref/cache.h and its spec string, the kinds of key, and arithmetic with figures. Tests named h15 and
+ * h40 are the lines of the conformance list.
+ */
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "support.h"
+#include "weakref/cache.h"
+
+static char things[512];
+
+static void *thing(size_t i)
+{
+	return &things[i];
+}
+
+static weakref_cache_builder *builder_of(const char *spec)
+{
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+
+	ck_assert_ptr_nonnull(b);
+	ck_assert_int_eq(weakref_cache_builder_spec(b, spec), 0);
+	return b;
+}
+
+/* ---- the builder ---- */
+
+/* H15: options that are repeated, out of range, or against one another are refused with a reason. */
+START_TEST(test_h15_builder_refuses)
+{
+	weakref_cache_builder *b = builder_of("");
+
+	ck_assert_int_eq(weakref_cache_builder_maximum_size(b, -1), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(weakref_cache_builder_error(b), "maximumSize"));
+	ck_assert_int_eq(weakref_cache_builder_maximum_size(b, 10), 0);
+	ck_assert_int_eq(weakref_cache_builder_maximum_size(b, 10), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(weakref_cache_builder_error(b), "already"));
+	ck_assert_int_eq(weakref_cache_builder_maximum_weight(b, 10), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(weakref_cache_builder_error(b), "exclude"));
+	ck_assert_int_eq(weakref_cache_builder_expire_after_write(b, -1), -EINVAL);
+	ck_assert_int_eq(weakref_cache_builder_expire_after_write(b, NAN), -EINVAL);
+	ck_assert_int_eq(weakref_cache_builder_expire_after_access(b, -0.5), -EINVAL);
+	ck_assert_int_eq(weakref_cache_builder_initial_capacity(b, -3), -EINVAL);
+	ck_assert_int_eq(weakref_cache_builder_refresh_after_write(b, 0), -EINVAL);
+	ck_assert_int_eq(weakref_cache_builder_weak_keys(b), -EINVAL);
+	ck_assert_int_eq(weakref_cache_builder_weak_values(b), 0);
+	ck_assert_int_eq(weakref_cache_builder_soft_values(b), -EINVAL);
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &(weakref_cache_loader){0}), -EINVAL);
+	ck_assert_ptr_nonnull(weakref_cache_builder_build(b));
+	ck_assert_int_eq(weakref_cache_builder_refresh_after_write(b, 1), 0);
+	ck_assert_ptr_null(weakref_cache_builder_build(b));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_str_eq(weakref_cache_builder_error(b), "refreshAfterWrite needs loader");
+	b = builder_of("maximumWeight=5");
+	ck_assert_ptr_null(weakref_cache_builder_build(b));
+	ck_assert_str_eq(weakref_cache_builder_error(b), "maximumWeight needs weigher");
+	ck_assert_ptr_null(weakref_cache_builder_new(WEAKREF_KEY_CUSTOM));
+	ck_assert_ptr_null(weakref_cache_builder_build(NULL));
+	ck_assert_int_eq(weakref_cache_builder_weak_values(NULL), -EINVAL);
+	ck_assert_str_ne(weakref_cache_builder_error(NULL), "");
+}
+END_TEST
+
+/* H15: a spec string sets the same options, and one that is bad sets none. */
+START_TEST(test_h15_spec)
+{
+	static const char *const bad[] = {"maximumSize",	 "maximumSize=",	 "maximumSize=-1",  "maximumSize=1,maximumSize=2",
+					  "maximumSize=1x",	 "weakValues=1",	 "nonsense",	    "expireAfterWrite=10",
+					  "expireAfterWrite=m", "expireAfterWrite=1y", ",",		    "weakValues,,recordStats",
+					  "weakValues,softValues", "maximumSize=99999999999999999999", "weakKeys", "initialCapacity=1,"};
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+	weakref_cache_policy policy;
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		ck_assert_msg(weakref_cache_builder_spec(b, bad[i]) == -EINVAL, "taken: %s", bad[i]);
+		ck_assert_str_ne(weakref_cache_builder_error(b), "");
+	}
+	ck_assert_int_eq(weakref_cache_builder_spec(b, NULL), -EINVAL);
+	ck_assert_int_eq(weakref_cache_builder_spec(b, " "), 0);
+	ck_assert_int_eq(weakref_cache_builder_spec(b, "maximumSize=1000, weakValues ,expireAfterWrite = 10m"), 0);
+	ck_assert_int_eq(weakref_cache_builder_spec(b, "expireAfterAccess=1500ms,recordStats,initialCapacity=100"), 0);
+	weakref_cache *cache = weakref_cache_builder_build(b);
+	ck_assert_int_eq(weakref_cache_policy_get(cache, &policy), 0);
+	ck_assert(policy.bounded && !policy.weighted && policy.weak_values && policy.records_stats && !policy.loading);
+	ck_assert_uint_eq(policy.maximum, 1000);
+	ck_assert_double_eq(policy.expire_after_write, 600);
+	ck_assert_double_eq(policy.expire_after_access, 1.5);
+	ck_assert(isinf(policy.refresh_after_write));
+}
+END_TEST
+
+/* ---- keys ---- */
+
+static int hash_text(const void *key, uint64_t *out, void *user)
+{
+	*out = (uint64_t)(unsigned char)*(const char *)key & 3;
+	return *(const char *)key == '!' ? *(int *)user : 0;
+}
+
+static int equal_text(const void *a, const void *b, void *user)
+{
+	(void)user;
+	return strcmp(a, b) == 0;
+}
+
+/* Strings, bytes, pointers and custom keys; the cache keeps copies of what is copied. */
+START_TEST(test_kinds_of_key)
+{
+	int failure = -ENOTSUP, places[2];
+	char text[16], data[] = "a\0b";
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_STRING);
+	weakref_cache *cache = weakref_cache_builder_build(b);
+
+	for (int i = 0; i < 300; i++) {
+		snprintf(text, sizeof text, "key %d", i);
+		ck_assert_int_eq(weakref_cache_put(cache, text, thing((size_t)i)), 0);
+	}
+	for (int i = 0; i < 300; i++) {
+		snprintf(text, sizeof text, "key %d", i);
+		ck_assert_ptr_eq(weakref_cache_get_if_present(cache, text), thing((size_t)i));
+	}
+	ck_assert_int_eq(weakref_cache_put(cache, NULL, thing(0)), -EINVAL);
+	cache = weakref_cache_builder_build(weakref_cache_builder_new(WEAKREF_KEY_BYTES));
+	ck_assert_int_eq(weakref_cache_put(cache, &(weakref_bytes){data, 3}, thing(1)), 0);
+	ck_assert_int_eq(weakref_cache_put(cache, &(weakref_bytes){data, 1}, thing(2)), 0);
+	ck_assert_ptr_eq(weakref_cache_get_if_present(cache, &(weakref_bytes){"a\0b", 3}), thing(1));
+	ck_assert_ptr_eq(weakref_cache_get_if_present(cache, &(weakref_bytes){"a", 1}), thing(2));
+	cache = weakref_cache_builder_build(weakref_cache_builder_new(WEAKREF_KEY_POINTER));
+	ck_assert_int_eq(weakref_cache_put(cache, &places[0], thing(1)), 0);
+	ck_assert_ptr_null(weakref_cache_get_if_present(cache, &places[1]));
+	ck_assert_ptr_eq(weakref_cache_get_if_present(cache, &places[0]), thing(1));
+	cache = weakref_cache_builder_build(weakref_cache_builder_new_custom(hash_text, equal_text, &failure));
+	for (size_t i = 0; i < 26; i++) {
+		static const char letters[26][2] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m",
+						    "n", "o", "p", "q", "r", "s", "t", "u", "v", "w", "x", "y", "z"};
+		ck_assert_int_eq(weakref_cache_put(cache, letters[i], thing(i)), 0);
+	}
+	snprintf(text, sizeof text, "k");
+	ck_assert_ptr_eq(weakref_cache_get_if_present(cache, text), thing(10));
+	ck_assert_int_eq(weakref_cache_put(cache, "!", thing(1)), -ENOTSUP);
+	ck_assert_int_eq(weakref_cache_lookup(cache, "!", NULL), -ENOTSUP);
+	ck_assert_int_eq(weakref_cache_invalidate(cache, text), 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), 25);
+}
+END_TEST
+
+/* ---- figures ---- */
+
+/* H40: rates of nothing; minus stops at 0; plus adds. */
+START_TEST(test_h40_arithmetic)
+{
+	weakref_cache_stats none = {0}, a = {.hits = 5, .misses = 3, .load_time_ns = UINT64_MAX}, b = {.hits = 2, .misses = 9, .load_time_ns = 5};
+
+	ck_assert_double_eq(weakref_cache_stats_hit_rate(&none), 1.0);
+	ck_assert_double_eq(weakref_cache_stats_miss_rate(&none), 0.0);
+	weakref_cache_stats minus = weakref_cache_stats_minus(&a, &b), plus = weakref_cache_stats_plus(&a, &b);
+	ck_assert_uint_eq(minus.hits, 3);
+	ck_assert_uint_eq(minus.misses, 0);
+	ck_assert_uint_eq(plus.hits, 7);
+	ck_assert_uint_eq(plus.misses, 12);
+	ck_assert_uint_eq(plus.load_time_ns, UINT64_MAX);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("cache_builder");
+	TCase *tc = support_tcase("cache_builder");
+
+	tcase_add_test(tc, test_h15_builder_refuses);
+	tcase_add_test(tc, test_h15_spec);
+	tcase_add_test(tc, test_kinds_of_key);
+	tcase_add_test(tc, test_h40_arithmetic);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return support_main(suite);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_validate: weakref_checks_validate finds what is wrong in every kind of structure there is: a container of each kind, in its first
+ * segment and in its last, and a pool are made, damaged by hand and validated, each in a process of its own that has to be aborted
+ * with a word of the broken invariant. Without damage the same passes. Links the library's core; for the --enable-checks build.
+ */
+#define GC_THREADS
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool.h"
+#include "support.h"
+#include "table_impl.h"
+#include "weakref/checks.h"
+#include "weakref/interner.h"
+#include "weakref/keydict.h"
+#include "weakref/set.h"
+#include "weakref/valuedict.h"
+
+#define ENTRIES ((size_t)20000) /* some segments */
+
+/* What keeps the entries, and what is looked at. */
+struct subject {
+	void **objects, *container;
+	struct table *table;
+};
+
+/* ---- subjects ---- */
+
+static void objects_make(struct subject *subject)
+{
+	subject->objects = gc_alloc(ENTRIES * sizeof(void *));
+	for (size_t i = 0; i < ENTRIES; i++)
+		subject->objects[i] = support_node_new(i);
+}
+
+static int keydict_make(struct subject *subject)
+{
+	subject->container = weakref_keydict_new(WEAKREF_BY_IDENTITY);
+	subject->table = subject->container;
+	for (size_t i = 0; i < ENTRIES; i++)
+		SUPPORT_REQUIRE(weakref_keydict_set(subject->container, subject->objects[i], NULL) == 0);
+	return 0;
+}
+
+static int pairdict_make(struct subject *subject)
+{
+	subject->container = weakref_keydict_new_with(&(weakref_keydict_options){.weakness = WEAKREF_WEAK_EITHER});
+	subject->table = subject->container;
+	for (size_t i = 0; i < ENTRIES; i++)
+		SUPPORT_REQUIRE(weakref_keydict_set(subject->container, subject->objects[i], subject->objects[0]) == 0);
+	return 0;
+}
+
+static int valuedict_make(struct subject *subject)
+{
+	subject->container = weakref_valuedict_new(WEAKREF_KEY_STRING);
+	subject->table = subject->container;
+	for (size_t i = 0; i < ENTRIES; i++) {
+		char key[24];
+		snprintf(key, sizeof key, "%zu", i);
+		SUPPORT_REQUIRE(weakref_valuedict_set(subject->container, key, subject->objects[i]) == 0);
+	}
+	return 0;
+}
+
+static int set_make(struct subject *subject)
+{
+	subject->container = weakref_set_new(WEAKREF_BY_IDENTITY);
+	subject->table = subject->container;
+	for (size_t i = 0; i < ENTRIES; i++)
+		SUPPORT_REQUIRE(weakref_set_add(subject->container, subject->objects[i]) >= 0);
+	return 0;
+}
+
+/* An interner's second word is its set. */
+static int interner_make(struct subject *subject)
+{
+	weakref_interner *interner = weakref_interner_new(WEAKREF_BY_IDENTITY);
+
+	subject->container = interner;
+	for (size_t i = 0; i < ENTRIES; i++)
+		SUPPORT_REQUIRE(weakref_interner_intern(interner, subject->objects[i]) != NULL);
+	subject->table = ((void **)(void *)interner)[1];
+	return 0;
+}
+
+static int pool_make(struct subject *subject)
+{
+	weakref_pool *pool = weakref_pool_new(NULL);
+
+	subject->container = pool;
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		SUPPORT_REQUIRE(weakref_pool_push(pool, subject->objects[i]) >= 0);
+	return 0;
+}
+
+/* ---- damage ---- */
+
+static struct table_segment *segment(const struct subject *subject, bool last)
+{
+	struct table_directory *dir = atomic_load(&subject->table->directory);
+
+	return atomic_load(&dir->entries[last ? (UINT64_C(1) << dir->depth) - 1 : 0]);
+}
+
+static void nothing(struct subject *subject)
+{
+	(void)subject;
+}
+
+static void count_first(struct subject *subject)
+{
+	segment(subject, false)->used++;
+}
+
+static void count_last(struct subject *subject)
+{
+	segment(subject, true)->used--;
+}
+
+/* The last segment's place in the directory has the first one. */
+static void directory(struct subject *subject)
+{
+	struct table_directory *dir = atomic_load(&subject->table->directory);
+
+	atomic_store(&dir->entries[(UINT64_C(1) << dir->depth) - 1], segment(subject, false));
+}
+
+static void retired(struct subject *subject)
+{
+	atomic_store(&segment(subject, true)->retired, true);
+}
+
+static void pool_idle(struct subject *subject)
+{
+	((weakref_pool *)subject->container)->idle++;
+}
+
+/* ---- scenarios ---- */
+
+static const struct scenario {
+	const char *name;
+	int (*make)(struct subject *);
+	void (*damage)(struct subject *);
+} scenarios[] = {
+	{"keydict", keydict_make, nothing},
+	{"keydict-first", keydict_make, count_first},
+	{"keydict-last", keydict_make, count_last},
+	{"keydict-directory", keydict_make, directory},
+	{"keydict-retired", keydict_make, retired},
+	{"pairdict", pairdict_make, nothing},
+	{"pairdict-last", pairdict_make, count_last},
+	{"valuedict", valuedict_make, nothing},
+	{"valuedict-first", valuedict_make, count_first},
+	{"valuedict-directory", valuedict_make, directory},
+	{"set", set_make, nothing},
+	{"set-last", set_make, count_last},
+	{"interner", interner_make, nothing},
+	{"interner-first", interner_make, count_first},
+	{"pool", pool_make, nothing},
+	{"pool-idle", pool_make, pool_idle},
+};
+
+#define SCENARIOS ((int)(sizeof scenarios / sizeof *scenarios))
+
+static int scenario_run(const char *name)
+{
+	struct subject *subject = gc_init() == 0 ? gc_alloc(sizeof *subject) : NULL;
+	int i = 0;
+
+	while (i < SCENARIOS && strcmp(scenarios[i].name, name) != 0)
+		i++;
+	SUPPORT_REQUIRE(i < SCENARIOS && subject != NULL);
+	/* Where it is damaged, nothing else is to find it. */
+	weakref_checks_collect_every(0);
+	objects_make(subject);
+	SUPPORT_REQUIRE(scenarios[i].make(subject) == 0);
+	SUPPORT_REQUIRE(weakref_checks_validate() > 0);
+	scenarios[i].damage(subject);
+	weakref_checks_validate();
+	SUPPORT_KEEP(subject->container);
+	SUPPORT_KEEP(subject);
+	return 0;
+}
+
+/* What is whole passes; what is damaged is found, and the program stopped. */
+START_TEST(test_damage_is_found)
+{
+	const struct scenario *scenario = &scenarios[_i];
+	char err[4096];
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "the library was built without --enable-checks");
+	int status = support_respawn(scenario->name, NULL, err, sizeof err);
+	if (scenario->damage == nothing) {
+		ck_assert_msg(status == 0, "%s: %d: %s", scenario->name, status, err);
+		return;
+	}
+	ck_assert_msg(status == 1000 + SIGABRT, "%s: %d: %s", scenario->name, status, err);
+	ck_assert_msg(strstr(err, "invariant broken") != NULL, "%s: %s", scenario->name, err);
+}
+END_TEST
+
+/* Each container, and each pool, counts: with one more there is more to check. What a collection takes is less. */
+START_TEST(test_everything_is_counted)
+{
+	struct subject *subject = gc_alloc(sizeof *subject);
+	long before, now;
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "the library was built without --enable-checks");
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections at every call take structures away");
+	objects_make(subject);
+	gc_disable();
+	for (int i = 0; i < SCENARIOS; i++) {
+		if (scenarios[i].damage != nothing)
+			continue;
+		struct subject *one = gc_alloc(sizeof *one);
+		one->objects = subject->objects;
+		before = weakref_checks_validate();
+		ck_assert_int_gt(before, 0);
+		ck_assert_int_eq(scenarios[i].make(one), 0);
+		now = weakref_checks_validate();
+		ck_assert_msg(now > before, "%s: %ld, %ld before", scenarios[i].name, now, before);
+		SUPPORT_KEEP(one->container);
+	}
+	SUPPORT_KEEP(subject);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("validate");
+	TCase *t = support_tcase("validate");
+
+	tcase_add_loop_test(t, test_damage_is_found, 0, SCENARIOS);
+	tcase_add_test(t, test_everything_is_counted);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1)
+		return scenario_run(argv[1]);
+	return support_main(suite);
+}
