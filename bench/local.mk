@@ -65,6 +65,22 @@ bench_poolbench_CPPFLAGS = $(AM_CPPFLAGS) $(RIVAL_POOLS_CFLAGS)
 bench_poolbench_LDADD = libweakref.la $(RIVAL_POOLS_LIBS) $(BDW_GC_LIBS)
 bench_cachebench_CPPFLAGS = $(AM_CPPFLAGS) $(RIVAL_POOLS_CFLAGS)
 bench_cachebench_LDADD = libweakref.la $(RIVAL_POOLS_LIBS) $(BDW_GC_LIBS)
+# Where cairo and zlib are found.
+if HAVE_HITRATIO
+bench_programs += bench/hitratio
+endif
+bench_hitratio_SOURCES = \
+	bench/chart.c \
+	bench/chart.h \
+	bench/hitratio.c \
+	bench/hit_ours.c \
+	bench/hit_ours.h \
+	bench/rivals.c \
+	bench/rivals.h \
+	bench/trace.c \
+	bench/trace.h
+bench_hitratio_CPPFLAGS = $(AM_CPPFLAGS) $(HITRATIO_CFLAGS)
+bench_hitratio_LDADD = libweakref.la $(HITRATIO_LIBS) $(BDW_GC_LIBS) -lm
 check_PROGRAMS += $(bench_tested)
 EXTRA_PROGRAMS += $(bench_programs)
 CLEANFILES += $(bench_programs) bench/libstrong.la

@@ -2,6 +2,7 @@
 # The documentation: all of it is distributed and installed.
 
 dist_doc_DATA += \
+	doc/cache-policy.md \
 	doc/design.md \
 	doc/imagecache.md \
 	doc/performance.md \

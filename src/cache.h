@@ -187,6 +187,7 @@ struct weakref_cache {
 	uint32_t stripe_mask;
 	bool timed;    /* somebody looks at the clock */
 	bool recorded; /* the order of reads matters */
+	_Atomic bool eager;       /* no read is to be lost now, since entries are evicted */
 	bool expires;  /* there is a wheel */
 	bool celled;
 	uint8_t bytes_at; /* in an entry, the key's bytes */

@@ -2,10 +2,9 @@
 /*
  * cache_maintain: what keeps a cache within its bounds: recency, eviction, expiry, entries that the collector took, and notices.
  *
- * Reads leave their entries in buffers, one of CACHE_READS places for each stripe of threads. Every writer empties them into the policy. While
- * nobody writes nothing is evicted, and the order matters little: what does not fit is lost, and a reader empties the buffers only once
- * in CACHE_LOSSES reads that were. So where most look-ups miss all reads are told, where nearly all hit a sample, and a hit costs
- * little more than the look-up. A buffer may hold an entry that is DEAD by then; it has no value any more, and the policy ignores it.
+ * Reads leave their entries in buffers, one of CACHE_READS places for each stripe of threads. Every writer empties them into the policy, and
+ * so does the reader who finds his full. When nothing was evicted for long (policy_is_calm) the order matters little: then what does not
+ * fit is lost, a reader empties the buffers only once in CACHE_LOSSES reads that were, and a hit costs little more than the look-up. A buffer may hold an entry that is DEAD by then; it has no value any more, and the policy ignores it.
  *
  * Expiry after access is lazy: a read writes the time into the entry only. When the wheel hands the entry out, its deadline is computed anew.
  *
@@ -129,7 +128,7 @@ void cache_record(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
 	if (tail - atomic_load_explicit(&stripe->head, memory_order_acquire) >= CACHE_READS) {
 		uint32_t lost = atomic_load_explicit(&stripe->lost, memory_order_relaxed) + 1;
 		atomic_store_explicit(&stripe->lost, lost, memory_order_relaxed);
-		if (unlikely(lost % CACHE_LOSSES == 0))
+		if (unlikely(lost % CACHE_LOSSES == 0 || atomic_load_explicit(&cache->eager, memory_order_relaxed)))
 			cache_try_maintain(cache, now);
 		return;
 	}
@@ -201,6 +200,9 @@ void cache_maintain_locked(weakref_cache *cache, uint64_t now)
 		return;
 	while ((node = policy_evict(&cache->policy)) != NULL)
 		cache_remove_locked(cache, CACHE_OF(policy, node), WEAKREF_CAUSE_SIZE);
+	/* Readers look at it often. */
+	if (policy_is_calm(&cache->policy) == atomic_load_explicit(&cache->eager, memory_order_relaxed))
+		atomic_store_explicit(&cache->eager, !policy_is_calm(&cache->policy), memory_order_relaxed);
 	atomic_store_explicit(&cache->wants, policy_sketch_wanted(&cache->policy), memory_order_relaxed);
 }
 

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_policy: W-TinyLFU. New nodes enter a window, least recently used first out; what leaves it is let into the main space only when
- * it was asked for more often, lately, than the node that would have to go for it. The main space is segmented: a node that is hit on
- * probation becomes protected.
+ * cache_policy: W-TinyLFU (Einziger, Friedman, Manes: ACM Transactions on Storage 13, 2017). New nodes enter a window, least recently
+ * used first out; what leaves it is let into the main space only when it was asked for more often, lately, than the node that would have
+ * to go for it. The main space is segmented: a node that is hit on probation becomes protected. How large the window is, the shadows say.
+ *
+ * Invariants (policy_check): a node stands in the queue that it names; all that weighs nothing is weightless, all that is heavier than the
+ * maximum is doomed; weights and numbers are the sums. The bounds of window and protected are not among them: they move, and the queues
+ * follow (balance).
  */
 #include "cache_policy.h"
 
-#include <string.h>
-
-#define COUNT_MAX 15
-/* Words of the sketch a node, counters a word, and what the sketch counts before it halves all. */
-#define SAMPLE_PER_WORD 10
-#define SKETCH_LEAST 64
+/* Nodes that the first memory is for. */
+#define ROOM_LEAST 64
+/* Of so many entries one was read before the cache was full: else nothing was read yet. */
+#define READ_SHARE 20
+/* Reads an entry without an eviction, after which that is what is expected. */
+#define CALM 4
+/* The most nodes that one call moves from a part that is too large; what is left waits for the next calls. */
+#define MOVES_MOST 2
 
 /* Coldest first. */
 static const uint8_t order[] = {POLICY_DOOMED, POLICY_PROBATION, POLICY_WINDOW, POLICY_PROTECTED, POLICY_WEIGHTLESS};
@@ -59,99 +65,75 @@ static void move(struct policy *p, struct policy_node *node, enum policy_queue_i
 	push(p, node, id);
 }
 
-static void set_bounds(struct policy *p, uint64_t maximum)
+static void set_bounds(struct policy *p)
 {
-	p->maximum = maximum;
-	if (maximum == UINT64_MAX) {
+	unsigned window = shadows_window(&p->shadows);
+
+	if (p->maximum == UINT64_MAX) {
 		p->window_maximum = UINT64_MAX;
 		p->protected_maximum = 0;
 		return;
 	}
-	p->window_maximum = maximum / 100 > 0 ? maximum / 100 : maximum > 0;
-	p->protected_maximum = (maximum - p->window_maximum) / 5 * 4;
+	p->window_maximum = p->maximum / 256 * window + p->maximum % 256 * window / 256;
+	if (p->window_maximum == 0 && p->maximum > 0)
+		p->window_maximum = 1;
+	p->protected_maximum = (p->maximum - p->window_maximum) / 5 * 4;
 }
 
-/* ---- sketch ---- */
+/* ---- memory ---- */
 
-/* Which of the four counters' words, and where in it: each row uses a quarter of the nibbles of a word. */
-static uint64_t *counter(const struct policy *p, uint32_t hash, unsigned row, unsigned *shift)
+static size_t bytes_for(size_t room)
 {
-	uint64_t h = base_mix(hash + ((uint64_t)row << 32));
-
-	*shift = (unsigned)(row * 4 + (h >> 60 & 3)) * 4;
-	return &p->sketch[h & (p->sketch_words - 1)];
-}
-
-static unsigned frequency(const struct policy *p, uint32_t hash)
-{
-	unsigned least = COUNT_MAX;
-
-	for (unsigned row = 0; row < 4; row++) {
-		unsigned shift, count;
-		uint64_t *word = counter(p, hash, row, &shift);
-
-		count = (unsigned)(*word >> shift & COUNT_MAX);
-		if (count < least)
-			least = count;
-	}
-	return least;
-}
-
-static void halve(struct policy *p)
-{
-	for (size_t i = 0; i < p->sketch_words; i++)
-		p->sketch[i] = p->sketch[i] >> 1 & UINT64_C(0x7777777777777777);
-	p->sample /= 2;
-}
-
-static void count(struct policy *p, uint32_t hash)
-{
-	bool counted = false;
-
-	if (p->sketch == NULL)
-		return;
-	for (unsigned row = 0; row < 4; row++) {
-		unsigned shift;
-		uint64_t *word = counter(p, hash, row, &shift);
-
-		if ((*word >> shift & COUNT_MAX) < COUNT_MAX) {
-			*word += UINT64_C(1) << shift;
-			counted = true;
-		}
-	}
-	if (counted && ++p->sample >= p->sketch_words * SAMPLE_PER_WORD)
-		halve(p);
+	return room * sizeof(uint64_t) + shadows_bytes(room);
 }
 
 size_t policy_sketch_wanted(const struct policy *p)
 {
-	size_t words = p->sketch_words;
+	size_t room = p->room == 0 ? ROOM_LEAST : p->room;
 
-	if (p->maximum == UINT64_MAX || p->n <= words)
+	if (p->maximum == UINT64_MAX || p->n <= p->room)
 		return 0;
-	if (words == 0)
-		words = SKETCH_LEAST;
-	while (words < p->n)
-		words *= 2;
-	return words * sizeof(uint64_t);
+	while (room < p->n)
+		room *= 2;
+	return bytes_for(room);
 }
 
 void policy_sketch_give(struct policy *p, void *zeroed, size_t bytes)
 {
-	size_t words = SKETCH_LEAST;
-	uint64_t *to = zeroed;
+	size_t room = ROOM_LEAST;
 
-	if (bytes < words * sizeof(uint64_t))
+	while (bytes_for(room * 2) <= bytes)
+		room *= 2;
+	if (bytes < bytes_for(room) || room <= p->room)
 		return;
-	while (words * 2 <= bytes / sizeof(uint64_t))
-		words *= 2;
-	if (words <= p->sketch_words)
+	sketch_move(&p->sketch, zeroed, room);
+	shadows_move(&p->shadows, (char *)zeroed + room * sizeof(uint64_t), room);
+	p->room = room;
+}
+
+/* How many there are that may have to go. */
+static size_t mortals(const struct policy *p)
+{
+	return p->n - p->queues[POLICY_WEIGHTLESS].n;
+}
+
+/* A read or a write of a node that is in. */
+static void record(struct policy *p, const struct policy_node *node)
+{
+	if (p->room == 0 || node->queue == POLICY_WEIGHTLESS)
 		return;
-	/* The index is cut from the hash's low bits: a counter's successors are those with more bits before them. */
-	for (size_t i = 0; p->sketch_words > 0 && i < words; i += p->sketch_words)
-		memcpy(to + i, p->sketch, p->sketch_words * sizeof(uint64_t));
-	p->sketch = to;
-	p->sketch_words = words;
+	sketch_count(&p->sketch, node->hash);
+	if (shadows_access(&p->shadows, mortals(p), node->hash, &p->sketch))
+		set_bounds(p);
+}
+
+/* At the first eviction for lack of room: until then all shadows would hold what the policy holds. */
+static void start_shadows(struct policy *p)
+{
+	shadows_start(&p->shadows, mortals(p), p->calm >= p->n / READ_SHARE);
+	for (struct policy_node *node = policy_coldest(p); node != NULL && node->weight != 0; node = policy_next_hotter(p, node))
+		shadows_seed(&p->shadows, node->hash, &p->sketch);
+	set_bounds(p);
 }
 
 /* ---- nodes ---- */
@@ -159,7 +141,8 @@ void policy_sketch_give(struct policy *p, void *zeroed, size_t bytes)
 void policy_init(struct policy *p, uint64_t maximum)
 {
 	*p = (struct policy){.random = (uint64_t)(uintptr_t)p};
-	set_bounds(p, maximum);
+	p->maximum = maximum;
+	set_bounds(p);
 }
 
 /* The queue where a node of this weight begins. */
@@ -170,14 +153,15 @@ static enum policy_queue_id entrance(const struct policy *p, uint32_t weight)
 	return weight > p->maximum ? POLICY_DOOMED : POLICY_WINDOW;
 }
 
-/* Each part within its bounds. While there is room, what leaves the window need not be chosen. */
+/* Brings each part nearer to its bounds, which change as the window does. While there is room, what leaves the window need not be
+ * chosen. A window that is to be larger grows by what is added, at the cost of the main space. */
 static void balance(struct policy *p)
 {
 	struct policy_queue *window = &p->queues[POLICY_WINDOW], *protected = &p->queues[POLICY_PROTECTED];
 
-	while (protected->weight > p->protected_maximum)
+	for (int i = 0; i < MOVES_MOST && protected->weight > p->protected_maximum; i++)
 		move(p, protected->coldest, POLICY_PROBATION);
-	while (p->weight <= p->maximum && window->weight > p->window_maximum)
+	for (int i = 0; i < MOVES_MOST && p->weight <= p->maximum && window->weight > p->window_maximum; i++)
 		move(p, window->coldest, POLICY_PROBATION);
 }
 
@@ -186,7 +170,7 @@ void policy_add(struct policy *p, struct policy_node *node)
 	push(p, node, entrance(p, node->weight));
 	p->weight += node->weight;
 	p->n++;
-	count(p, node->hash);
+	record(p, node);
 	balance(p);
 }
 
@@ -194,15 +178,10 @@ void policy_hit(struct policy *p, struct policy_node *node)
 {
 	if (node->queue == POLICY_NONE)
 		return;
-	count(p, node->hash);
+	p->calm++;
+	record(p, node);
 	move(p, node, node->queue == POLICY_PROBATION ? POLICY_PROTECTED : (enum policy_queue_id)node->queue);
 	balance(p);
-}
-
-void policy_miss(struct policy *p, uint32_t hash)
-{
-	(void)p;
-	(void)hash;
 }
 
 void policy_remove(struct policy *p, struct policy_node *node)
@@ -243,10 +222,10 @@ static bool admit(struct policy *p, const struct policy_node *candidate, const s
 {
 	unsigned c, v;
 
-	if (p->sketch == NULL)
+	if (p->room == 0)
 		return true;
-	c = frequency(p, candidate->hash);
-	v = frequency(p, victim->hash);
+	c = sketch_frequency(&p->sketch, candidate->hash);
+	v = sketch_frequency(&p->sketch, victim->hash);
 	if (c > v)
 		return true;
 	/* Against who floods the sketch with collisions of a victim's hash: now and then a warm one wins. */
@@ -283,18 +262,29 @@ struct policy_node *policy_evict(struct policy *p)
 {
 	struct policy_node *node;
 
-	if (p->weight <= p->maximum)
+	if (p->weight <= p->maximum) {
+		balance(p);
 		return NULL;
+	}
+	if (p->room > 0 && !p->shadows.started && p->queues[POLICY_DOOMED].n == 0)
+		start_shadows(p);
+	p->calm = 0;
 	node = choose(p);
 	policy_remove(p, node);
 	return node;
+}
+
+bool policy_is_calm(const struct policy *p)
+{
+	return p->calm > CALM * (uint64_t)p->n;
 }
 
 void policy_resize(struct policy *p, uint64_t maximum)
 {
 	uint64_t before = p->maximum;
 
-	set_bounds(p, maximum);
+	p->maximum = maximum;
+	set_bounds(p);
 	for (int i = 0; i < POLICY_QUEUES; i++) {
 		struct policy_node *node = p->queues[i].coldest, *hotter;
 
@@ -377,5 +367,5 @@ void policy_check(const struct policy *p)
 		n += queue_n;
 	}
 	ASSERT(p->weight == weight && p->n == n);
-	ASSERT(p->queues[POLICY_PROTECTED].weight <= p->protected_maximum);
+	shadows_check(&p->shadows);
 }

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_policy: which entry of a bounded cache goes. It knows nodes, hashes and weights; nothing of keys, values, time or the collector.
+ * cache_policy: which entry of a bounded cache goes: W-TinyLFU with a window whose size follows the use. It knows nodes, hashes and
+ * weights; nothing of keys, values, time or the collector. doc/cache-policy.md tells why, with figures.
  *
- * Use: policy_add for each new entry, policy_hit for each read of one, policy_miss for each look-up that found nothing, then policy_evict
- * until it returns NULL. After each policy_add the owner may ask policy_sketch_wanted and give memory; without any the policy is LRU.
+ * Use: policy_add for each new entry, policy_hit for each read of one, then policy_evict until it returns NULL. After that the owner may
+ * ask policy_sketch_wanted and give memory; without any the policy is LRU with a window that it lets go first.
  *
- * Cost: all O(1) amortised, but policy_resize to less, policy_sketch_give and policy_check: O(nodes). Locks: none; the caller's.
+ * Cost: all O(1) amortised, but policy_resize to less, policy_sketch_give, the first eviction of all (which seeds the shadows) and
+ * policy_check: O(nodes). Locks: none; the caller's.
  * Memory: what policy_sketch_give brought, unscanned; a larger one replaces it. struct policy keeps the only pointer to it, and the lists
  * keep the nodes, so both stand in scanned memory.
  */
 #ifndef CACHE_POLICY_H
 #define CACHE_POLICY_H
 
-#include "base.h"
+#include "cache_shadow.h"
 
 enum policy_queue_id {
 	/* Not in the policy: what memory of zeros says. */
@@ -50,10 +52,12 @@ struct policy {
 	uint64_t weight;
 	size_t n;
 	struct policy_queue queues[POLICY_QUEUES];
-	/* Counters of 4 bits, sixteen in a word. */
-	uint64_t *sketch;
-	size_t sketch_words;
-	size_t sample;
+	/* How many nodes the memory is for; the sketch stands first in it, then the shadows. */
+	size_t room;
+	struct sketch sketch;
+	struct shadows shadows;
+	/* Reads since the last eviction. */
+	uint64_t calm;
 	uint64_t random;
 };
 
@@ -64,8 +68,6 @@ void policy_init(struct policy *p, uint64_t maximum);
 void policy_add(struct policy *p, struct policy_node *node);
 /* It was read or rewritten. Ignored when it is not in the policy: reads are recorded late, and it may be gone. */
 void policy_hit(struct policy *p, struct policy_node *node);
-/* A key was not found. */
-void policy_miss(struct policy *p, uint32_t hash);
 void policy_reweigh(struct policy *p, struct policy_node *node, uint32_t weight);
 /* Ignored when it is not in the policy. */
 void policy_remove(struct policy *p, struct policy_node *node);
@@ -73,6 +75,12 @@ void policy_remove(struct policy *p, struct policy_node *node);
 /* Takes out and returns the next node that must go, or NULL when all is within bounds. Nodes without weight never go; one heavier than
  * the maximum goes first. */
 struct policy_node *policy_evict(struct policy *p);
+
+/*
+ * Whether nothing was evicted for so many reads that the order matters little: reads may be lost now. Before that they should not be: of
+ * a loop that is run back and forth, the reads that say what is recent are thousands of hits in a row, and then come as many misses.
+ */
+bool policy_is_calm(const struct policy *p);
 
 /* Changes the bound; what must go now, policy_evict tells. */
 void policy_resize(struct policy *p, uint64_t maximum);

@@ -24,6 +24,10 @@ libweakref_core_la_SOURCES = \
 	src/cache_map.c \
 	src/cache_policy.c \
 	src/cache_policy.h \
+	src/cache_shadow.c \
+	src/cache_shadow.h \
+	src/cache_sketch.c \
+	src/cache_sketch.h \
 	src/cache_soft.c \
 	src/cache_stats.c \
 	src/cache_view.c \

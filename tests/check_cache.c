@@ -217,12 +217,15 @@ START_TEST(test_h12_bound_of_nothing)
 END_TEST
 
 static unsigned weighed;
+static bool weighs_negative;
 
 static int64_t weigh(const void *key, void *value, void *user)
 {
 	(void)value;
 	(void)user;
 	weighed++;
+	if (weighs_negative)
+		return -ENOTSUP;
 	return WEAKREF_INT_VALUE(key) % 10 == 9 ? -1 : WEAKREF_INT_VALUE(key) % 10;
 }
 
@@ -270,6 +273,13 @@ START_TEST(test_h14_weightless_and_negative)
 		ck_assert_ptr_eq(GET(cache, i * 10), thing(1));
 	ck_assert_int_eq(weakref_cache_put(cache, KEY(9), thing(1)), -1);
 	ck_assert_ptr_null(GET(cache, 9));
+	weighs_negative = true;
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(10), thing(3)), -ENOTSUP);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1000), thing(3)), -ENOTSUP);
+	weighs_negative = false;
+	ck_assert_ptr_eq(GET(cache, 10), thing(1));
+	ck_assert_ptr_null(GET(cache, 1000));
+	ck_assert_uint_eq(weakref_cache_len(cache), 55);
 }
 END_TEST
 

@@ -453,6 +453,46 @@ START_TEST(test_cancelled)
 }
 END_TEST
 
+static _Atomic unsigned told;
+
+static int listen_and_leave(const void *key, void *value, enum weakref_cause cause, void *user)
+{
+	(void)key;
+	(void)value;
+	(void)cause;
+	(void)user;
+	if (++told == 1)
+		pthread_exit(NULL);
+	return 0;
+}
+
+static void *invalidate_run(void *none)
+{
+	weakref_cache_invalidate_all(cache);
+	return none;
+}
+
+/* A thread that ends in the listener loses no other notice: whoever comes next tells of them. */
+START_TEST(test_thread_ends_in_the_listener)
+{
+	weakref_cache_builder *b = builder("", false, false);
+	pthread_t thread;
+
+	told = 0;
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen_and_leave, NULL), 0);
+	cache = weakref_cache_builder_build(b);
+	for (intptr_t i = 0; i < 10; i++)
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(i), thing(1)), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, invalidate_run, NULL), 0);
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(told, 1);
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_eq(told, 10);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(1)), 0);
+	ck_assert_ptr_eq(GET(1), thing(1));
+}
+END_TEST
+
 static int fork_child(void *none)
 {
 	void *value;
@@ -866,6 +906,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_crosswise);
 	tcase_add_loop_test(tc, test_overtaken_loads, 0, 3);
 	tcase_add_test(tc, test_cancelled);
+	tcase_add_test(tc, test_thread_ends_in_the_listener);
 	tcase_add_test(tc, test_fork_during_a_load);
 	tcase_add_loop_test(tc, test_h34_h44_refresh, 0, 2);
 	tcase_add_test(tc, test_h35_failed_reload);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * check_cache_policy: the eviction policy as the cache uses it, without a cache and without a collector, against a naive account of which
- * nodes there are and what they weigh. What is a good choice of victim is not tested here but measured (bench/hitratio), but for the two
+ * nodes there are and what they weigh. What is a good choice of victim is not tested here but measured (bench/hitratio), but for the
  * properties at the end. WEAKREF_SEED=n repeats a run; every failure prints the seed.
  */
 #include <check.h>
@@ -102,7 +102,6 @@ static bool get(int i)
 		policy_hit(&policy, &nodes[i]);
 		return true;
 	}
-	policy_miss(&policy, nodes[i].hash);
 	add(i, 1);
 	settle();
 	give();
@@ -155,7 +154,6 @@ static void random_step(bool memory_given)
 		if (in[i]) {
 			policy_hit(&policy, &nodes[i]);
 		} else {
-			policy_miss(&policy, nodes[i].hash);
 			add(i, draw_weight());
 		}
 	}
@@ -271,6 +269,93 @@ START_TEST(test_policy_scan_resistance)
 }
 END_TEST
 
+/* A loop twice as long as the cache, of which LRU would keep nothing, is kept for the most part of what fits; and when the use turns to
+ * what was new lately, the window grows and the hits come back. */
+START_TEST(test_policy_follows_the_use)
+{
+	size_t hits = 0;
+
+	start(100);
+	for (int i = 0; i < 20000; i++)
+		hits += get(i % 200);
+	EXPECT(hits > 20000 / 3);
+	EXPECT(policy.window_maximum < 50);
+	hits = 0;
+	/* Of the keys, each is in use for a while: 70 at a time, that move on. */
+	for (int i = 0; i < 60000; i++)
+		hits += get((int)((size_t)(i / 20) + draw() % 70) % NODES);
+	EXPECT(policy.window_maximum >= 25);
+	EXPECT(hits > 60000 / 10 * 8);
+	policy_check(&policy);
+}
+END_TEST
+
+/* Larger than the shadows' memory, then much smaller: the sample follows, and nothing is lost. */
+START_TEST(test_policy_sample_follows_the_size)
+{
+	enum { MANY = 5000 };
+	struct policy_node *many = calloc(MANY, sizeof *many);
+
+	ck_assert_ptr_nonnull(many);
+	start(4000);
+	for (int i = 0; i < 4 * MANY; i++) {
+		struct policy_node *node = &many[draw() % MANY];
+
+		if (i % 1000 == 0)
+			policy_check(&policy);
+		if (i == 2 * MANY) {
+			EXPECT(policy.shadows.sample_mask != 0);
+			policy_resize(&policy, 100);
+		}
+		if (node->queue != POLICY_NONE) {
+			policy_hit(&policy, node);
+			continue;
+		}
+		node->hash = (uint32_t)base_mix((uint64_t)(node - many) + seed);
+		node->weight = 1;
+		policy_add(&policy, node);
+		while (policy_evict(&policy) != NULL)
+			;
+		give();
+	}
+	EXPECT(policy_weight(&policy) == 100 && policy.shadows.sample_mask == 0);
+	free(many);
+}
+END_TEST
+
+/* The sketch never says less than was counted, up to what it can say, rarely more, and the same in larger memory; then it forgets half. */
+START_TEST(test_policy_sketch)
+{
+	enum { HASHES = 300, WORDS = 512 };
+	uint64_t words[WORDS] = {0}, more[4 * WORDS] = {0};
+	struct sketch sketch = {.words = words, .n = WORDS};
+	unsigned counts[HASHES] = {0}, exact = 0;
+	uint32_t hashes[HASHES];
+
+	state = seed;
+	EXPECT(sketch_frequency(&(struct sketch){.n = 0}, 1) == 0);
+	for (int i = 0; i < HASHES; i++) {
+		hashes[i] = (uint32_t)draw();
+		for (counts[i] = 0; counts[i] < (unsigned)i % 7; counts[i]++)
+			sketch_count(&sketch, hashes[i]);
+	}
+	for (int i = 0; i < HASHES; i++) {
+		EXPECT(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
+		exact += sketch_frequency(&sketch, hashes[i]) == counts[i];
+	}
+	EXPECT(exact > HASHES * 9 / 10);
+	sketch_move(&sketch, more, 4 * WORDS);
+	for (int i = 0; i < HASHES; i++)
+		EXPECT(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
+	for (size_t before = 0; sketch.counted >= before;) {
+		before = sketch.counted;
+		sketch_count(&sketch, (uint32_t)draw());
+	}
+	for (int i = 0; i < HASHES; i++)
+		EXPECT(sketch_frequency(&sketch, hashes[i]) >= counts[i] / 2);
+}
+END_TEST
+
 int main(void)
 {
 	const char *text = getenv("WEAKREF_SEED");
@@ -288,6 +373,9 @@ int main(void)
 	tcase_add_test(tcase, test_policy_without_bound);
 	tcase_add_test(tcase, test_policy_not_in_it);
 	tcase_add_test(tcase, test_policy_scan_resistance);
+	tcase_add_test(tcase, test_policy_sketch);
+	tcase_add_test(tcase, test_policy_follows_the_use);
+	tcase_add_test(tcase, test_policy_sample_follows_the_size);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

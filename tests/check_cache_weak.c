@@ -329,6 +329,99 @@ START_TEST(test_removed_keeps_nothing)
 }
 END_TEST
 
+/* ---- weak keys in every operation ---- */
+
+static uint64_t now_ns;
+
+static uint64_t tick(void *user)
+{
+	(void)user;
+	return now_ns;
+}
+
+static int load_for_node(const void *key, void **value, void *user)
+{
+	(void)user;
+	*value = support_node_new(((const struct support_node *)key)->id + 1);
+	return 0;
+}
+
+static int reload_for_node(const void *key, void *old, void **value, void *user)
+{
+	(void)key;
+	(void)user;
+	*value = support_node_new(((struct support_node *)old)->id + 100);
+	return 0;
+}
+
+static int add_ids(const void *key, void *old, void *given, void **value, void *user)
+{
+	(void)key;
+	(void)user;
+	*value = support_node_new(((struct support_node *)old)->id + ((struct support_node *)given)->id);
+	return 0;
+}
+
+static uint64_t id_of(void *key)
+{
+	struct support_node *node = weakref_cache_get_if_present(cache, key);
+
+	return node == NULL ? 0 : node->id;
+}
+
+/* Loading, reloading, merging, iterating, replacing, removing and expiring entries of weak keys, with strong and with weak values. */
+START_TEST(test_operations_on_weak_keys)
+{
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_POINTER);
+	weakref_cache_loader loader = {.load = load_for_node, .reload = reload_for_node};
+	struct support_node *key = support_node_new(1), *other = support_node_new(5);
+	const void *found_key = NULL;
+	void *value, *held;
+
+	told = 0;
+	now_ns = UINT64_C(1000000000000);
+	ck_assert_int_eq(weakref_cache_builder_weak_keys(b), 0);
+	if (_i != 0)
+		ck_assert_int_eq(weakref_cache_builder_weak_values(b), 0);
+	ck_assert_int_eq(weakref_cache_builder_spec(b, "maximumSize=100,refreshAfterWrite=10s,expireAfterWrite=1h"), 0);
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+	ck_assert_int_eq(weakref_cache_builder_ticker(b, tick, NULL), 0);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen, NULL), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_int_eq(weakref_cache_get(cache, key, &held), 0);
+	ck_assert_uint_eq(id_of(key), 2);
+	now_ns += UINT64_C(10000000000);
+	ck_assert_uint_eq(id_of(key), 2);
+	/* With weak values nobody holds what was reloaded; where it is gone, it is loaded anew. */
+	ck_assert_int_eq(weakref_cache_get(cache, key, &value), 0);
+	ck_assert(((struct support_node *)value)->id == 102 || support_collect_every() != 0);
+	struct support_node *given = support_node_new(7);
+	ck_assert_int_eq(weakref_cache_put(cache, key, given), 0);
+	ck_assert_int_eq(weakref_cache_merge(cache, key, given, add_ids, NULL, &held), 0);
+	ck_assert_uint_eq(id_of(key), 14);
+	ck_assert_ptr_eq(weakref_cache_put_if_absent(cache, other, given), given);
+	ck_assert_int_eq(weakref_cache_replace(cache, other, given, held), 1);
+	ck_assert_int_eq(weakref_cache_contains_value(cache, given), 0);
+	weakref_cache_iter *iter = weakref_cache_iter_new(cache);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(weakref_cache_iter_next(iter, &found_key, &value), 1);
+		ck_assert(found_key == key || found_key == other);
+		ck_assert_ptr_eq(value, held);
+	}
+	ck_assert_int_eq(weakref_cache_iter_next(iter, &found_key, &value), 0);
+	ck_assert_int_eq(weakref_cache_remove(cache, other, held, NULL), 1);
+	now_ns += UINT64_C(3600000000000);
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	ck_assert_uint_ge(told_with_key, 4);
+	SUPPORT_KEEP(key);
+	SUPPORT_KEEP(other);
+	SUPPORT_KEEP(given);
+	SUPPORT_KEEP(held);
+	drop_cache();
+}
+END_TEST
+
 /* ---- soft values ---- */
 
 #define SOFT ((size_t)64)
@@ -387,6 +480,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_h23_identity);
 	tcase_add_test(tc, test_h25_values_by_identity);
 	tcase_add_loop_test(tc, test_cells_are_used_again, 0, 2);
+	tcase_add_loop_test(tc, test_operations_on_weak_keys, 0, 2);
 	tcase_add_loop_test(tc, test_h43_dropped, 0, 4);
 	tcase_add_test(tc, test_removed_keeps_nothing);
 	tcase_add_test(tc, test_h30_soft);
