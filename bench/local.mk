@@ -72,9 +72,9 @@ endif
 bench_hitratio_SOURCES = \
 	bench/chart.c \
 	bench/chart.h \
-	bench/hitratio.c \
 	bench/hit_ours.c \
 	bench/hit_ours.h \
+	bench/hitratio.c \
 	bench/rivals.c \
 	bench/rivals.h \
 	bench/trace.c \

@@ -440,10 +440,9 @@ void cache_overtake_locked(weakref_cache *cache, struct cache_entry *entry);
 int cache_await_locked(weakref_cache *cache, struct cache_entry *entry);
 /* Reloads an entry if it is due for it and nobody does. */
 void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry, uint64_t now);
-/* Runs `load` for a key that was found absent, or waits for who does. `plain`: the cache's own loader, so the second level is asked first.
- * `counted`: in the figures. 0 or a negative error; -WEAKREF_ENOENT for no value. */
-int cache_load(weakref_cache *cache, const void *key, const struct table_key *ready, weakref_cache_load_fn load, void *user, bool plain,
-	       bool counted, void **value);
+/* Runs `load` for a key that was found absent, or waits for who does. `counted`: in the figures. 0 or a negative error; -WEAKREF_ENOENT for no value. */
+int cache_load(weakref_cache *cache, const void *key, const struct table_key *ready, weakref_cache_load_fn load, void *user, bool counted,
+	       void **value);
 
 struct cache_begin {
 	weakref_cache *cache;

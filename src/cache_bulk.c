@@ -79,6 +79,18 @@ int weakref_cache_bulk_give(weakref_cache_bulk *bulk, const void *key, void *val
 
 /* ---- asking ---- */
 
+/* Asks the second level, where it may be asked: then the work is over. */
+static bool from_level(struct cache_work *work)
+{
+	void *value;
+
+	if (!work->level || cache_level_get(work->cache, work->key, &value) < 0)
+		return false;
+	work->wrote = true; /* it has it already */
+	cache_work_finish(work, value, 0);
+	return true;
+}
+
 /* Looks one key up, and begins a work where it is missing. */
 static int want(weakref_cache_bulk *bulk, size_t i)
 {
@@ -98,13 +110,15 @@ static int want(weakref_cache_bulk *bulk, size_t i)
 	}
 	cache_miss(cache);
 	struct cache_begin b = {
-		.cache = cache, .key = bulk->keys[i], .ready = &ready, .kind = CACHE_LOAD, .absent_only = true, .counted = true};
+		.cache = cache, .key = bulk->keys[i], .ready = &ready, .kind = CACHE_LOAD, .absent_only = true, .level = true, .counted = true};
 	int begun = cache_work_begin(&b, &bulk->wants[i].work, &bulk->values[i]);
-	if (begun == CACHE_BEGUN)
-		bulk->missing[bulk->nmissing++] = bulk->keys[i];
 	if (begun == CACHE_BEGUN || begun == CACHE_JOINED)
 		bulk->wants[i].source = begun == CACHE_BEGUN ? SOURCE_OWN : SOURCE_OTHER;
-	return begun < 0 ? begun : 0;
+	if (begun != CACHE_BEGUN)
+		return begun < 0 ? begun : 0;
+	if (!from_level(bulk->wants[i].work))
+		bulk->missing[bulk->nmissing++] = bulk->keys[i];
+	return 0;
 }
 
 /* What load_all did not give. */
@@ -138,7 +152,7 @@ static int collect(weakref_cache_bulk *bulk, size_t i)
 	if (error == 0 && (work->abandoned || work->kind == CACHE_COMPUTE)) {
 		error = cache_enter(cache, bulk->keys[i], &ready);
 		return error < 0 ? error
-				 : cache_load(cache, bulk->keys[i], &ready, cache->config.loader.load, cache->config.loader.user, true, true,
+				 : cache_load(cache, bulk->keys[i], &ready, cache->config.loader.load, cache->config.loader.user, true,
 					      &bulk->values[i]);
 	}
 	if (error == 0)

@@ -344,15 +344,15 @@ static int run_load(struct cache_work *work, weakref_cache_load_fn load, void *u
 	return error;
 }
 
-int cache_load(weakref_cache *cache, const void *key, const struct table_key *ready, weakref_cache_load_fn load, void *user, bool plain,
-	       bool counted, void **value)
+int cache_load(weakref_cache *cache, const void *key, const struct table_key *ready, weakref_cache_load_fn load, void *user, bool counted,
+	       void **value)
 {
 	struct cache_begin b = {.cache = cache,
 				.key = key,
 				.ready = ready,
 				.kind = CACHE_LOAD,
 				.absent_only = true,
-				.level = plain && cache->config.level.get != NULL,
+				.level = true,
 				.counted = counted};
 	struct cache_work *work;
 
@@ -372,7 +372,7 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 	}
 }
 
-static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, bool plain, void **value)
+static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
 {
 	struct cache_entry *entry;
 	struct table_key ready;
@@ -388,7 +388,7 @@ static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load
 			cache_hit(cache, entry, found, now);
 		} else if (error == 0) {
 			cache_miss(cache);
-			error = cache_load(cache, key, &ready, load, user, plain, true, &found);
+			error = cache_load(cache, key, &ready, load, user, true, &found);
 			BASE_KEEP(key);
 		}
 	}
@@ -400,7 +400,7 @@ static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load
 int weakref_cache_get(weakref_cache *cache, const void *key, void **value)
 {
 	if (cache_is(cache) && cache->config.loader.load != NULL)
-		return get(cache, key, cache->config.loader.load, cache->config.loader.user, true, value);
+		return get(cache, key, cache->config.loader.load, cache->config.loader.user, value);
 	int error = cache_check(cache);
 	if (value != NULL)
 		*value = NULL;
@@ -410,7 +410,7 @@ int weakref_cache_get(weakref_cache *cache, const void *key, void **value)
 int weakref_cache_get_with(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
 {
 	if (load != NULL)
-		return get(cache, key, load, user, false, value);
+		return get(cache, key, load, user, value);
 	if (value != NULL)
 		*value = NULL;
 	return -WEAKREF_EINVAL;

@@ -3,8 +3,9 @@
  * cache_maintain: what keeps a cache within its bounds: recency, eviction, expiry, entries that the collector took, and notices.
  *
  * Reads leave their entries in buffers, one of CACHE_READS places for each stripe of threads. Every writer empties them into the policy, and
- * so does the reader who finds his full. When nothing was evicted for long (policy_is_calm) the order matters little: then what does not
- * fit is lost, a reader empties the buffers only once in CACHE_LOSSES reads that were, and a hit costs little more than the look-up. A buffer may hold an entry that is DEAD by then; it has no value any more, and the policy ignores it.
+ * so does the reader who finds his full, if nobody has the lock. When nothing was evicted for long (policy_is_calm) the order matters
+ * little: then what does not fit is lost, a reader empties the buffers only once in CACHE_LOSSES reads that were, and a hit costs little
+ * more than the look-up. A buffer may hold an entry that is DEAD by then; it has no value any more, and the policy ignores it.
  *
  * Expiry after access is lazy: a read writes the time into the entry only. When the wheel hands the entry out, its deadline is computed anew.
  *

@@ -241,7 +241,7 @@ static int compute_if_absent(struct cache_change *c)
 		cache_used(c->cache, entry, c->result, now);
 		return 0;
 	}
-	error = cache_load(c->cache, c->key, &c->ready, f->load, f->user, false, false, &c->result);
+	error = cache_load(c->cache, c->key, &c->ready, f->load, f->user, false, &c->result);
 	BASE_KEEP(c->key);
 	return error == -WEAKREF_ENOENT ? 0 : error;
 }

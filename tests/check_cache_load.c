@@ -772,9 +772,10 @@ static int level_clear(void *user)
 
 static void make_two_levels(bool with_clear)
 {
+	/* One with clear loads in bulk as well. */
 	weakref_cache_second_level level = {
 		.get = level_get, .put = level_put, .remove = level_remove, .clear = with_clear ? level_clear : NULL};
-	weakref_cache_builder *b = builder("recordStats,maximumSize=100", true, false);
+	weakref_cache_builder *b = builder("recordStats,maximumSize=100", true, with_clear);
 
 	memset(level_has, 0, sizeof level_has);
 	level_gets = level_puts = level_removes = level_clears = 0;
@@ -811,6 +812,18 @@ START_TEST(test_second_level)
 	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(4)), 0);
 	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(4)), 0);
 	ck_assert_ptr_eq(level_has[4], thing(1004));
+	/* Loads by a call's own loader, and in bulk, ask it and write to it too. */
+	level_has[5] = thing(55);
+	level_has[6] = thing(66);
+	ck_assert_int_eq(weakref_cache_get_with(cache, KEY(5), load, NULL, &value), 0);
+	ck_assert_ptr_eq(value, thing(55));
+	const void *keys[] = {KEY(6), KEY(7), KEY(5)};
+	void *values[3];
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 3, values), 0);
+	ck_assert_ptr_eq(values[0], thing(66));
+	ck_assert_ptr_eq(values[1], thing(7));
+	ck_assert_ptr_eq(level_has[7], thing(7));
+	ck_assert_uint_eq(bulk_keys, _i == 0 ? 1 : 0);
 }
 END_TEST
 

@@ -361,9 +361,9 @@ WEAKREF_API int weakref_cache_builder_record_stats(weakref_cache_builder *builde
 WEAKREF_API int weakref_cache_builder_ticker(weakref_cache_builder *builder, weakref_cache_ticker_fn ticker, void *user);
 
 /**
- * @brief A second level behind the cache. Needs a loader, and a kind of key that is copied or an integer: not weak keys.
+ * @brief A second level behind the cache. Needs a loader. Not together with weak keys.
  * @param builder the builder.
- * @param level copied; user is kept alive by the cache. get must be given.
+ * @param level copied; user is kept alive by the cache. get must be given, and remove where put is.
  * @return 0, or a negative error.
  * Errors: as weakref_cache_builder_weak_keys.
  * Cost: none.
