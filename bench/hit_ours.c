@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ours: the public interface: weakref_cache_get_if_present for each access, and weakref_cache_put where it found nothing. One thread, so
+ * hit_ours: the public interface: weakref_cache_get_if_present for each access, and weakref_cache_put where it found nothing. One thread, so
  * that what the buffers of reads lose is what they lose by themselves.
  */
 #include "hit_ours.h"

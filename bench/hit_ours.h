@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ours: the cache of this library over a trace.
+ * hit_ours: the cache of this library over a trace.
  */
 #ifndef HIT_OURS_H
 #define HIT_OURS_H

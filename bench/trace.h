@@ -21,7 +21,8 @@ struct trace {
 };
 
 /*
- * A file of one key a line, plain or gzip: a number stands for itself, any other text for its hash. Or the name of a generated one:
+ * A file of one key a line (of up to 4 KiB), plain or gzip: a number stands for itself, any other text for its hash. Or the name of a
+ * generated one:
  *     zipf       a million accesses to 100,000 keys with the popularity of rank^-0.9
  *     scan       the same of 50,000 keys, now and then cut by a run over keys never used before or after
  *     loop       loops over 10,000 keys, with a Zipf share of 20%

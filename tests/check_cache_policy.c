@@ -323,6 +323,39 @@ START_TEST(test_policy_sample_follows_the_size)
 }
 END_TEST
 
+/* The sketch never says less than was counted, up to what it can say, rarely more, and the same in larger memory; then it forgets half. */
+START_TEST(test_policy_sketch)
+{
+	enum { HASHES = 300, WORDS = 512 };
+	uint64_t words[WORDS] = {0}, more[4 * WORDS] = {0};
+	struct sketch sketch = {.words = words, .n = WORDS};
+	unsigned counts[HASHES] = {0}, exact = 0;
+	uint32_t hashes[HASHES];
+
+	state = seed;
+	EXPECT(sketch_frequency(&(struct sketch){.n = 0}, 1) == 0);
+	for (int i = 0; i < HASHES; i++) {
+		hashes[i] = (uint32_t)draw();
+		for (counts[i] = 0; counts[i] < (unsigned)i % 7; counts[i]++)
+			sketch_count(&sketch, hashes[i]);
+	}
+	for (int i = 0; i < HASHES; i++) {
+		EXPECT(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
+		exact += sketch_frequency(&sketch, hashes[i]) == counts[i];
+	}
+	EXPECT(exact > HASHES * 9 / 10);
+	sketch_move(&sketch, more, 4 * WORDS);
+	for (int i = 0; i < HASHES; i++)
+		EXPECT(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
+	for (size_t before = 0; sketch.counted >= before;) {
+		before = sketch.counted;
+		sketch_count(&sketch, (uint32_t)draw());
+	}
+	for (int i = 0; i < HASHES; i++)
+		EXPECT(sketch_frequency(&sketch, hashes[i]) >= counts[i] / 2);
+}
+END_TEST
+
 int main(void)
 {
 	const char *text = getenv("WEAKREF_SEED");
@@ -340,6 +373,7 @@ int main(void)
 	tcase_add_test(tcase, test_policy_without_bound);
 	tcase_add_test(tcase, test_policy_not_in_it);
 	tcase_add_test(tcase, test_policy_scan_resistance);
+	tcase_add_test(tcase, test_policy_sketch);
 	tcase_add_test(tcase, test_policy_follows_the_use);
 	tcase_add_test(tcase, test_policy_sample_follows_the_size);
 	suite_add_tcase(suite, tcase);
