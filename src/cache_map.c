@@ -19,7 +19,7 @@
 
 #define MAP_MIN 16
 #define BANK_MIN 64
-#define BANK_MAX 2048
+#define BANK_MAX 16384
 
 /* Words of a cell. */
 enum { CELL_OWN, CELL_KEY, CELL_VALUE, CELL_WORDS };
@@ -119,7 +119,7 @@ static int bank_add(weakref_cache *cache)
 	cache_lock(cache);
 	size_t n = cache->nbanks, room = cache->banks_room;
 	cache_unlock(cache);
-	uint32_t cells = n > 5 ? BANK_MAX : (uint32_t)BANK_MIN << n;
+	uint32_t cells = n < 8 ? (uint32_t)BANK_MIN << n : BANK_MAX;
 	struct cache_bank *more = n < room ? NULL : heap_alloc(2 * (room + 2) * sizeof *more);
 	struct slots *slots = n < room || more != NULL ? slots_for(cache, cells) : NULL;
 	if (slots == NULL)
