@@ -66,7 +66,8 @@ void cache_miss(weakref_cache *cache)
 		atomic_fetch_add_explicit(&cache_stripe(cache)->misses, 1, memory_order_relaxed);
 }
 
-static inline int look_up(weakref_cache *cache, const void *key, void **value)
+/* Not inlined: what it needs of the stack would be set up for every look-up. */
+static NOINLINE int look_up_slowly(weakref_cache *cache, const void *key, void **value)
 {
 	struct cache_entry *entry;
 	struct table_key ready;
@@ -88,6 +89,18 @@ static inline int look_up(weakref_cache *cache, const void *key, void **value)
 	if (unlikely(entry != NULL && cache_state(entry) == CACHE_LIVE))
 		cache_try_maintain(cache, now);
 	return -WEAKREF_ENOENT;
+}
+
+static inline int look_up(weakref_cache *cache, const void *key, void **value)
+{
+	struct cache_entry *entry = NULL;
+
+	if (likely(cache_check(cache) == 0) && cache->config.kind == WEAKREF_KEY_STRING && !cache->timed && key != NULL)
+		entry = cache_find_string(cache, key);
+	if (unlikely(entry == NULL || (*value = cache_value(entry)) == NULL))
+		return look_up_slowly(cache, key, value);
+	cache_hit(cache, entry, *value, 0);
+	return 0;
 }
 
 void *weakref_cache_get_if_present(weakref_cache *cache, const void *key)

@@ -353,7 +353,9 @@ int cache_same_key(const weakref_cache *cache, const struct table_key *a, const 
 
 /* The entry of a key that is not DEAD; NULL where there is none. 0 or equal's error. No lock. */
 int cache_find(const weakref_cache *cache, const struct table_key *key, struct cache_entry **entry);
-/* The same, and its value: *value is NULL where there is none, or one that is expired. No lock. */
+/* The same for a string, in a hurry: NULL says nothing, and what it finds may be DEAD, and have no value then. No lock. */
+struct cache_entry *cache_find_string(const weakref_cache *cache, const char *key);
+/* The same as cache_find, and the entry's value: *value is NULL where there is none, or one that is expired. No lock. */
 int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t now, struct cache_entry **entry, void **value);
 /* Takes the lock, with room in the map (and a cell) for one more entry where `room` asks for it, and finds a key's entry. 0 with the lock;
  * -WEAKREF_ENOMEM or equal's error without. GC: may collect. */

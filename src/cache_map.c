@@ -15,6 +15,7 @@
 
 #include <errno.h>
 
+#include "bytes.h"
 #include "weakarray.h"
 
 #define MAP_MIN 16
@@ -241,7 +242,8 @@ size_t cache_taken_locked(const weakref_cache *cache)
 static inline int matches(const weakref_cache *cache, const struct cache_entry *entry, const struct table_key *key)
 {
 	if (cache->config.kind <= WEAKREF_KEY_BYTES)
-		return entry->size == key->size && memcmp(cache_bytes(cache, entry), key->data, key->size) == 0;
+		return entry->size == key->size &&
+		       bytes_equal((const unsigned char *)cache_bytes(cache, entry), key->data, key->size);
 	if (entry->word != key->word)
 		return 0;
 	if (likely(cache->config.kind != WEAKREF_KEY_CUSTOM)) {
@@ -288,6 +290,27 @@ again:
 			return same;
 	}
 	return 0;
+}
+
+/* In few instructions, and none that looks further: see table_quick.c. */
+struct cache_entry *cache_find_string(const weakref_cache *cache, const char *key)
+{
+	size_t size = strlen(key);
+	uint32_t hash = table_hash_bytes(key, size);
+	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_acquire);
+	size_t i = hash & (map->n - 1);
+
+	for (unsigned left = 4; left > 0; left--, i = (i + 1) & (map->n - 1)) {
+		struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_acquire);
+		BASE_PIN(entry);
+		if (entry == NULL)
+			return NULL;
+		if (atomic_load_explicit(&map->at[i].hash, memory_order_relaxed) != hash || entry == CACHE_GONE)
+			continue;
+		const unsigned char *bytes = (const unsigned char *)cache_bytes(cache, entry);
+		return entry->size == size && bytes_equal(bytes, (const unsigned char *)key, size) ? entry : NULL;
+	}
+	return NULL;
 }
 
 int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t now, struct cache_entry **entry, void **value)

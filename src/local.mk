@@ -13,6 +13,7 @@ libweakref_core_la_SOURCES = \
 	src/anchor.h \
 	src/base.c \
 	src/base.h \
+	src/bytes.h \
 	src/cache.c \
 	src/cache.h \
 	src/cache_builder.c \

@@ -15,11 +15,14 @@
 
 /* ---- keys ---- */
 
+uint32_t table_hash_bytes(const void *data, size_t size)
+{
+	return table_fold(XXH3_64bits(data, size));
+}
+
 void table_key_bytes(struct table_key *key, const void *data, size_t size)
 {
-	uint64_t hash = XXH3_64bits(data, size);
-
-	*key = (struct table_key){.data = data, .size = size, .hash = table_fold(hash)};
+	*key = (struct table_key){.data = data, .size = size, .hash = table_hash_bytes(data, size)};
 }
 
 void table_key_word(struct table_key *key, uint64_t word)

@@ -139,6 +139,8 @@ struct table_entry {
 
 /* ---- keys ---- */
 
+/* What table_key_bytes hashes to. */
+uint32_t table_hash_bytes(const void *data, size_t size);
 /* The data is borrowed for as long as the key is used. */
 void table_key_bytes(struct table_key *key, const void *data, size_t size);
 void table_key_word(struct table_key *key, uint64_t word);

@@ -8,6 +8,7 @@
  *
  * It knows three answers only: this value, or "look for it properly". Its order of loads is that of table.c's readers (table.h).
  */
+#include "bytes.h"
 #include "table_group.h"
 
 #define XXH_INLINE_ALL
@@ -15,35 +16,6 @@
 
 /* How many groups are looked at. */
 #define GROUPS 2
-
-static inline uint64_t load8(const unsigned char *p)
-{
-	uint64_t x;
-
-	memcpy(&x, p, sizeof x);
-	return x;
-}
-
-static inline uint32_t load4(const unsigned char *p)
-{
-	uint32_t x;
-
-	memcpy(&x, p, sizeof x);
-	return x;
-}
-
-/* memcmp(a, b, n) == 0, without a call for the sizes that keys have. */
-static inline bool same_bytes(const unsigned char *a, const unsigned char *b, size_t n)
-{
-	if (n >= 8) {
-		if (n > 16)
-			return memcmp(a, b, n) == 0;
-		return ((load8(a) ^ load8(b)) | (load8(a + n - 8) ^ load8(b + n - 8))) == 0;
-	}
-	if (n >= 4)
-		return ((load4(a) ^ load4(b)) | (load4(a + n - 4) ^ load4(b + n - 4))) == 0;
-	return n == 0 || ((a[0] ^ b[0]) | (a[n / 2] ^ b[n / 2]) | (a[n - 1] ^ b[n - 1])) == 0;
-}
 
 void *table_quick_bytes(const struct table *table, const void *data, size_t size)
 {
@@ -64,7 +36,7 @@ void *table_quick_bytes(const struct table *table, const void *data, size_t size
 	void *value = epoch_load(slot + TABLE_VALUE, &raw);
 	const struct table_arena *arena = table_arena_of(seg);
 	const unsigned char *key = (const unsigned char *)arena + (uint32_t)word;
-	if (unlikely((uint32_t)word == 0 || *key != size || !same_bytes(key + 1, data, size)))
+	if (unlikely((uint32_t)word == 0 || *key != size || !bytes_equal(key + 1, data, size)))
 		return NULL;
 	BASE_KEEP(arena); /* where interior pointers do not count, key alone would not keep it */
 	/* Nothing else has this word: the value is this key's. */

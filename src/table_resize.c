@@ -10,6 +10,7 @@
  * Each change has three steps, so that nothing is allocated under the lock: plan (lock held), make (not held), apply (held; it
  * finds out whether the plan still fits, and if not, the caller, who looks anew in any case, plans again).
  */
+#include "bytes.h"
 #include "table_impl.h"
 
 #define FLATTEN static inline __attribute__((always_inline))
@@ -348,21 +349,6 @@ static void apply_arena_locked(struct plan *plan, struct table_segment *seg)
 	atomic_store_explicit(&seg->arena, plan->arena, memory_order_release);
 }
 
-/* memcpy, without a call for the sizes that keys have. */
-static inline void copy_key(unsigned char *to, const unsigned char *from, size_t n)
-{
-	uint64_t first, last;
-
-	if (n < sizeof first || n > 2 * sizeof first) {
-		memcpy(to, from, n);
-		return;
-	}
-	memcpy(&first, from, sizeof first);
-	memcpy(&last, from + n - sizeof last, sizeof last);
-	memcpy(to, &first, sizeof first);
-	memcpy(to + n - sizeof last, &last, sizeof last);
-}
-
 /* Copies a key with its length and NUL into another arena: its key word there, or 0 where there is no room. */
 static inline uint64_t move_key(struct table_segment *fresh, const struct table_arena *from, uint64_t word)
 {
@@ -373,7 +359,7 @@ static inline uint64_t move_key(struct table_segment *fresh, const struct table_
 	table_arena_key(from, (uint32_t)word, &size);
 	if (to == NULL || table_key_room(size) > to->capacity - fresh->fill)
 		return 0;
-	copy_key((unsigned char *)to + fresh->fill, key, table_key_room(size));
+	bytes_copy((unsigned char *)to + fresh->fill, key, table_key_room(size));
 	word = (word & ~(uint64_t)UINT32_MAX) | fresh->fill;
 	fresh->fill += (uint32_t)table_key_room(size);
 	return word;
