@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * table_quick: the look-up of a key that is there, written for the processor: strings, words, and keys that are the weak word. A look-up in a large table waits for memory
- * four times: the caller's key, the line of slots, the key in the arena and the value. A program that looks up one key after another
- * need not wait for each in turn, as long as the instructions of the next look-ups fit in the processor's window behind those that wait,
- * and no branch that hangs on the awaited data was guessed wrongly. So here are few instructions and no search: a line of slots is
- * compared at once, and the slot that has the hash is computed, not found.
+ * table_quick: the look-up of a key that is there, written for the processor: strings, words, and keys that are the weak word. A look-up in
+ * a large table waits for memory up to four times: for the caller's key, the group of slots, the key in the arena and the value. A program
+ * that looks up one key after another need not wait for each in turn, as long as the instructions of the next look-ups fit in the
+ * processor's window behind those that wait, and no branch that hangs on the awaited data was guessed wrongly. So here are few instructions
+ * and no search: a group of slots is compared at once, and the slot that may have the key is computed, not found.
  *
- * It knows three answers only: this value, or "look for it properly". Its order of loads is that of table.c's readers (table.h).
+ * It has two answers: this value, or "look for it properly". Its order of loads is that of table.c's readers (table.h).
  */
 #include "bytes.h"
 #include "table_group.h"

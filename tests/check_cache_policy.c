@@ -20,7 +20,7 @@ static struct policy_node nodes[NODES];
 static bool in[NODES];
 static void *memory;
 
-#define EXPECT(cond)                                                                                       \
+#define expect(cond)                                                                                       \
 	do {                                                                                               \
 		if (unlikely(!(cond)))                                                                     \
 			ck_abort_msg("%s (WEAKREF_SEED=%llu)", #cond, (unsigned long long)seed);           \
@@ -56,7 +56,7 @@ static void give(void)
 	policy_sketch_give(&policy, more, wanted);
 	free(memory);
 	memory = more;
-	EXPECT(policy_sketch_wanted(&policy) == 0);
+	expect(policy_sketch_wanted(&policy) == 0);
 }
 
 static uint64_t model_weight(void)
@@ -77,14 +77,14 @@ static size_t settle(void)
 	while ((node = policy_evict(&policy)) != NULL) {
 		ptrdiff_t i = node - nodes;
 
-		EXPECT(i >= 0 && i < NODES && in[i]);
-		EXPECT(node->weight > 0 && node->queue == POLICY_NONE);
-		EXPECT(model_weight() > policy.maximum);
+		expect(i >= 0 && i < NODES && in[i]);
+		expect(node->weight > 0 && node->queue == POLICY_NONE);
+		expect(model_weight() > policy.maximum);
 		in[i] = false;
-		EXPECT(policy_weight(&policy) == model_weight());
+		expect(policy_weight(&policy) == model_weight());
 		n++;
 	}
-	EXPECT(policy_weight(&policy) <= policy.maximum);
+	expect(policy_weight(&policy) <= policy.maximum);
 	return n;
 }
 
@@ -117,13 +117,13 @@ static void expect_orders(void)
 	for (int i = 0; i < NODES; i++)
 		expected += in[i];
 	for (const struct policy_node *node = policy_coldest(&policy); node != NULL; node = policy_next_hotter(&policy, node)) {
-		EXPECT(n < expected && in[node - nodes]);
+		expect(n < expected && in[node - nodes]);
 		list[n++] = node;
 	}
-	EXPECT(n == expected);
+	expect(n == expected);
 	for (const struct policy_node *node = policy_hottest(&policy); node != NULL; node = policy_next_colder(&policy, node))
-		EXPECT(n > 0 && list[--n] == node);
-	EXPECT(n == 0);
+		expect(n > 0 && list[--n] == node);
+	expect(n == 0);
 }
 
 static uint32_t draw_weight(void)
@@ -157,7 +157,7 @@ static void random_step(bool memory_given)
 			add(i, draw_weight());
 		}
 	}
-	EXPECT(policy_weight(&policy) == model_weight());
+	expect(policy_weight(&policy) == model_weight());
 	if (draw() % 4 != 0)
 		settle();
 	if (memory_given)
@@ -178,7 +178,7 @@ START_TEST(test_policy_model)
 	policy_resize(&policy, 0);
 	settle();
 	for (int i = 0; i < NODES; i++)
-		EXPECT(!in[i] || nodes[i].weight == 0);
+		expect(!in[i] || nodes[i].weight == 0);
 }
 END_TEST
 
@@ -190,13 +190,13 @@ START_TEST(test_policy_weightless_never_go)
 		settle();
 	}
 	for (int i = 0; i < NODES; i += 2)
-		EXPECT(in[i]);
+		expect(in[i]);
 	policy_reweigh(&policy, &nodes[0], 11);
-	EXPECT(settle() == 1 && !in[0]);
+	expect(settle() == 1 && !in[0]);
 	policy_reweigh(&policy, &nodes[2], 1);
 	policy_resize(&policy, 0);
 	settle();
-	EXPECT(!in[2] && in[4]);
+	expect(!in[2] && in[4]);
 }
 END_TEST
 
@@ -205,24 +205,24 @@ START_TEST(test_policy_too_heavy_goes_at_once)
 	start(100);
 	for (int i = 0; i < 10; i++)
 		add(i, 10);
-	EXPECT(settle() == 0);
+	expect(settle() == 0);
 	add(20, 101);
-	EXPECT(settle() == 1 && !in[20]);
+	expect(settle() == 1 && !in[20]);
 	policy_reweigh(&policy, &nodes[3], UINT32_MAX);
-	EXPECT(settle() == 1 && !in[3]);
+	expect(settle() == 1 && !in[3]);
 	/* 90 left: 9 of 10. One of 50 goes for the bound of 49 first, then others until it holds. */
 	policy_reweigh(&policy, &nodes[4], 50);
 	settle();
 	if (in[4]) {
 		policy_resize(&policy, 49);
-		EXPECT(policy_evict(&policy) == &nodes[4]);
+		expect(policy_evict(&policy) == &nodes[4]);
 		in[4] = false;
 		settle();
 	}
 	/* And not when the bound grows before it went. */
 	add(21, 60);
 	policy_resize(&policy, 1000);
-	EXPECT(settle() == 0 && in[21]);
+	expect(settle() == 0 && in[21]);
 	policy_check(&policy);
 }
 END_TEST
@@ -232,10 +232,10 @@ START_TEST(test_policy_without_bound)
 	start(UINT64_MAX);
 	for (int i = 0; i < NODES; i++)
 		add(i, UINT32_MAX);
-	EXPECT(settle() == 0 && policy_sketch_wanted(&policy) == 0);
+	expect(settle() == 0 && policy_sketch_wanted(&policy) == 0);
 	for (int i = 0; i < NODES; i += 2)
 		policy_hit(&policy, &nodes[i]);
-	EXPECT(policy_coldest(&policy) == &nodes[1] && policy_hottest(&policy) == &nodes[NODES - 2]);
+	expect(policy_coldest(&policy) == &nodes[1] && policy_hottest(&policy) == &nodes[NODES - 2]);
 	expect_orders();
 }
 END_TEST
@@ -246,8 +246,8 @@ START_TEST(test_policy_not_in_it)
 	policy_hit(&policy, &nodes[0]);
 	policy_remove(&policy, &nodes[0]);
 	policy_reweigh(&policy, &nodes[0], 7);
-	EXPECT(policy_weight(&policy) == 0 && nodes[0].weight == 7);
-	EXPECT(policy_evict(&policy) == NULL && policy_coldest(&policy) == NULL && policy_hottest(&policy) == NULL);
+	expect(policy_weight(&policy) == 0 && nodes[0].weight == 7);
+	expect(policy_evict(&policy) == NULL && policy_coldest(&policy) == NULL && policy_hottest(&policy) == NULL);
 	policy_check(&policy);
 }
 END_TEST
@@ -265,7 +265,7 @@ START_TEST(test_policy_scan_resistance)
 	int kept = 0;
 	for (int i = 0; i < 40; i++)
 		kept += in[i];
-	EXPECT(kept >= 36);
+	expect(kept >= 36);
 }
 END_TEST
 
@@ -278,14 +278,14 @@ START_TEST(test_policy_follows_the_use)
 	start(100);
 	for (int i = 0; i < 20000; i++)
 		hits += get(i % 200);
-	EXPECT(hits > 20000 / 3);
-	EXPECT(policy.window_maximum < 50);
+	expect(hits > 20000 / 3);
+	expect(policy.window_maximum < 50);
 	hits = 0;
 	/* Of the keys, each is in use for a while: 70 at a time, that move on. */
 	for (int i = 0; i < 60000; i++)
 		hits += get((int)((size_t)(i / 20) + draw() % 70) % NODES);
-	EXPECT(policy.window_maximum >= 25);
-	EXPECT(hits > 60000 / 10 * 8);
+	expect(policy.window_maximum >= 25);
+	expect(hits > 60000 / 10 * 8);
 	policy_check(&policy);
 }
 END_TEST
@@ -304,7 +304,7 @@ START_TEST(test_policy_sample_follows_the_size)
 		if (i % 1000 == 0)
 			policy_check(&policy);
 		if (i == 2 * MANY) {
-			EXPECT(policy.shadows.sample_mask != 0);
+			expect(policy.shadows.sample_mask != 0);
 			policy_resize(&policy, 100);
 		}
 		if (node->queue != POLICY_NONE) {
@@ -318,7 +318,7 @@ START_TEST(test_policy_sample_follows_the_size)
 			;
 		give();
 	}
-	EXPECT(policy_weight(&policy) == 100 && policy.shadows.sample_mask == 0);
+	expect(policy_weight(&policy) == 100 && policy.shadows.sample_mask == 0);
 	free(many);
 }
 END_TEST
@@ -333,26 +333,26 @@ START_TEST(test_policy_sketch)
 	uint32_t hashes[HASHES];
 
 	state = seed;
-	EXPECT(sketch_frequency(&(struct sketch){.n = 0}, 1) == 0);
+	expect(sketch_frequency(&(struct sketch){.n = 0}, 1) == 0);
 	for (int i = 0; i < HASHES; i++) {
 		hashes[i] = (uint32_t)draw();
 		for (counts[i] = 0; counts[i] < (unsigned)i % 7; counts[i]++)
 			sketch_count(&sketch, hashes[i]);
 	}
 	for (int i = 0; i < HASHES; i++) {
-		EXPECT(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
+		expect(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
 		exact += sketch_frequency(&sketch, hashes[i]) == counts[i];
 	}
-	EXPECT(exact > HASHES * 9 / 10);
+	expect(exact > HASHES * 9 / 10);
 	sketch_move(&sketch, more, 4 * WORDS);
 	for (int i = 0; i < HASHES; i++)
-		EXPECT(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
+		expect(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
 	for (size_t before = 0; sketch.counted >= before;) {
 		before = sketch.counted;
 		sketch_count(&sketch, (uint32_t)draw());
 	}
 	for (int i = 0; i < HASHES; i++)
-		EXPECT(sketch_frequency(&sketch, hashes[i]) >= counts[i] / 2);
+		expect(sketch_frequency(&sketch, hashes[i]) >= counts[i] / 2);
 }
 END_TEST
 

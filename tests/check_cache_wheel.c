@@ -18,7 +18,7 @@ static struct wheel_node nodes[NODES];
 /* The model: 0 is not in it. */
 static uint64_t deadlines[NODES];
 
-#define EXPECT(cond)                                                                                       \
+#define expect(cond)                                                                                       \
 	do {                                                                                               \
 		if (unlikely(!(cond)))                                                                     \
 			ck_abort_msg("%s (WEAKREF_SEED=%llu)", #cond, (unsigned long long)seed);           \
@@ -71,9 +71,9 @@ static size_t expire(uint64_t now)
 	while ((node = wheel_expired(&wheel, now)) != NULL) {
 		ptrdiff_t i = node - nodes;
 
-		EXPECT(i >= 0 && i < NODES);
-		EXPECT(deadlines[i] != 0 && deadlines[i] <= now);
-		EXPECT(!wheel_is_scheduled(node));
+		expect(i >= 0 && i < NODES);
+		expect(deadlines[i] != 0 && deadlines[i] <= now);
+		expect(!wheel_is_scheduled(node));
 		deadlines[i] = 0;
 		n++;
 	}
@@ -99,7 +99,7 @@ START_TEST(test_wheel_model)
 			/* Short enough that time does not end before the test does. */
 			now += span >> 20;
 			expire(now);
-			EXPECT(earliest() > now);
+			expect(earliest() > now);
 			break;
 		case 2:
 			schedule(i, draw() % (now + 1));
@@ -107,14 +107,14 @@ START_TEST(test_wheel_model)
 		default:
 			schedule(i, span > UINT64_MAX - now ? UINT64_MAX : now + span);
 		}
-		EXPECT(wheel_is_scheduled(&nodes[i]) == (deadlines[i] != 0));
-		EXPECT(wheel_next(&wheel) <= earliest());
+		expect(wheel_is_scheduled(&nodes[i]) == (deadlines[i] != 0));
+		expect(wheel_next(&wheel) <= earliest());
 		if (step % 256 == 0)
 			wheel_check(&wheel);
 	}
 	expire(UINT64_MAX);
-	EXPECT(earliest() == UINT64_MAX);
-	EXPECT(wheel_next(&wheel) == UINT64_MAX);
+	expect(earliest() == UINT64_MAX);
+	expect(wheel_next(&wheel) == UINT64_MAX);
 }
 END_TEST
 
@@ -128,9 +128,9 @@ START_TEST(test_wheel_is_exact)
 
 		start(now);
 		schedule(0, now + spans[i]);
-		EXPECT(wheel_expired(&wheel, now + spans[i] - 1) == NULL);
-		EXPECT(wheel_expired(&wheel, now + spans[i]) == &nodes[0]);
-		EXPECT(wheel_expired(&wheel, UINT64_MAX) == NULL);
+		expect(wheel_expired(&wheel, now + spans[i] - 1) == NULL);
+		expect(wheel_expired(&wheel, now + spans[i]) == &nodes[0]);
+		expect(wheel_expired(&wheel, UINT64_MAX) == NULL);
 	}
 }
 END_TEST
@@ -145,12 +145,12 @@ START_TEST(test_wheel_next_leads_there)
 
 		schedule(0, deadline);
 		while (wheel_expired(&wheel, now) == NULL) {
-			EXPECT(wheel_next(&wheel) > now);
+			expect(wheel_next(&wheel) > now);
 			now = wheel_next(&wheel);
-			EXPECT(now <= deadline);
-			EXPECT(++wakes <= WHEEL_LEVELS);
+			expect(now <= deadline);
+			expect(++wakes <= WHEEL_LEVELS);
 		}
-		EXPECT(now == deadline);
+		expect(now == deadline);
 		deadlines[0] = 0;
 	}
 }
@@ -162,15 +162,15 @@ START_TEST(test_wheel_clock_goes_back)
 	start(0);
 	for (int i = 0; i < 10; i++)
 		schedule(i, (uint64_t)(1000 + i));
-	EXPECT(wheel_expired(&wheel, 1004) != NULL);
-	EXPECT(wheel_expired(&wheel, 500) == NULL);
+	expect(wheel_expired(&wheel, 1004) != NULL);
+	expect(wheel_expired(&wheel, 500) == NULL);
 	schedule(20, 600);
-	EXPECT(wheel_expired(&wheel, 700) == NULL);
+	expect(wheel_expired(&wheel, 700) == NULL);
 	wheel_check(&wheel);
 	for (int i = 0; i < NODES; i++)
 		deadlines[i] = nodes[i].deadline_ns;
-	EXPECT(expire(1004) == 5);
-	EXPECT(expire(2000) == 5);
+	expect(expire(1004) == 5);
+	expect(expire(2000) == 5);
 }
 END_TEST
 
@@ -185,12 +185,12 @@ START_TEST(test_wheel_scheduled_from_the_loop)
 		schedule(i, 100);
 	while ((node = wheel_expired(&wheel, 100)) != NULL) {
 		wheel_schedule(&wheel, node, 101 + draw() % 1000);
-		EXPECT(++handed <= NODES);
+		expect(++handed <= NODES);
 	}
 	wheel_check(&wheel);
 	for (int i = 0; i < NODES; i++)
 		deadlines[i] = nodes[i].deadline_ns;
-	EXPECT(handed == NODES && expire(2000) == NODES);
+	expect(handed == NODES && expire(2000) == NODES);
 }
 END_TEST
 

@@ -205,7 +205,7 @@ static int make_owners(void *arg)
 	return 0;
 }
 
-static void owners(bool by_libgc, bool revive)
+static void check_owners(bool by_libgc, bool revive)
 {
 	revived = revive ? gc_alloc(N * sizeof(*revived)) : NULL;
 	even_values = gc_alloc(8 * sizeof(*even_values));
@@ -228,7 +228,7 @@ static void owners(bool by_libgc, bool revive)
  * died with it are not, and the dictionary works, collections included. */
 START_TEST(test_dictionary_in_destructor)
 {
-	owners(_i, false);
+	check_owners(_i, false);
 	even_values = NULL;
 }
 END_TEST
@@ -250,7 +250,7 @@ START_TEST(test_dictionary_revived)
 {
 	size_t back = 0;
 
-	owners(_i, true);
+	check_owners(_i, true);
 	for (size_t n = 0; n < N; n++) {
 		size_t left = 0;
 

@@ -102,7 +102,7 @@ static int chain_walk(void *arg)
 	return 0;
 }
 
-static void chain_keep_and_drop(size_t tables, size_t n)
+static void check_chain_kept_and_dropped(size_t tables, size_t n)
 {
 	struct chain *chain = chain_new(tables, n);
 
@@ -127,14 +127,14 @@ static size_t long_chain(void)
 /* A long chain from one root, through one table and through several: whole after one collection, collected after the root is dropped. */
 START_TEST(test_D43_long_chain)
 {
-	chain_keep_and_drop(_i == 0 ? 1 : MOST_TABLES, long_chain());
+	check_chain_kept_and_dropped(_i == 0 ? 1 : MOST_TABLES, long_chain());
 }
 END_TEST
 
 /* The same with a quarter: the times that are printed tell whether the cost is linear. */
 START_TEST(test_D43_quarter_of_the_chain)
 {
-	chain_keep_and_drop(1, long_chain() / 4);
+	check_chain_kept_and_dropped(1, long_chain() / 4);
 }
 END_TEST
 

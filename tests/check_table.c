@@ -19,23 +19,23 @@
 static uint64_t seed;
 
 /* Check's own assertions write to a file each time, which is too much for millions of them. */
-#define EXPECT(cond)                                                                                       \
+#define expect(cond)                                                                                       \
 	do {                                                                                               \
 		if (unlikely(!(cond)))                                                                     \
 			ck_abort_msg("%s (TABLE_SEED=%llu)", #cond, (unsigned long long)seed);             \
 	} while (0)
-#define EXPECT_OP(a, op, b)                                                                                \
+#define expect_op(a, op, b)                                                                                \
 	do {                                                                                               \
 		long long a_ = (long long)(a), b_ = (long long)(b);                                        \
 		if (unlikely(!(a_ op b_)))                                                                 \
 			ck_abort_msg("%s %s %s: %lld, %lld (TABLE_SEED=%llu)", #a, #op, #b, a_, b_,        \
 				     (unsigned long long)seed);                                            \
 	} while (0)
-#define EXPECT_EQ(a, b) EXPECT_OP(a, ==, b)
-#define EXPECT_NE(a, b) EXPECT_OP(a, !=, b)
-#define EXPECT_LT(a, b) EXPECT_OP(a, <, b)
-#define EXPECT_GT(a, b) EXPECT_OP(a, >, b)
-#define EXPECT_GE(a, b) EXPECT_OP(a, >=, b)
+#define expect_eq(a, b) expect_op(a, ==, b)
+#define expect_ne(a, b) expect_op(a, !=, b)
+#define expect_lt(a, b) expect_op(a, <, b)
+#define expect_gt(a, b) expect_op(a, >, b)
+#define expect_ge(a, b) expect_op(a, >=, b)
 
 /* ---- a plain heap ---- */
 
@@ -63,7 +63,7 @@ static void *heap_get(size_t size, int fill)
 	if (left > 0 && atomic_fetch_sub(&fail_in, 1) == 1)
 		return NULL;
 	struct block *block = malloc(sizeof *block + size);
-	EXPECT(block != NULL);
+	expect(block != NULL);
 	memset(block->bytes, fill, size);
 	block->size = size;
 	block->next = atomic_load(&blocks);
@@ -99,7 +99,7 @@ static struct slots *plain_slots_new(uint32_t n, unsigned stride, unsigned value
 	}
 	slots->signature = SLOTS_SIGNATURE;
 	struct array *array = malloc(sizeof *array);
-	EXPECT(array != NULL);
+	expect(array != NULL);
 	array->slots = slots;
 	array->next = atomic_load(&arrays);
 	while (!atomic_compare_exchange_weak(&arrays, &array->next, array))
@@ -298,7 +298,7 @@ static struct table *table_make(enum style style, int *error)
 {
 	struct table *table = plain_alloc(sizeof *table);
 
-	EXPECT_EQ(table_init(table, &plain_ops, styles[style].layout, styles[style].strong,
+	expect_eq(table_init(table, &plain_ops, styles[style].layout, styles[style].strong,
 			     style == STYLE_PAIR ? NULL : objects_equal, error), 0);
 	return table;
 }
@@ -332,10 +332,10 @@ static int model_put(struct model *model, uint32_t k, enum table_put_mode mode)
 	if (error < 0)
 		return error;
 	if (mode == TABLE_KEEP && model->have[k] != 0) {
-		EXPECT_EQ((uintptr_t)now, value_make(k, model->have[k]));
+		expect_eq((uintptr_t)now, value_make(k, model->have[k]));
 		return 0;
 	}
-	EXPECT(now == NULL);
+	expect(now == NULL);
 	model->len += model->have[k] == 0;
 	model->have[k] = model->version;
 	return 0;
@@ -349,16 +349,16 @@ static void model_take(struct model *model, uint32_t k)
 	int error = table_take(model->table, &key, &value);
 
 	if (model->have[k] == 0) {
-		EXPECT_EQ(error, -WEAKREF_ENOENT);
-		EXPECT(value == NULL);
+		expect_eq(error, -WEAKREF_ENOENT);
+		expect(value == NULL);
 		return;
 	}
-	EXPECT_EQ(error, 0);
-	EXPECT_EQ((uintptr_t)value, value_make(k, model->have[k]));
+	expect_eq(error, 0);
+	expect_eq((uintptr_t)value, value_make(k, model->have[k]));
 	model->have[k] = 0;
 	model->len--;
 	/* A key that was removed is absent, not dead. */
-	EXPECT_EQ(table_get(model->table, &key, &value), -WEAKREF_ENOENT);
+	expect_eq(table_get(model->table, &key, &value), -WEAKREF_ENOENT);
 }
 
 /* What the quick look-up says, for the layouts that have one; `has` says whether this has. */
@@ -388,18 +388,18 @@ static void model_get(struct model *model, uint32_t k)
 	void *quick = quick_get(model->style, model->table, &key, &has);
 
 	/* It knows live values alone, and most of them. */
-	EXPECT(quick == NULL || model->have[k] != 0);
+	expect(quick == NULL || model->have[k] != 0);
 	if (model->have[k] != 0) {
-		EXPECT_EQ(error, 0);
-		EXPECT_EQ((uintptr_t)value, value_make(k, model->have[k]));
-		EXPECT(quick == NULL || quick == value);
+		expect_eq(error, 0);
+		expect_eq((uintptr_t)value, value_make(k, model->have[k]));
+		expect(quick == NULL || quick == value);
 		model->asked_quickly += has;
 		model->found_quickly += quick != NULL;
-		EXPECT_EQ(table_has(model->table, &key), 0);
+		expect_eq(table_has(model->table, &key), 0);
 	} else {
-		EXPECT(error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE);
-		EXPECT(value == NULL);
-		EXPECT_LT(table_has(model->table, &key), 0);
+		expect(error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE);
+		expect(value == NULL);
+		expect_lt(table_has(model->table, &key), 0);
 	}
 }
 
@@ -440,21 +440,21 @@ static void model_walk(struct model *model)
 	table_iter_init(&iter, model->table);
 	while (table_iter_next(&iter, true, &entry) == 1) {
 		uint32_t k = key_back(model->style, &entry.key);
-		EXPECT_LT(k, KEYS);
-		EXPECT(!seen[k]);
+		expect_lt(k, KEYS);
+		expect(!seen[k]);
 		seen[k] = true;
 		count++;
-		EXPECT_EQ((uintptr_t)entry.value, value_make(k, model->have[k]));
-		EXPECT(styles[model->style].layout == TABLE_PAIR || entry.value == (void *)entry.raw);
+		expect_eq((uintptr_t)entry.value, value_make(k, model->have[k]));
+		expect(styles[model->style].layout == TABLE_PAIR || entry.value == (void *)entry.raw);
 	}
-	EXPECT_EQ(count, model->len);
+	expect_eq(count, model->len);
 	free(seen);
 }
 
 static void model_check(struct model *model)
 {
 	table_check(model->table);
-	EXPECT_EQ(table_len(model->table), model->len);
+	expect_eq(table_len(model->table), model->len);
 	model_walk(model);
 }
 
@@ -480,13 +480,13 @@ START_TEST(test_empty)
 	struct table_iter iter;
 	void *value;
 
-	EXPECT_EQ(table_len(table), 0);
-	EXPECT_EQ(table_get(table, &key, &value), -WEAKREF_ENOENT);
-	EXPECT_EQ(table_take(table, &key, &value), -WEAKREF_ENOENT);
-	EXPECT_EQ(table_any(table, &place, &entry), -WEAKREF_ENOENT);
+	expect_eq(table_len(table), 0);
+	expect_eq(table_get(table, &key, &value), -WEAKREF_ENOENT);
+	expect_eq(table_take(table, &key, &value), -WEAKREF_ENOENT);
+	expect_eq(table_any(table, &place, &entry), -WEAKREF_ENOENT);
 	table_iter_init(&iter, table);
-	EXPECT_EQ(table_iter_next(&iter, true, &entry), 0);
-	EXPECT_EQ(table_clear(table), 0);
+	expect_eq(table_iter_next(&iter, true, &entry), 0);
+	expect_eq(table_clear(table), 0);
 	table_check(table);
 }
 END_TEST
@@ -505,7 +505,7 @@ START_TEST(test_model)
 		for (unsigned step = 0; step < 6000; step++) {
 			uint32_t k = below(&model->random, range), what = below(&model->random, 100);
 			if (what < puts)
-				EXPECT_EQ(model_put(model, k, what % 4 == 0 ? TABLE_KEEP : TABLE_REPLACE), 0);
+				expect_eq(model_put(model, k, what % 4 == 0 ? TABLE_KEEP : TABLE_REPLACE), 0);
 			else if (what < puts + takes)
 				model_take(model, k);
 			else
@@ -523,8 +523,8 @@ START_TEST(test_model)
 		model_check(model);
 	}
 	/* A look-up that is quick and never finds anything is none. */
-	EXPECT_GE(model->found_quickly * 10, model->asked_quickly * 7);
-	EXPECT_GE(model->asked_quickly, styles[model->style].layout == TABLE_WORD || model->style == STYLE_STRING ? 1000 : 0);
+	expect_ge(model->found_quickly * 10, model->asked_quickly * 7);
+	expect_ge(model->asked_quickly, styles[model->style].layout == TABLE_WORD || model->style == STYLE_STRING ? 1000 : 0);
 	free(model);
 }
 END_TEST
@@ -551,20 +551,20 @@ START_TEST(test_grow_and_shrink)
 	uint32_t n = model->style == STYLE_COLLIDING ? 2000 : KEYS;
 
 	for (uint32_t k = 0; k < n; k++)
-		EXPECT_EQ(model_put(model, k, TABLE_REPLACE), 0);
+		expect_eq(model_put(model, k, TABLE_REPLACE), 0);
 	model_check(model);
 	size_t full = bytes_in_use(model->table);
 	model_collect(model, 100);
-	EXPECT_EQ(model->len, 0);
-	EXPECT_EQ(table_len(model->table), 0);
+	expect_eq(model->len, 0);
+	expect_eq(table_len(model->table), 0);
 	purge_all();
 	model_check(model);
-	EXPECT_LT(bytes_in_use(model->table), full / 2);
+	expect_lt(bytes_in_use(model->table), full / 2);
 	if (styles[model->style].layout == TABLE_WORD && !CHECKS)
-		EXPECT_LT(bytes_in_use(model->table), full / 10);
+		expect_lt(bytes_in_use(model->table), full / 10);
 	/* And the table is as good as new. */
 	for (uint32_t k = 0; k < n; k += 3)
-		EXPECT_EQ(model_put(model, k, TABLE_REPLACE), 0);
+		expect_eq(model_put(model, k, TABLE_REPLACE), 0);
 	model_check(model);
 	free(model);
 }
@@ -576,12 +576,12 @@ START_TEST(test_churn_is_bounded)
 	struct model *model = model_make((enum style)_i, 3);
 
 	for (uint32_t k = 0; k < 50000; k++) {
-		EXPECT_EQ(model_put(model, k % 1000, TABLE_REPLACE), 0);
+		expect_eq(model_put(model, k % 1000, TABLE_REPLACE), 0);
 		if (k >= 3)
 			model_take(model, (k - 3) % 1000);
 	}
 	model_check(model);
-	EXPECT_LT(bytes_in_use(model->table), 20000);
+	expect_lt(bytes_in_use(model->table), 20000);
 	free(model);
 }
 END_TEST
@@ -610,11 +610,11 @@ START_TEST(test_iterate_under_change)
 		while (table_iter_next(&iter, round % 2 == 0, &entry) == 1) {
 			uint32_t k = key_back(model->style, &entry.key);
 			/* What is given is there now. */
-			EXPECT_NE(model->have[k], 0);
+			expect_ne(model->have[k], 0);
 			if (round % 2 == 0)
-				EXPECT_EQ((uintptr_t)entry.value, value_make(k, model->have[k]));
+				expect_eq((uintptr_t)entry.value, value_make(k, model->have[k]));
 			if (k < stay)
-				EXPECT_EQ(seen[k]++, 0);
+				expect_eq(seen[k]++, 0);
 			for (unsigned step = 0; step < 12; step++) {
 				uint32_t other = stay + below(&model->random, KEYS / 2 - stay / 2);
 				if (model->style == STYLE_COLLIDING)
@@ -633,7 +633,7 @@ START_TEST(test_iterate_under_change)
 			}
 		}
 		for (uint32_t k = 0; k < stay; k++)
-			EXPECT_EQ(seen[k], 1);
+			expect_eq(seen[k], 1);
 		model_check(model);
 		free(seen);
 		free(model);
@@ -652,11 +652,11 @@ START_TEST(test_clear)
 		model_put(model, k, TABLE_REPLACE);
 	table_iter_init(&iter, model->table);
 	for (unsigned i = 0; i < 100; i++)
-		EXPECT_EQ(table_iter_next(&iter, true, &entry), 1);
-	EXPECT_EQ(table_clear(model->table), 0);
+		expect_eq(table_iter_next(&iter, true, &entry), 1);
+	expect_eq(table_clear(model->table), 0);
 	memset(model->have, 0, sizeof model->have);
 	model->len = 0;
-	EXPECT_EQ(table_iter_next(&iter, true, &entry), 0);
+	expect_eq(table_iter_next(&iter, true, &entry), 0);
 	model_check(model);
 	model_put(model, 5, TABLE_REPLACE);
 	model_check(model);
@@ -677,18 +677,18 @@ START_TEST(test_take_any)
 	model_collect(model, 30);
 	while (table_any(model->table, &place, &entry) == 0) {
 		uint32_t k = key_back(model->style, &entry.key);
-		EXPECT(table_take_at(model->table, &place, &value));
-		EXPECT_EQ((uintptr_t)value, value_make(k, model->have[k]));
+		expect(table_take_at(model->table, &place, &value));
+		expect_eq((uintptr_t)value, value_make(k, model->have[k]));
 		model->have[k] = 0;
 		model->len--;
 		/* It is gone: not taken a second time. */
-		EXPECT(!table_take_at(model->table, &place, &value));
+		expect(!table_take_at(model->table, &place, &value));
 		if (below(&model->random, 5) == 0)
 			model_put(model, k / 2, TABLE_KEEP);
 		if (model->len % 1000 == 0)
 			model_check(model);
 	}
-	EXPECT_EQ(model->len, 0);
+	expect_eq(model->len, 0);
 	model_check(model);
 	free(model);
 }
@@ -707,24 +707,24 @@ START_TEST(test_no_memory)
 			int error = model_put(model, k, TABLE_REPLACE);
 			bool failed = atomic_exchange(&fail_in, 0) == 0;
 			if (error == 0) {
-				EXPECT_EQ(table_len(model->table), len + (nth == 1 || model->len > len));
+				expect_eq(table_len(model->table), len + (nth == 1 || model->len > len));
 				if (!failed)
 					break;
 				model_take(model, k);
 				continue;
 			}
-			EXPECT_EQ(error, -WEAKREF_ENOMEM);
-			EXPECT(failed);
-			EXPECT_EQ(table_len(model->table), len);
+			expect_eq(error, -WEAKREF_ENOMEM);
+			expect(failed);
+			expect_eq(table_len(model->table), len);
 			failures++;
 		}
 		if (k % 500 == 0)
 			model_check(model);
 	}
-	EXPECT_GT(failures, 20);
+	expect_gt(failures, 20);
 	for (long nth = 1; nth <= 3; nth++) {
 		atomic_store(&fail_in, nth);
-		EXPECT_EQ(table_clear(model->table), -WEAKREF_ENOMEM);
+		expect_eq(table_clear(model->table), -WEAKREF_ENOMEM);
 		model_check(model);
 	}
 	free(model);
@@ -740,17 +740,17 @@ START_TEST(test_equal_fails)
 	struct table_key key = key_make(STYLE_CUSTOM, 7, &one), same = key_make(STYLE_CUSTOM, 7, &two);
 	void *value;
 
-	EXPECT_EQ(table_put(table, &key, value_make(7, 1), TABLE_REPLACE, &value), 0);
+	expect_eq(table_put(table, &key, value_make(7, 1), TABLE_REPLACE, &value), 0);
 	error = -WEAKREF_ETIMEDOUT;
-	EXPECT_EQ(table_get(table, &same, &value), error);
-	EXPECT_EQ(table_has(table, &same), error);
-	EXPECT_EQ(table_put(table, &same, value_make(7, 2), TABLE_REPLACE, &value), error);
-	EXPECT_EQ(table_take(table, &same, &value), error);
+	expect_eq(table_get(table, &same, &value), error);
+	expect_eq(table_has(table, &same), error);
+	expect_eq(table_put(table, &same, value_make(7, 2), TABLE_REPLACE, &value), error);
+	expect_eq(table_take(table, &same, &value), error);
 	/* The same object needs no question. */
-	EXPECT_EQ(table_get(table, &key, &value), 0);
+	expect_eq(table_get(table, &key, &value), 0);
 	error = 0;
-	EXPECT_EQ(table_get(table, &same, &value), 0);
-	EXPECT_EQ((uintptr_t)value, value_make(7, 1));
+	expect_eq(table_get(table, &same, &value), 0);
+	expect_eq((uintptr_t)value, value_make(7, 1));
 	table_check(table);
 }
 END_TEST
@@ -764,13 +764,13 @@ START_TEST(test_one_hash)
 
 	for (uint32_t k = 0; k < 6000; k++) {
 		table_key_hashed(&key, &objects[0][k], 42);
-		EXPECT_EQ(table_put(table, &key, value_make(k, 1), TABLE_REPLACE, &value), 0);
+		expect_eq(table_put(table, &key, value_make(k, 1), TABLE_REPLACE, &value), 0);
 	}
-	EXPECT_EQ(table_len(table), 6000);
+	expect_eq(table_len(table), 6000);
 	for (uint32_t k = 0; k < 6000; k += 100) {
 		table_key_hashed(&key, &objects[1][k], 42);
-		EXPECT_EQ(table_get(table, &key, &value), 0);
-		EXPECT_EQ((uintptr_t)value, value_make(k, 1));
+		expect_eq(table_get(table, &key, &value), 0);
+		expect_eq((uintptr_t)value, value_make(k, 1));
 	}
 }
 END_TEST
@@ -788,16 +788,16 @@ START_TEST(test_huge_keys)
 	for (uint32_t k = 0; k < 100; k++) {
 		memcpy(bytes, &k, sizeof k);
 		table_key_bytes(&key, bytes, k % 10 == 0 ? size : 4 + k);
-		EXPECT_EQ(table_put(table, &key, value_make(k, 1), TABLE_REPLACE, &value), 0);
+		expect_eq(table_put(table, &key, value_make(k, 1), TABLE_REPLACE, &value), 0);
 	}
 	table_check(table);
 	for (uint32_t k = 0; k < 100; k++) {
 		memcpy(bytes, &k, sizeof k);
 		table_key_bytes(&key, bytes, k % 10 == 0 ? size : 4 + k);
-		EXPECT_EQ(table_get(table, &key, &value), 0);
-		EXPECT_EQ((uintptr_t)value, value_make(k, 1));
+		expect_eq(table_get(table, &key, &value), 0);
+		expect_eq((uintptr_t)value, value_make(k, 1));
 		table_key_bytes(&key, bytes, k % 10 == 0 ? size - 1 : 3 + k);
-		EXPECT_EQ(table_get(table, &key, &value), -WEAKREF_ENOENT);
+		expect_eq(table_get(table, &key, &value), -WEAKREF_ENOENT);
 	}
 	free(bytes);
 }
@@ -815,10 +815,10 @@ START_TEST(test_stale_then_absent)
 	struct table_key key = key_make(model->style, 9, &text);
 	/* A pair's key is dead itself. */
 	bool pair = styles[model->style].layout == TABLE_PAIR;
-	EXPECT_EQ(table_get(model->table, &key, &value), pair ? -WEAKREF_ENOENT : -WEAKREF_ESTALE);
-	EXPECT_EQ(table_len(model->table), 0);
+	expect_eq(table_get(model->table, &key, &value), pair ? -WEAKREF_ENOENT : -WEAKREF_ESTALE);
+	expect_eq(table_len(model->table), 0);
 	purge_all();
-	EXPECT_EQ(table_get(model->table, &key, &value), -WEAKREF_ENOENT);
+	expect_eq(table_get(model->table, &key, &value), -WEAKREF_ENOENT);
 	model_check(model);
 	free(model);
 }
@@ -850,14 +850,14 @@ static void *reader_main(void *arg)
 		bool has;
 		int error = table_get(shared->table, &key, &value);
 		void *quick = quick_get(shared->style, shared->table, &key, &has);
-		EXPECT(quick == NULL || value_key((uintptr_t)quick) == k);
+		expect(quick == NULL || value_key((uintptr_t)quick) == k);
 		if (error == 0) {
-			EXPECT_EQ(value_key((uintptr_t)value), k);
+			expect_eq(value_key((uintptr_t)value), k);
 			found++;
 		} else {
-			EXPECT(value == NULL);
+			expect(value == NULL);
 		}
-		EXPECT(k >= SHARED_STAY || error == 0);
+		expect(k >= SHARED_STAY || error == 0);
 	}
 	atomic_fetch_add(&shared->found, found);
 	return NULL;
@@ -875,13 +875,13 @@ static void *walker_main(void *arg)
 		table_iter_init(&iter, shared->table);
 		while (table_iter_next(&iter, true, &entry) == 1) {
 			uint32_t k = key_back(shared->style, &entry.key);
-			EXPECT_EQ(value_key((uintptr_t)entry.value), k);
+			expect_eq(value_key((uintptr_t)entry.value), k);
 			if (k < SHARED_STAY)
-				EXPECT_EQ(seen[k]++, 0);
+				expect_eq(seen[k]++, 0);
 		}
 		for (uint32_t k = 0; k < SHARED_STAY; k++)
-			EXPECT_EQ(seen[k], 1);
-		EXPECT_GE(table_len(shared->table), SHARED_STAY);
+			expect_eq(seen[k], 1);
+		expect_ge(table_len(shared->table), SHARED_STAY);
 		walked++;
 	}
 	atomic_fetch_add(&shared->walked, walked);
@@ -903,9 +903,9 @@ static void shared_write(struct shared *shared, uint64_t *random, uint64_t versi
 	void *value;
 
 	if (below(random, 2) == 0)
-		EXPECT_EQ(table_put(shared->table, &key, value_make(k, version), TABLE_REPLACE, &value), 0);
+		expect_eq(table_put(shared->table, &key, value_make(k, version), TABLE_REPLACE, &value), 0);
 	else if (table_take(shared->table, &key, &value) == 0)
-		EXPECT_EQ(value_key((uintptr_t)value), k);
+		expect_eq(value_key((uintptr_t)value), k);
 }
 
 /* A reader and an iterating one beside a writer, which is the collector as well, for a second. */
@@ -919,10 +919,10 @@ START_TEST(test_threads)
 	for (uint32_t k = 0; k < SHARED_STAY; k++) {
 		struct text text = {{0}};
 		struct table_key key = key_make(shared.style, k, &text);
-		EXPECT_EQ(table_put(shared.table, &key, value_make(k, 1), TABLE_REPLACE, &value), 0);
+		expect_eq(table_put(shared.table, &key, value_make(k, 1), TABLE_REPLACE, &value), 0);
 	}
-	EXPECT_EQ(pthread_create(&reader, NULL, reader_main, &shared), 0);
-	EXPECT_EQ(pthread_create(&walker, NULL, walker_main, &shared), 0);
+	expect_eq(pthread_create(&reader, NULL, reader_main, &shared), 0);
+	expect_eq(pthread_create(&walker, NULL, walker_main, &shared), 0);
 	while (base_now() < end) {
 		uint32_t range = version / 3000 % 2 == 0 ? 40 : SHARED_KEYS - SHARED_STAY;
 		for (unsigned step = 0; step < 100; step++)
@@ -937,8 +937,8 @@ START_TEST(test_threads)
 	pthread_join(reader, NULL);
 	pthread_join(walker, NULL);
 	table_check(shared.table);
-	EXPECT_GT(atomic_load(&shared.found), 1000);
-	EXPECT_GT(atomic_load(&shared.walked), 3);
+	expect_gt(atomic_load(&shared.found), 1000);
+	expect_gt(atomic_load(&shared.walked), 3);
 }
 END_TEST
 
@@ -965,7 +965,7 @@ START_TEST(test_two_writers)
 	pthread_t threads[2];
 
 	for (unsigned i = 0; i < 2; i++)
-		EXPECT_EQ(pthread_create(&threads[i], NULL, writer_main, &duels[i]), 0);
+		expect_eq(pthread_create(&threads[i], NULL, writer_main, &duels[i]), 0);
 	for (unsigned i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	table_check(shared.table);
@@ -974,10 +974,10 @@ START_TEST(test_two_writers)
 	struct table_iter iter;
 	table_iter_init(&iter, shared.table);
 	while (table_iter_next(&iter, true, &entry) == 1) {
-		EXPECT_EQ(value_key((uintptr_t)entry.value), key_back(shared.style, &entry.key));
+		expect_eq(value_key((uintptr_t)entry.value), key_back(shared.style, &entry.key));
 		count++;
 	}
-	EXPECT_EQ(count, table_len(shared.table));
+	expect_eq(count, table_len(shared.table));
 }
 END_TEST
 
