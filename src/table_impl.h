@@ -3,7 +3,7 @@
  * table_impl: what the files of the table share: the shape of its blocks, and how a slot is found and changed. See table.h.
  *
  *     table.c         keys, look-up, write, take
- *     table_quick.c   the look-up of a string that is there, in as few instructions as can be
+ *     table_quick.h   the look-up of a key that is there, in as few instructions as can be
  *     table_self.c    the same where the key is the weak word
  *     table_resize.c  making, rebuilding, splitting, purging segments
  *     table_group.h   some slots at one glance
@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "bytes.h"
 #include "table.h"
 
 /* Words of a slot: key word, weak word, and with PAIR a payload. */
@@ -67,6 +68,12 @@ struct table_directory {
 static inline uint32_t table_fold(uint64_t hash)
 {
 	return (uint32_t)(hash >> 32);
+}
+
+/* What table_hash_bytes gives for fewer than BYTES_SHORT bytes. */
+static inline uint32_t table_hash_short(struct bytes_words words)
+{
+	return table_fold(base_mix_two(words.first, words.last));
 }
 
 /* Where a search begins: the first slot of a group. The directory takes the hash's top bits, the group's place is the fraction that the
