@@ -7,7 +7,7 @@
  * here are few instructions: a group of slots is compared at once, the slot that may have the key is computed, not found, and nothing is
  * called, so that who calls needs no frame. A string's end, its hash and its comparison have no branch for its length.
  *
- * Two answers: this value, or, by false, "look for it properly", which says why there is none. A collection in progress, an
+ * Two answers: this value, or, by false and some value or none, "look for it properly", which says why there is none. A collection in progress, an
  * entry that changes meanwhile and a hash that another key has too are such cases. The order of loads is that of table.c's readers (table.h).
  *
  * Deliberately not here: a bound for the search. It ends at an empty slot, which every segment has (invariant 3).
