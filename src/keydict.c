@@ -4,9 +4,7 @@
  * for the collector to decide about (slots.h), behind the public interface. The weakness is the arrays'; nothing else here
  * depends on it.
  *
- * The object is a typed one; the table stands at its start, since segments point to it there.
- *
- * Invariant: the signature is written last, so whoever passes it sees a whole dictionary.
+ * It is a container (container.h); what is said here is what an entry is to the caller, and the look-up.
  *
  * Locks: none of its own; the table takes its stripe. User functions (hash, equal, copy_value) run without it.
  *
@@ -15,28 +13,20 @@
  */
 #include "weakref/keydict.h"
 
-#include <stdio.h>
-#include <string.h>
-
-#include "element.h"
-#include "heap.h"
+#include "container.h"
 #include "table_quick.h"
 #include "weakarray.h"
-#include "weakref/object.h"
 
 #define DICT_SIGNATURE UINT64_C(0x746369642d79656b) /* "key-dict" */
 #define ITER_SIGNATURE UINT64_C(0x726574692d79656b) /* "key-iter" */
 
 struct weakref_keydict {
-	struct table table;
-	weakref_hash_fn hash; /* NULL: by identity; equal and user are the table's */
+	struct container container;
 	enum weakref_weakness weakness;
 };
 
 struct weakref_keydict_iter {
-	uint64_t signature;
-	const weakref_keydict *dict;
-	struct table_iter at;
+	struct container_iter iter;
 };
 
 /* ---- the heap, for each weakness ---- */
@@ -64,94 +54,55 @@ static const struct table_ops ops[] = {
 
 /* ---- checking arguments ---- */
 
-static bool is_dict(const weakref_keydict *dict)
-{
-	return dict != NULL && (uintptr_t)dict % _Alignof(struct weakref_keydict) == 0 && dict->table.signature == DICT_SIGNATURE;
-}
-
 static int check(const weakref_keydict *dict)
 {
-	int error = heap_thread_check();
-
-	if (unlikely(error < 0))
-		return error;
-	return likely(is_dict(dict)) ? 0 : -WEAKREF_EINVAL;
+	return container_check(dict, DICT_SIGNATURE);
 }
 
 static struct element_rule rule_of(const weakref_keydict *dict)
 {
-	return element_rule(&dict->table, dict->hash);
-}
-
-static int check_two(const weakref_keydict *a, const weakref_keydict *b)
-{
-	int error = check(a);
-
-	if (error == 0)
-		error = check(b);
-	if (error == 0 && !element_same_rule(rule_of(a), rule_of(b)))
-		error = -WEAKREF_EINVAL;
-	return error;
-}
-
-/* The arguments of a call that looks a key up: 0 and the key made ready, or an error. */
-static int enter(const weakref_keydict *dict, const void *key, struct table_key *out)
-{
-	int error = check(dict);
-
-	return unlikely(error < 0) ? error : element_probe(rule_of(dict), key, out);
+	return container_rule(&dict->container);
 }
 
 /* ---- the type ---- */
 
 int weakref_keydict_repr(const weakref_keydict *dict, char *buf, size_t size)
 {
-	if (!is_dict(dict) || (buf == NULL && size != 0))
-		return -WEAKREF_EINVAL;
-	return snprintf(buf, size, "<WeakKeyDictionary at %p>", (const void *)dict);
+	return container_repr(dict, DICT_SIGNATURE, buf, size);
 }
 
-static int type_repr(void *obj, char *buf, size_t size)
+static void *key_of(const struct table_entry *entry)
 {
-	return weakref_keydict_repr(obj, buf, size);
+	return (void *)(uintptr_t)entry->key.data;
 }
 
-static int type_len(void *obj, size_t *out)
-{
-	*out = weakref_keydict_len(obj);
-	return 0;
-}
+struct visit {
+	gc_visit_fn visit;
+	void *user;
+};
 
-static int type_truth(void *obj)
+static int visit_key(const struct container *container, const struct table_entry *entry, void *arg)
 {
-	return weakref_keydict_len(obj) != 0;
+	const struct visit *visit = arg;
+
+	(void)container;
+	return visit->visit(key_of(entry), visit->user);
 }
 
 /* Visits keys, as iterating a dictionary does. */
 static int type_iterate(void *obj, gc_visit_fn visit, void *user)
 {
-	const weakref_keydict *dict = obj;
-	struct table_entry entry;
-	struct table_iter iter;
-	int result = check(dict);
+	int error = check(obj);
 
-	if (result < 0)
-		return result;
-	table_iter_init(&iter, &dict->table);
-	while ((result = table_iter_next(&iter, false, &entry)) > 0) {
-		int stop = visit((void *)(uintptr_t)entry.key.data, user);
-		if (stop != 0)
-			return stop;
-	}
-	return result;
+	return error < 0 ? error : container_each(obj, false, visit_key, &(struct visit){visit, user});
 }
 
 static const gc_type dict_type = {
 	.name = "WeakKeyDictionary",
 	.size = sizeof(struct weakref_keydict),
-	.repr = type_repr,
-	.len = type_len,
-	.truth = type_truth,
+	.repr = container_type_repr,
+	.len = container_type_len,
+	.truth = container_type_truth,
 	.iterate = type_iterate,
 };
 
@@ -159,33 +110,13 @@ static const gc_type dict_type = {
 
 static weakref_keydict *make(struct element_rule rule, enum weakref_weakness weakness)
 {
-	int error = heap_thread_check();
+	weakref_keydict *dict = container_new(&dict_type, &ops[weakness], TABLE_PAIR, false, rule);
 
-	if (error == 0)
-		error = heap_weak_supported();
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	weakref_keydict *dict = gc_new(&dict_type);
 	if (dict == NULL)
 		return NULL;
-	dict->hash = rule.hash;
 	dict->weakness = weakness;
-	error = table_init(&dict->table, &ops[weakness], TABLE_PAIR, false, rule.equal, rule.user);
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	dict->table.signature = DICT_SIGNATURE;
+	dict->container.table.signature = DICT_SIGNATURE;
 	return dict;
-}
-
-static weakref_keydict *make_like(const weakref_keydict *dict)
-{
-	return make(rule_of(dict), dict->weakness);
-}
-
-/* The end of a constructor: the dictionary, or NULL with errno. */
-static weakref_keydict *made(weakref_keydict *dict, int error)
-{
-	return error < 0 ? base_null((enum weakref_error)-error) : dict;
 }
 
 weakref_keydict *weakref_keydict_new_with(const weakref_keydict_options *options)
@@ -219,7 +150,7 @@ weakref_keydict *weakref_keydict_from_pairs(enum weakref_compare compare, const 
 {
 	weakref_keydict *dict = weakref_keydict_new(compare);
 
-	return dict == NULL ? NULL : made(dict, weakref_keydict_update_pairs(dict, pairs, n));
+	return dict == NULL ? NULL : container_made(dict, weakref_keydict_update_pairs(dict, pairs, n));
 }
 
 /* ---- writing ---- */
@@ -231,7 +162,7 @@ static int store(weakref_keydict *dict, struct table_key *key, void *value, enum
 	uintptr_t payload = weakarray_encode_payload(value, &kind);
 
 	table_key_tag(key, kind);
-	int result = table_put(&dict->table, key, payload, mode, now);
+	int result = table_put(&dict->container.table, key, payload, mode, now);
 	BASE_KEEP(value);
 	BASE_KEEP(key->data);
 	return result;
@@ -266,15 +197,11 @@ void *weakref_keydict_setdefault(weakref_keydict *dict, void *key, void *value)
 
 int weakref_keydict_pop(weakref_keydict *dict, const void *key, void **value)
 {
-	struct table_key ready;
 	void *taken = NULL;
-	int error = enter(dict, key, &ready);
+	int error = check(dict);
 
-	if (error == 0) {
-		error = table_take(&dict->table, &ready, &taken);
-		error = element_missing(rule_of(dict), key, error);
-	}
-	BASE_KEEP(key);
+	if (error == 0)
+		error = container_take(&dict->container, key, &taken);
 	if (value != NULL)
 		*value = taken;
 	return error;
@@ -294,20 +221,14 @@ void *weakref_keydict_pop_or(weakref_keydict *dict, const void *key, void *fallb
 
 int weakref_keydict_popitem(weakref_keydict *dict, void **key, void **value)
 {
-	struct table_place place;
 	struct table_entry entry;
 	void *taken;
-	int error = check(dict);
+	int error = container_take_any(dict, DICT_SIGNATURE, NULL, NULL, &entry, &taken);
 
-	/* Another may be faster: then the next one will do. */
-	do {
-		if (error == 0)
-			error = table_any(&dict->table, &place, &entry);
-		if (error < 0)
-			return error;
-	} while (!table_take_at(&dict->table, &place, &taken));
+	if (error < 0)
+		return error;
 	if (key != NULL)
-		*key = (void *)(uintptr_t)entry.key.data;
+		*key = key_of(&entry);
 	if (value != NULL)
 		*value = taken;
 	BASE_KEEP(entry.key.data);
@@ -316,9 +237,7 @@ int weakref_keydict_popitem(weakref_keydict *dict, void **key, void **value)
 
 int weakref_keydict_clear(weakref_keydict *dict)
 {
-	int error = check(dict);
-
-	return error < 0 ? error : table_clear(&dict->table);
+	return container_clear(dict, DICT_SIGNATURE);
 }
 
 /* ---- reading ---- */
@@ -328,10 +247,12 @@ static NOINLINE int look_up_slowly(const weakref_keydict *dict, const void *key,
 {
 	struct table_key ready;
 	void *found = NULL;
-	int error = enter(dict, key, &ready);
+	int error = check(dict);
 
+	if (likely(error == 0))
+		error = element_probe(rule_of(dict), key, &ready);
 	if (likely(error == 0)) {
-		error = table_get(&dict->table, &ready, &found);
+		error = table_get(&dict->container.table, &ready, &found);
 		error = element_missing(rule_of(dict), key, error);
 	}
 	BASE_KEEP(key);
@@ -343,7 +264,8 @@ static NOINLINE int look_up_slowly(const weakref_keydict *dict, const void *key,
 /* The usual case: a key that is there, in a dictionary by identity. */
 static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_keydict *dict, const void *key, void **value)
 {
-	if (unlikely(heap_thread == NULL || !is_dict(dict) || dict->hash != NULL || !table_quick_pair(&dict->table, key, value)))
+	if (unlikely(heap_thread == NULL || !container_is(dict, DICT_SIGNATURE) || dict->container.hash != NULL ||
+		     !table_quick_pair(&dict->container.table, key, value)))
 		return false;
 	BASE_KEEP(key);
 	return true;
@@ -384,63 +306,68 @@ int weakref_keydict_contains(const weakref_keydict *dict, const void *key)
 	if (error == -WEAKREF_EINVAL && element_excluded(rule_of(dict), key))
 		return 0;
 	if (error == 0)
-		error = table_has(&dict->table, &ready);
+		error = table_has(&dict->container.table, &ready);
 	BASE_KEEP(key);
 	return error == -WEAKREF_ENOENT ? 0 : error < 0 ? error : 1;
 }
 
 size_t weakref_keydict_len(const weakref_keydict *dict)
 {
-	return is_dict(dict) ? table_len(&dict->table) : 0;
+	return container_len(dict, DICT_SIGNATURE);
 }
 
 /* ---- many at once ---- */
 
+struct copying {
+	weakref_keydict *to;
+	weakref_copy_fn copy_value; /* NULL: the values as they are */
+	void *user;
+};
+
+static int copy_entry(const struct container *container, const struct table_entry *entry, void *arg)
+{
+	const struct copying *copying = arg;
+	struct table_key key = entry->key;
+	void *value = entry->value, *now;
+
+	(void)container;
+	if (copying->copy_value != NULL && value != NULL) {
+		errno = 0;
+		value = copying->copy_value(value, copying->user);
+		if (value == NULL)
+			return errno > 0 ? -errno : -WEAKREF_ENOMEM;
+	}
+	return store(copying->to, &key, value, TABLE_REPLACE, &now);
+}
+
 /* Stores all entries of another, the values as they are or as copy_value makes them. */
 static int store_all(weakref_keydict *dict, const weakref_keydict *other, weakref_copy_fn copy_value, void *user)
 {
-	struct table_entry entry;
-	struct table_iter iter;
-	int result;
-	void *now;
-
-	table_iter_init(&iter, &other->table);
-	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
-		void *value = entry.value;
-		if (copy_value != NULL && value != NULL) {
-			errno = 0;
-			value = copy_value(entry.value, user);
-			if (value == NULL)
-				return errno > 0 ? -errno : -WEAKREF_ENOMEM;
-		}
-		result = store(dict, &entry.key, value, TABLE_REPLACE, &now);
-		BASE_KEEP(entry.key.data);
-		if (result < 0)
-			break;
-	}
-	return result;
+	return container_each(&other->container, true, copy_entry, &(struct copying){dict, copy_value, user});
 }
 
 int weakref_keydict_update(weakref_keydict *dict, const weakref_keydict *other)
 {
-	int error = check_two(dict, other);
+	int error = container_check_two(dict, other, DICT_SIGNATURE);
 
 	return error < 0 || dict == other ? error : store_all(dict, other, NULL, NULL);
 }
 
-/* All keys are looked at before the first pair is stored. */
-int weakref_keydict_update_pairs(weakref_keydict *dict, const weakref_pair *pairs, size_t n)
+static int pair_look(void *dict, const weakref_pair *pair)
 {
 	struct table_key ready;
-	int error = check(dict);
 
-	if (error == 0 && pairs == NULL && n != 0)
-		error = -WEAKREF_EINVAL;
-	for (size_t i = 0; i < n && error == 0; i++)
-		error = element_key(rule_of(dict), pairs[i].key, &ready);
-	for (size_t i = 0; i < n && error == 0; i++)
-		error = weakref_keydict_set(dict, (void *)(uintptr_t)pairs[i].key, pairs[i].value);
-	return error;
+	return element_key(rule_of(dict), pair->key, &ready);
+}
+
+static int pair_store(void *dict, const weakref_pair *pair)
+{
+	return weakref_keydict_set(dict, (void *)(uintptr_t)pair->key, pair->value);
+}
+
+int weakref_keydict_update_pairs(weakref_keydict *dict, const weakref_pair *pairs, size_t n)
+{
+	return container_pairs(dict, DICT_SIGNATURE, pairs, n, pair_look, pair_store);
 }
 
 weakref_keydict *weakref_keydict_copy(const weakref_keydict *dict)
@@ -450,12 +377,12 @@ weakref_keydict *weakref_keydict_copy(const weakref_keydict *dict)
 
 weakref_keydict *weakref_keydict_union(const weakref_keydict *a, const weakref_keydict *b)
 {
-	int error = check_two(a, b);
+	int error = container_check_two(a, b, DICT_SIGNATURE);
 
 	if (error < 0)
-		return made(NULL, error);
+		return container_made(NULL, error);
 	weakref_keydict *both = weakref_keydict_copy(a);
-	return both == NULL ? NULL : made(both, store_all(both, b, NULL, NULL));
+	return both == NULL ? NULL : container_made(both, store_all(both, b, NULL, NULL));
 }
 
 weakref_keydict *weakref_keydict_deepcopy(const weakref_keydict *dict, weakref_copy_fn copy_value, void *user)
@@ -463,42 +390,27 @@ weakref_keydict *weakref_keydict_deepcopy(const weakref_keydict *dict, weakref_c
 	int error = check(dict);
 
 	if (error < 0)
-		return made(NULL, error);
-	weakref_keydict *copy = make_like(dict);
-	return copy == NULL ? NULL : made(copy, store_all(copy, dict, copy_value, user));
+		return container_made(NULL, error);
+	weakref_keydict *copy = make(rule_of(dict), dict->weakness);
+	return copy == NULL ? NULL : container_made(copy, store_all(copy, dict, copy_value, user));
 }
 
 /* ---- iterators ---- */
 
 weakref_keydict_iter *weakref_keydict_iter_new(const weakref_keydict *dict)
 {
-	int error = check(dict);
-
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	weakref_keydict_iter *iter = heap_alloc(sizeof *iter);
-	if (iter == NULL)
-		return NULL;
-	iter->dict = dict;
-	table_iter_init(&iter->at, &dict->table);
-	iter->signature = ITER_SIGNATURE;
-	return iter;
+	return container_iter_new(dict, DICT_SIGNATURE, ITER_SIGNATURE, sizeof(weakref_keydict_iter));
 }
 
 int weakref_keydict_iter_next(weakref_keydict_iter *iter, void **key, void **value)
 {
 	struct table_entry entry;
-	int error = heap_thread_check();
+	int found = container_iter_next(iter, ITER_SIGNATURE, value != NULL, &entry);
 
-	if (error < 0)
-		return error;
-	if (iter == NULL || (uintptr_t)iter % _Alignof(struct weakref_keydict_iter) != 0 || iter->signature != ITER_SIGNATURE)
-		return -WEAKREF_EINVAL;
-	int found = table_iter_next(&iter->at, value != NULL, &entry);
 	if (found <= 0)
 		return found;
 	if (key != NULL)
-		*key = (void *)(uintptr_t)entry.key.data;
+		*key = key_of(&entry);
 	if (value != NULL)
 		*value = entry.value;
 	return 1;
@@ -506,85 +418,42 @@ int weakref_keydict_iter_next(weakref_keydict_iter *iter, void **key, void **val
 
 /* ---- arrays of entries ---- */
 
-enum element { ELEMENT_KEY, ELEMENT_VALUE, ELEMENT_ITEM, ELEMENT_REF };
-
-/* Fills one element of such an array, zeroed before. 0 or a negative error. */
-static int element_fill(enum element element, const struct table_entry *entry, void **out)
+static int fill_key(const struct container *container, const struct table_entry *entry, void *out)
 {
-	void *key = (void *)(uintptr_t)entry->key.data;
-
-	switch (element) {
-	case ELEMENT_KEY:
-		*out = key;
-		return 0;
-	case ELEMENT_VALUE:
-		*out = entry->value;
-		return 0;
-	case ELEMENT_ITEM:
-		*(weakref_pair *)out = (weakref_pair){.key = key, .value = entry->value};
-		return 0;
-	case ELEMENT_REF:
-		*out = weakref_ref_new(key, NULL, NULL);
-		return *out == NULL ? -errno : 0;
-	}
-	return -WEAKREF_EINVAL;
+	(void)container;
+	*(void **)out = key_of(entry);
+	return 0;
 }
 
-_Static_assert(sizeof(weakref_pair) == 2 * sizeof(void *), "an item is an element of two words");
-
-/* An array of the heap. NULL with errno. */
-static void *collect(const weakref_keydict *dict, size_t *n, enum element element)
+static int fill_item(const struct container *container, const struct table_entry *entry, void *out)
 {
-	bool want_value = element == ELEMENT_VALUE || element == ELEMENT_ITEM;
-	size_t count = 0, width = element == ELEMENT_ITEM ? 2 : 1;
-	struct table_entry entry;
-	struct table_iter iter;
-	int error = n == NULL ? -WEAKREF_EINVAL : check(dict);
+	(void)container;
+	*(weakref_pair *)out = (weakref_pair){.key = key_of(entry), .value = entry->value};
+	return 0;
+}
 
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	size_t room = table_len(&dict->table) + 1;
-	void **array = heap_alloc(room * width * sizeof *array);
-	if (array == NULL)
-		return NULL;
-	table_iter_init(&iter, &dict->table);
-	while ((error = table_iter_next(&iter, want_value, &entry)) > 0) {
-		if (count == room) {
-			void **more = heap_alloc(2 * room * width * sizeof *more);
-			if (more == NULL)
-				return NULL;
-			array = memcpy(more, array, room * width * sizeof *more);
-			room *= 2;
-		}
-		error = element_fill(element, &entry, &array[count * width]);
-		BASE_KEEP(entry.key.data);
-		BASE_KEEP(entry.value);
-		if (error < 0)
-			break;
-		count++;
-	}
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	*n = count;
-	return array;
+static int fill_ref(const struct container *container, const struct table_entry *entry, void *out)
+{
+	(void)container;
+	return container_fill_ref(key_of(entry), out);
 }
 
 weakref_pair *weakref_keydict_items(const weakref_keydict *dict, size_t *n)
 {
-	return collect(dict, n, ELEMENT_ITEM);
+	return container_array(dict, DICT_SIGNATURE, n, CONTAINER_PAIR, true, fill_item);
 }
 
 void **weakref_keydict_keys(const weakref_keydict *dict, size_t *n)
 {
-	return collect(dict, n, ELEMENT_KEY);
+	return container_array(dict, DICT_SIGNATURE, n, 1, false, fill_key);
 }
 
 void **weakref_keydict_values(const weakref_keydict *dict, size_t *n)
 {
-	return collect(dict, n, ELEMENT_VALUE);
+	return container_array(dict, DICT_SIGNATURE, n, 1, true, container_fill_value);
 }
 
 weakref_ref **weakref_keydict_keyrefs(const weakref_keydict *dict, size_t *n)
 {
-	return collect(dict, n, ELEMENT_REF);
+	return container_array(dict, DICT_SIGNATURE, n, 1, false, fill_ref);
 }

@@ -38,6 +38,8 @@ libweakref_core_la_SOURCES = \
 	src/checks.h \
 	src/collector.c \
 	src/collector.h \
+	src/container.c \
+	src/container.h \
 	src/cycle.c \
 	src/cycle.h \
 	src/deliver.c \

@@ -3,10 +3,7 @@
  * set: the weak set: a table (table.h) of layout SELF, whose elements are the weak words themselves, behind the public interface.
  *
  * Operations on two sets go through one and ask the other, an element after the other; an array as an operand is made a set
- * first, which checks all of it and drops what is there twice. The object is a typed one; the table stands at its start, since
- * segments point to it there.
- *
- * Invariant: the signature is written last, so whoever passes it sees a whole set.
+ * first, which checks all of it and drops what is there twice. It is a container (container.h).
  *
  * Locks: none of its own; the table takes its stripe. hash and equal run without it.
  *
@@ -14,72 +11,41 @@
  */
 #include "set.h"
 
-#include <stdio.h>
-#include <string.h>
-
-#include "element.h"
-#include "heap.h"
-#include "weakref/object.h"
+#include "container.h"
 
 #define SET_SIGNATURE UINT64_C(0x7465732d6b616577)  /* "weak-set" */
 #define ITER_SIGNATURE UINT64_C(0x726574692d746573) /* "set-iter" */
 
 struct weakref_set {
-	struct table table;
-	weakref_hash_fn hash; /* NULL: by identity; equal and user are the table's */
+	struct container container;
 };
 
 struct weakref_set_iter {
-	uint64_t signature;
-	const weakref_set *set;
-	struct table_iter at;
+	struct container_iter iter;
 };
 
 /* ---- checking arguments ---- */
 
-static bool is_set(const weakref_set *set)
-{
-	return set != NULL && (uintptr_t)set % _Alignof(struct weakref_set) == 0 && set->table.signature == SET_SIGNATURE;
-}
-
 static int check(const weakref_set *set)
 {
-	int error = heap_thread_check();
+	return container_check(set, SET_SIGNATURE);
+}
 
-	if (unlikely(error < 0))
-		return error;
-	return likely(is_set(set)) ? 0 : -WEAKREF_EINVAL;
+static int check_two(const weakref_set *a, const weakref_set *b)
+{
+	return container_check_two(a, b, SET_SIGNATURE);
 }
 
 static struct element_rule rule_of(const weakref_set *set)
 {
-	return element_rule(&set->table, set->hash);
-}
-
-/* Two sets that an operation takes. */
-static int check_two(const weakref_set *a, const weakref_set *b)
-{
-	int error = check(a);
-
-	if (error == 0)
-		error = check(b);
-	if (error == 0 && !element_same_rule(rule_of(a), rule_of(b)))
-		error = -WEAKREF_EINVAL;
-	return error;
+	return container_rule(&set->container);
 }
 
 /* ---- the type ---- */
 
 int weakref_set_repr(const weakref_set *set, char *buf, size_t size)
 {
-	if (!is_set(set) || (buf == NULL && size != 0))
-		return -WEAKREF_EINVAL;
-	return snprintf(buf, size, "<WeakSet at %p>", (const void *)set);
-}
-
-static int type_repr(void *obj, char *buf, size_t size)
-{
-	return weakref_set_repr(obj, buf, size);
+	return container_repr(set, SET_SIGNATURE, buf, size);
 }
 
 static int type_hash(void *obj, uint64_t *out)
@@ -92,48 +58,39 @@ static int type_hash(void *obj, uint64_t *out)
 /* With anything but a comparable set: not equal. */
 static int type_equal(void *a, void *b)
 {
-	if (!is_set(a) || !is_set(b) || !element_same_rule(rule_of(a), rule_of(b)))
+	if (!container_is(a, SET_SIGNATURE) || !container_is(b, SET_SIGNATURE) || !element_same_rule(rule_of(a), rule_of(b)))
 		return 0;
 	return weakref_set_equal(a, b);
 }
 
-static int type_len(void *obj, size_t *out)
-{
-	*out = weakref_set_len(obj);
-	return 0;
-}
+struct visit {
+	gc_visit_fn visit;
+	void *user;
+};
 
-static int type_truth(void *obj)
+static int visit_element(const struct container *container, const struct table_entry *entry, void *arg)
 {
-	return weakref_set_len(obj) != 0;
+	const struct visit *visit = arg;
+
+	(void)container;
+	return visit->visit(entry->value, visit->user);
 }
 
 static int type_iterate(void *obj, gc_visit_fn visit, void *user)
 {
-	const weakref_set *set = obj;
-	struct table_entry entry;
-	struct table_iter iter;
-	int result = check(set);
+	int error = check(obj);
 
-	if (result < 0)
-		return result;
-	table_iter_init(&iter, &set->table);
-	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
-		int stop = visit(entry.value, user);
-		if (stop != 0)
-			return stop;
-	}
-	return result;
+	return error < 0 ? error : container_each(obj, true, visit_element, &(struct visit){visit, user});
 }
 
 static const gc_type set_type = {
 	.name = "WeakSet",
 	.size = sizeof(struct weakref_set),
-	.repr = type_repr,
+	.repr = container_type_repr,
 	.hash = type_hash,
 	.equal = type_equal,
-	.len = type_len,
-	.truth = type_truth,
+	.len = container_type_len,
+	.truth = container_type_truth,
 	.iterate = type_iterate,
 };
 
@@ -141,27 +98,11 @@ static const gc_type set_type = {
 
 static weakref_set *make(struct element_rule rule)
 {
-	int error = heap_thread_check();
+	weakref_set *set = container_new(&set_type, &element_ops, TABLE_SELF, false, rule);
 
-	if (error == 0)
-		error = heap_weak_supported();
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	weakref_set *set = gc_new(&set_type);
-	if (set == NULL)
-		return NULL;
-	set->hash = rule.hash;
-	error = table_init(&set->table, &element_ops, TABLE_SELF, false, rule.equal, rule.user);
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	set->table.signature = SET_SIGNATURE;
+	if (set != NULL)
+		set->container.table.signature = SET_SIGNATURE;
 	return set;
-}
-
-/* The end of a constructor: the set, or NULL with errno. */
-static weakref_set *made(weakref_set *set, int error)
-{
-	return error < 0 ? base_null((enum weakref_error)-error) : set;
 }
 
 weakref_set *weakref_set_new(enum weakref_compare compare)
@@ -182,7 +123,7 @@ weakref_set *weakref_set_from_items(enum weakref_compare compare, void *const *i
 {
 	weakref_set *set = weakref_set_new(compare);
 
-	return set == NULL ? NULL : made(set, weakref_set_update_items(set, items, n));
+	return set == NULL ? NULL : container_made(set, weakref_set_update_items(set, items, n));
 }
 
 /* An array as a set with another's rule. */
@@ -191,9 +132,9 @@ static weakref_set *set_of(const weakref_set *like, void *const *items, size_t n
 	int error = check(like);
 
 	if (error < 0)
-		return made(NULL, error);
+		return container_made(NULL, error);
 	weakref_set *set = make(rule_of(like));
-	return set == NULL ? NULL : made(set, weakref_set_update_items(set, items, n));
+	return set == NULL ? NULL : container_made(set, weakref_set_update_items(set, items, n));
 }
 
 /* ---- elements ---- */
@@ -207,7 +148,7 @@ int set_intern(weakref_set *set, void *item, void **now)
 		error = element_key(rule_of(set), item, &key);
 	if (unlikely(error < 0))
 		return error;
-	error = table_put(&set->table, &key, 0, TABLE_KEEP, now);
+	error = table_put(&set->container.table, &key, 0, TABLE_KEEP, now);
 	BASE_KEEP(item);
 	return error < 0 ? error : error != TABLE_KEPT;
 }
@@ -221,18 +162,10 @@ int weakref_set_add(weakref_set *set, void *item)
 
 int weakref_set_remove(weakref_set *set, const void *item)
 {
-	struct table_key key;
 	void *taken;
 	int error = check(set);
 
-	if (error == 0)
-		error = element_probe(rule_of(set), item, &key);
-	if (error < 0)
-		return error;
-	error = table_take(&set->table, &key, &taken);
-	error = element_missing(rule_of(set), item, error);
-	BASE_KEEP(item);
-	return error;
+	return error < 0 ? error : container_take(&set->container, item, &taken);
 }
 
 int weakref_set_discard(weakref_set *set, const void *item)
@@ -244,18 +177,12 @@ int weakref_set_discard(weakref_set *set, const void *item)
 
 int weakref_set_pop(weakref_set *set, void **item)
 {
-	struct table_place place;
 	struct table_entry entry;
-	void *taken = NULL;
-	int error = check(set);
+	void *taken;
+	int error = container_take_any(set, SET_SIGNATURE, NULL, NULL, &entry, &taken);
 
 	if (item != NULL)
-		*item = NULL;
-	/* Another may be faster: then the next one will do. */
-	while (error == 0 && (error = table_any(&set->table, &place, &entry)) == 0 && !table_take_at(&set->table, &place, &taken))
-		;
-	if (error == 0 && item != NULL)
-		*item = taken;
+		*item = error == 0 ? taken : NULL;
 	return error;
 }
 
@@ -271,7 +198,7 @@ int set_find(const weakref_set *set, const void *item, void **found)
 	if (error == -WEAKREF_EINVAL && element_excluded(rule_of(set), item))
 		return -WEAKREF_ENOENT;
 	if (error == 0)
-		error = table_get(&set->table, &key, found);
+		error = table_get(&set->container.table, &key, found);
 	BASE_KEEP(item);
 	return error;
 }
@@ -293,14 +220,12 @@ void *weakref_set_find(const weakref_set *set, const void *item)
 
 size_t weakref_set_len(const weakref_set *set)
 {
-	return is_set(set) ? table_len(&set->table) : 0;
+	return container_len(set, SET_SIGNATURE);
 }
 
 int weakref_set_clear(weakref_set *set)
 {
-	int error = check(set);
-
-	return error < 0 ? error : table_clear(&set->table);
+	return container_clear(set, SET_SIGNATURE);
 }
 
 /* ---- one set and another: both have passed check_two ---- */
@@ -308,82 +233,94 @@ int weakref_set_clear(weakref_set *set)
 /* Whether an element of one set is in another: 1, 0 or an error. */
 static int has(const weakref_set *set, const struct table_entry *entry)
 {
-	int error = table_has(&set->table, &entry->key);
+	int error = table_has(&set->container.table, &entry->key);
 
-	BASE_KEEP(entry->value);
 	return error == -WEAKREF_ENOENT ? 0 : error < 0 ? error : 1;
 }
 
 static int put(weakref_set *set, const struct table_entry *entry)
 {
 	void *now;
-	int error = table_put(&set->table, &entry->key, 0, TABLE_KEEP, &now);
+	int error = table_put(&set->container.table, &entry->key, 0, TABLE_KEEP, &now);
 
-	BASE_KEEP(entry->value);
 	return error < 0 ? error : 0;
 }
 
 static int take(weakref_set *set, const struct table_entry *entry)
 {
 	void *taken;
-	int error = table_take(&set->table, &entry->key, &taken);
+	int error = table_take(&set->container.table, &entry->key, &taken);
 
-	BASE_KEEP(entry->value);
 	return error == -WEAKREF_ENOENT ? 0 : error;
+}
+
+/* What becomes of those elements that are in another set, or that are not. */
+struct sifting {
+	weakref_set *set;         /* that changes; NULL: none does */
+	const weakref_set *other; /* NULL: every element is as wanted */
+	bool wanted;
+};
+
+/* 1, 0 or an error. */
+static int is_wanted(const struct sifting *sifting, const struct table_entry *entry)
+{
+	int in = sifting->other == NULL ? sifting->wanted : has(sifting->other, entry);
+
+	return in < 0 ? in : in == sifting->wanted;
+}
+
+static int add_wanted(const struct container *container, const struct table_entry *entry, void *arg)
+{
+	const struct sifting *sifting = arg;
+	int wanted = is_wanted(sifting, entry);
+
+	(void)container;
+	return wanted <= 0 ? wanted : put(sifting->set, entry);
+}
+
+static int take_wanted(const struct container *container, const struct table_entry *entry, void *arg)
+{
+	const struct sifting *sifting = arg;
+	int wanted = is_wanted(sifting, entry);
+
+	(void)container;
+	return wanted <= 0 ? wanted : take(sifting->set, entry);
+}
+
+static int stop_at_unwanted(const struct container *container, const struct table_entry *entry, void *arg)
+{
+	int wanted = is_wanted(arg, entry);
+
+	(void)container;
+	return wanted < 0 ? wanted : !wanted;
+}
+
+static int toggle(const struct container *container, const struct table_entry *entry, void *arg)
+{
+	int in = has(arg, entry);
+
+	(void)container;
+	return in < 0 ? in : in ? take(arg, entry) : put(arg, entry);
 }
 
 /* Adds to `out` the elements of a; where there is a b, those alone that are in it, or are not. */
 static int add_all(weakref_set *out, const weakref_set *a, const weakref_set *b, bool wanted)
 {
-	struct table_entry entry;
-	struct table_iter iter;
-	int result;
-
-	table_iter_init(&iter, &a->table);
-	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
-		int in = b == NULL ? wanted : has(b, &entry);
-		if (in < 0)
-			return in;
-		if (in == wanted && (result = put(out, &entry)) < 0)
-			return result;
-	}
-	return result;
+	return container_each(&a->container, true, add_wanted, &(struct sifting){out, b, wanted});
 }
 
 /* Takes out of `set` its elements that are in `other`, or are not. */
 static int take_all(weakref_set *set, const weakref_set *other, bool wanted)
 {
-	struct table_entry entry;
-	struct table_iter iter;
-	int result;
-
-	table_iter_init(&iter, &set->table);
-	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
-		int in = has(other, &entry);
-		if (in < 0)
-			return in;
-		if (in == wanted && (result = take(set, &entry)) < 0)
-			return result;
-	}
-	return result;
+	return container_each(&set->container, true, take_wanted, &(struct sifting){set, other, wanted});
 }
 
 /* 1 where each element of a is in b (or none is), 0 where not, or an error. */
 static int all_of(const weakref_set *a, const weakref_set *b, bool wanted)
 {
-	struct table_entry entry;
-	struct table_iter iter;
-	int result;
+	int found = container_each(&a->container, true, stop_at_unwanted, &(struct sifting){NULL, b, wanted});
 
-	table_iter_init(&iter, &a->table);
-	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
-		int in = has(b, &entry);
-		if (in < 0)
-			return in;
-		if (in != wanted)
-			return 0;
-	}
-	return result < 0 ? result : 1;
+	return found < 0 ? found : !found;
 }
 
 /* ---- new sets ---- */
@@ -393,9 +330,9 @@ weakref_set *weakref_set_copy(const weakref_set *set)
 	int error = check(set);
 
 	if (error < 0)
-		return made(NULL, error);
+		return container_made(NULL, error);
 	weakref_set *copy = make(rule_of(set));
-	return copy == NULL ? NULL : made(copy, add_all(copy, set, NULL, true));
+	return copy == NULL ? NULL : container_made(copy, add_all(copy, set, NULL, true));
 }
 
 /* A new set from two by some function. */
@@ -405,9 +342,9 @@ static weakref_set *combine(const weakref_set *a, const weakref_set *b,
 	int error = check_two(a, b);
 
 	if (error < 0)
-		return made(NULL, error);
+		return container_made(NULL, error);
 	weakref_set *out = make(rule_of(a));
-	return out == NULL ? NULL : made(out, fill(out, a, b));
+	return out == NULL ? NULL : container_made(out, fill(out, a, b));
 }
 
 static weakref_set *combine_items(const weakref_set *a, void *const *items, size_t n,
@@ -537,7 +474,7 @@ int weakref_set_difference_update(weakref_set *set, const weakref_set *other)
 
 	if (error < 0)
 		return error;
-	return set == other ? table_clear(&set->table) : take_all(set, other, true);
+	return set == other ? table_clear(&set->container.table) : take_all(set, other, true);
 }
 
 int weakref_set_difference_update_items(weakref_set *set, void *const *items, size_t n)
@@ -550,23 +487,11 @@ int weakref_set_difference_update_items(weakref_set *set, void *const *items, si
 
 int weakref_set_symmetric_difference_update(weakref_set *set, const weakref_set *other)
 {
-	struct table_entry entry;
-	struct table_iter iter;
-	int result = check_two(set, other);
+	int error = check_two(set, other);
 
-	if (result < 0)
-		return result;
-	if (set == other)
-		return table_clear(&set->table);
-	table_iter_init(&iter, &other->table);
-	while ((result = table_iter_next(&iter, true, &entry)) > 0) {
-		int in = has(set, &entry);
-		if (in >= 0)
-			in = in ? take(set, &entry) : put(set, &entry);
-		if (in < 0)
-			return in;
-	}
-	return result;
+	if (error < 0)
+		return error;
+	return set == other ? table_clear(&set->container.table) : container_each(&other->container, true, toggle, set);
 }
 
 int weakref_set_symmetric_difference_update_items(weakref_set *set, void *const *items, size_t n)
@@ -648,29 +573,14 @@ int weakref_set_equal(const weakref_set *a, const weakref_set *b)
 
 weakref_set_iter *weakref_set_iter_new(const weakref_set *set)
 {
-	int error = check(set);
-
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	weakref_set_iter *iter = heap_alloc(sizeof *iter);
-	if (iter == NULL)
-		return NULL;
-	iter->set = set;
-	table_iter_init(&iter->at, &set->table);
-	iter->signature = ITER_SIGNATURE;
-	return iter;
+	return container_iter_new(set, SET_SIGNATURE, ITER_SIGNATURE, sizeof(weakref_set_iter));
 }
 
 int weakref_set_iter_next(weakref_set_iter *iter, void **item)
 {
 	struct table_entry entry;
-	int error = heap_thread_check();
+	int found = container_iter_next(iter, ITER_SIGNATURE, true, &entry);
 
-	if (error < 0)
-		return error;
-	if (iter == NULL || (uintptr_t)iter % _Alignof(struct weakref_set_iter) != 0 || iter->signature != ITER_SIGNATURE)
-		return -WEAKREF_EINVAL;
-	int found = table_iter_next(&iter->at, true, &entry);
 	if (found > 0 && item != NULL)
 		*item = entry.value;
 	return found;
@@ -678,30 +588,5 @@ int weakref_set_iter_next(weakref_set_iter *iter, void **item)
 
 void **weakref_set_items(const weakref_set *set, size_t *n)
 {
-	struct table_entry entry;
-	struct table_iter iter;
-	size_t count = 0;
-	int error = n == NULL ? -WEAKREF_EINVAL : check(set);
-
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	size_t room = table_len(&set->table) + 1;
-	void **array = heap_alloc(room * sizeof *array);
-	if (array == NULL)
-		return NULL;
-	table_iter_init(&iter, &set->table);
-	while ((error = table_iter_next(&iter, true, &entry)) > 0) {
-		if (count == room) {
-			void **more = heap_alloc(2 * room * sizeof *more);
-			if (more == NULL)
-				return NULL;
-			array = memcpy(more, array, room * sizeof *more);
-			room *= 2;
-		}
-		array[count++] = entry.value;
-	}
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	*n = count;
-	return array;
+	return container_array(set, SET_SIGNATURE, n, 1, true, container_fill_value);
 }

@@ -3,70 +3,56 @@
  * valuedict: the weak-value dictionary: a table (table.h) whose value words stand in weak arrays (weakarray.h), behind the
  * public interface.
  *
- * What is decided here is what keys look like outside, and what may be a value; what is in the table, and when an entry ends, is decided
- * below. The object is a typed one; the table stands at its start, since segments point to it there.
- *
- * Invariant: the signature is written last, so whoever passes it sees a whole dictionary.
+ * It is a container (container.h). What is decided here is what keys look like outside, and what may be a value; what is in the table, and
+ * when an entry ends, is decided below.
  *
  * Locks: none of its own; the table takes its stripe. User functions (hash, equal, copy_key) run without it.
  *
  * Deliberately not here: a strong count or list of values; a dictionary never keeps one, iterators only for as long as the caller does.
  */
-#include <stdio.h>
+#include "weakref/valuedict.h"
+
 #include <string.h>
 
-#include "heap.h"
+#include "container.h"
 #include "keys.h"
 #include "table_quick.h"
 #include "weakarray.h"
-#include "weakref/object.h"
-#include "weakref/valuedict.h"
 
 #define DICT_SIGNATURE UINT64_C(0x746369642d6c6176) /* "val-dict" */
 #define ITER_SIGNATURE UINT64_C(0x726574692d6c6176) /* "val-iter" */
 
 struct weakref_valuedict {
-	struct table table;
+	struct container container; /* hash: of CUSTOM alone */
 	enum weakref_key_kind kind;
-	weakref_hash_fn hash; /* CUSTOM; equal and user are the table's */
 };
 
 struct weakref_valuedict_iter {
-	uint64_t signature;
-	const weakref_valuedict *dict;
-	struct table_iter at;
+	struct container_iter iter;
 	/* The last key, kept for the caller. */
 	struct table_arena *arena;
 	weakref_bytes bytes;
 };
 
-static const struct table_ops heap_ops = {
-	.alloc = heap_alloc,
-	.alloc_leaf = heap_alloc_leaf,
-	.slots_new = weakarray_new,
-	.set_owner = weakarray_set_owner,
-};
-
 /* ---- checking arguments ---- */
-
-static bool is_dict(const weakref_valuedict *dict)
-{
-	return dict != NULL && (uintptr_t)dict % _Alignof(struct weakref_valuedict) == 0 && dict->table.signature == DICT_SIGNATURE;
-}
 
 static int check(const weakref_valuedict *dict)
 {
-	int error = heap_thread_check();
+	return container_check(dict, DICT_SIGNATURE);
+}
 
-	if (unlikely(error < 0))
-		return error;
-	return likely(is_dict(dict)) ? 0 : -WEAKREF_EINVAL;
+/* Two dictionaries that an operation takes together. */
+static int check_two(const weakref_valuedict *a, const weakref_valuedict *b)
+{
+	int error = container_check_two(a, b, DICT_SIGNATURE);
+
+	return error == 0 && a->kind != b->kind ? -WEAKREF_EINVAL : error;
 }
 
 /* Makes a key of the caller's ready. 0, EINVAL, or what hash returned. */
 static inline int key_in(const weakref_valuedict *dict, const void *key, struct table_key *out)
 {
-	return keys_ready(dict->kind, dict->hash, dict->table.user, key, out);
+	return keys_ready(dict->kind, dict->container.hash, dict->container.table.user, key, out);
 }
 
 /* The arguments of a call with a key: 0 and the key made ready, or an error. */
@@ -79,10 +65,15 @@ static int enter(const weakref_valuedict *dict, const void *key, struct table_ke
 
 /* ---- keys on their way out ---- */
 
-/* A key as the caller knows it, good while the entry is; *bytes is the room for one of the BYTES kind. */
-static const void *key_out(const weakref_valuedict *dict, const struct table_entry *entry, weakref_bytes *bytes)
+static enum weakref_key_kind kind_of(const struct container *container)
 {
-	switch (dict->kind) {
+	return ((const weakref_valuedict *)container)->kind;
+}
+
+/* A key as the caller knows it, good while the entry is; *bytes is the room for one of the BYTES kind. */
+static const void *key_out(const struct container *container, const struct table_entry *entry, weakref_bytes *bytes)
+{
+	switch (kind_of(container)) {
 	case WEAKREF_KEY_INT:
 		return (const void *)(uintptr_t)entry->key.word;
 	case WEAKREF_KEY_BYTES:
@@ -93,13 +84,14 @@ static const void *key_out(const weakref_valuedict *dict, const struct table_ent
 	}
 }
 
-/* A key that outlives the entry: strings and bytes as a copy, in one block with what stands before. 0 or -ENOMEM. */
-static int key_copy(const weakref_valuedict *dict, const struct table_entry *entry, const void **out)
+/* Stores a key that outlives the entry: strings and bytes as a copy, in one block with what stands before. 0 or -ENOMEM. */
+static int key_copy(const struct container *container, const struct table_entry *entry, void *out)
 {
-	size_t head = dict->kind == WEAKREF_KEY_BYTES ? sizeof(weakref_bytes) : 0, size = entry->key.size;
+	enum weakref_key_kind kind = kind_of(container);
+	size_t head = kind == WEAKREF_KEY_BYTES ? sizeof(weakref_bytes) : 0, size = entry->key.size;
 
-	if (dict->kind != WEAKREF_KEY_STRING && dict->kind != WEAKREF_KEY_BYTES) {
-		*out = key_out(dict, entry, NULL);
+	if (kind != WEAKREF_KEY_STRING && kind != WEAKREF_KEY_BYTES) {
+		*(const void **)out = key_out(container, entry, NULL);
 		return 0;
 	}
 	char *copy = heap_alloc_leaf(head + size + 1);
@@ -109,7 +101,7 @@ static int key_copy(const weakref_valuedict *dict, const struct table_entry *ent
 	BASE_KEEP(entry->arena);
 	if (head != 0)
 		*(weakref_bytes *)(void *)copy = (weakref_bytes){.data = copy + head, .size = size};
-	*out = copy;
+	*(const void **)out = copy;
 	return 0;
 }
 
@@ -117,111 +109,78 @@ static int key_copy(const weakref_valuedict *dict, const struct table_entry *ent
 
 int weakref_valuedict_repr(const weakref_valuedict *dict, char *buf, size_t size)
 {
-	if (!is_dict(dict) || (buf == NULL && size != 0))
-		return -WEAKREF_EINVAL;
-	return snprintf(buf, size, "<WeakValueDictionary at %p>", (const void *)dict);
+	return container_repr(dict, DICT_SIGNATURE, buf, size);
 }
 
-static int type_repr(void *obj, char *buf, size_t size)
-{
-	return weakref_valuedict_repr(obj, buf, size);
-}
+struct visit {
+	gc_visit_fn visit;
+	void *user;
+	weakref_bytes bytes;
+};
 
-static int type_len(void *obj, size_t *out)
+static int visit_key(const struct container *container, const struct table_entry *entry, void *arg)
 {
-	*out = weakref_valuedict_len(obj);
-	return 0;
-}
+	struct visit *visit = arg;
 
-static int type_truth(void *obj)
-{
-	return weakref_valuedict_len(obj) != 0;
+	return visit->visit((void *)(uintptr_t)key_out(container, entry, &visit->bytes), visit->user);
 }
 
 /* Visits keys, as iterating a dictionary does. */
 static int type_iterate(void *obj, gc_visit_fn visit, void *user)
 {
-	const weakref_valuedict *dict = obj;
-	struct table_entry entry;
-	struct table_iter iter;
-	weakref_bytes bytes;
-	int result = check(dict);
+	int error = check(obj);
 
-	if (result < 0)
-		return result;
-	table_iter_init(&iter, &dict->table);
-	while ((result = table_iter_next(&iter, false, &entry)) > 0) {
-		int stop = visit((void *)(uintptr_t)key_out(dict, &entry, &bytes), user);
-		BASE_KEEP(entry.arena);
-		if (stop != 0)
-			return stop;
-	}
-	return result;
+	return error < 0 ? error : container_each(obj, false, visit_key, &(struct visit){.visit = visit, .user = user});
 }
 
 static const gc_type dict_type = {
 	.name = "WeakValueDictionary",
 	.size = sizeof(struct weakref_valuedict),
-	.repr = type_repr,
-	.len = type_len,
-	.truth = type_truth,
+	.repr = container_type_repr,
+	.len = container_type_len,
+	.truth = container_type_truth,
 	.iterate = type_iterate,
 };
 
 /* ---- making ---- */
 
-static weakref_valuedict *make(enum weakref_key_kind kind, weakref_hash_fn hash, weakref_equal_fn equal, void *user)
+static weakref_valuedict *make(enum weakref_key_kind kind, struct element_rule rule)
 {
 	enum table_layout layout = kind <= WEAKREF_KEY_BYTES ? TABLE_BYTES : kind == WEAKREF_KEY_CUSTOM ? TABLE_HASHED : TABLE_WORD;
-	int error = heap_thread_check();
+	weakref_valuedict *dict = container_new(&dict_type, &element_ops, layout, kind == WEAKREF_KEY_POINTER, rule);
 
-	if (error == 0)
-		error = heap_weak_supported();
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	weakref_valuedict *dict = gc_new(&dict_type);
 	if (dict == NULL)
 		return NULL;
 	dict->kind = kind;
-	dict->hash = hash;
-	error = table_init(&dict->table, &heap_ops, layout, kind == WEAKREF_KEY_POINTER, equal, user);
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	dict->table.signature = DICT_SIGNATURE;
+	dict->container.table.signature = DICT_SIGNATURE;
 	return dict;
 }
 
 /* An empty one of the same kind. */
 static weakref_valuedict *make_like(const weakref_valuedict *dict)
 {
-	return make(dict->kind, dict->hash, dict->table.equal, dict->table.user);
-}
-
-/* The end of a constructor: the dictionary, or NULL with errno. */
-static weakref_valuedict *made(weakref_valuedict *dict, int error)
-{
-	return error < 0 ? base_null((enum weakref_error)-error) : dict;
+	return make(dict->kind, container_rule(&dict->container));
 }
 
 weakref_valuedict *weakref_valuedict_new(enum weakref_key_kind kind)
 {
 	if ((unsigned)kind >= WEAKREF_KEY_CUSTOM)
 		return base_null(WEAKREF_EINVAL);
-	return make(kind, NULL, NULL, NULL);
+	return make(kind, (struct element_rule){0});
 }
 
 weakref_valuedict *weakref_valuedict_new_custom(weakref_hash_fn hash, weakref_equal_fn equal, void *user)
 {
 	if (hash == NULL || equal == NULL)
 		return base_null(WEAKREF_EINVAL);
-	return make(WEAKREF_KEY_CUSTOM, hash, equal, user);
+	return make(WEAKREF_KEY_CUSTOM, (struct element_rule){.hash = hash, .equal = equal, .user = user});
 }
 
 weakref_valuedict *weakref_valuedict_from_pairs(enum weakref_key_kind kind, const weakref_pair *pairs, size_t n)
 {
 	weakref_valuedict *dict = weakref_valuedict_new(kind);
 
-	return dict == NULL ? NULL : made(dict, weakref_valuedict_update_pairs(dict, pairs, n));
+	return dict == NULL ? NULL : container_made(dict, weakref_valuedict_update_pairs(dict, pairs, n));
 }
 
 /* ---- writing ---- */
@@ -236,7 +195,7 @@ static int put(weakref_valuedict *dict, const void *key, void *value, enum table
 	uintptr_t raw = weakarray_encode(value);
 	if (unlikely(raw == 0))
 		return -WEAKREF_EINVAL;
-	error = table_put(&dict->table, &ready, raw, mode, now);
+	error = table_put(&dict->container.table, &ready, raw, mode, now);
 	BASE_KEEP(value);
 	BASE_KEEP(key);
 	return error;
@@ -266,7 +225,7 @@ int weakref_valuedict_pop(weakref_valuedict *dict, const void *key, void **value
 	int error = enter(dict, key, &ready);
 
 	if (error == 0)
-		error = table_take(&dict->table, &ready, &taken);
+		error = table_take(&dict->container.table, &ready, &taken);
 	if (value != NULL)
 		*value = taken;
 	return error;
@@ -284,24 +243,15 @@ void *weakref_valuedict_pop_or(weakref_valuedict *dict, const void *key, void *f
 	return weakref_valuedict_pop(dict, key, &value) == 0 ? value : fallback;
 }
 
+/* The key is copied before the entry is taken, and that without a lock. */
 int weakref_valuedict_popitem(weakref_valuedict *dict, const void **key, void **value)
 {
-	struct table_place place;
 	struct table_entry entry;
-	const void *copy = NULL;
-	void *taken;
-	int error = check(dict);
+	void *taken, *copy = NULL;
+	int error = container_take_any(dict, DICT_SIGNATURE, key == NULL ? NULL : key_copy, &copy, &entry, &taken);
 
 	if (error < 0)
 		return error;
-	/* The key is copied before the entry is taken, and that without a lock: another may be faster, then the next one will do. */
-	do {
-		error = table_any(&dict->table, &place, &entry);
-		if (error == 0 && key != NULL)
-			error = key_copy(dict, &entry, &copy);
-		if (error < 0)
-			return error;
-	} while (!table_take_at(&dict->table, &place, &taken));
 	BASE_KEEP(entry.key.data);
 	if (key != NULL)
 		*key = copy;
@@ -312,9 +262,7 @@ int weakref_valuedict_popitem(weakref_valuedict *dict, const void **key, void **
 
 int weakref_valuedict_clear(weakref_valuedict *dict)
 {
-	int error = check(dict);
-
-	return error < 0 ? error : table_clear(&dict->table);
+	return container_clear(dict, DICT_SIGNATURE);
 }
 
 /* ---- reading ---- */
@@ -327,9 +275,9 @@ static NOINLINE int look_up_slowly(const weakref_valuedict *dict, const void *ke
 	int error = enter(dict, key, &ready);
 
 	if (likely(error == 0)) {
-		bool quick = dict->table.layout == TABLE_BYTES && ready.size < TABLE_QUICK_MAX;
-		if (!quick || !table_quick_bytes(&dict->table, ready.hash, ready.data, ready.size, &found))
-			error = table_get(&dict->table, &ready, &found);
+		bool quick = dict->container.table.layout == TABLE_BYTES && ready.size < TABLE_QUICK_MAX;
+		if (!quick || !table_quick_bytes(&dict->container.table, ready.hash, ready.data, ready.size, &found))
+			error = table_get(&dict->container.table, &ready, &found);
 	}
 	if (value != NULL)
 		*value = found;
@@ -347,11 +295,11 @@ static NOINLINE void *get_slowly(const weakref_valuedict *dict, const void *key)
 /* The usual case: a short string, or an integer, that is there. */
 static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_valuedict *dict, const void *key, void **value)
 {
-	if (unlikely(heap_thread == NULL || !is_dict(dict)))
+	if (unlikely(heap_thread == NULL || !container_is(dict, DICT_SIGNATURE)))
 		return false;
 	if (likely(dict->kind == WEAKREF_KEY_STRING))
-		return key != NULL && table_quick_string(&dict->table, key, value);
-	return dict->kind == WEAKREF_KEY_INT && table_quick_word(&dict->table, (uintptr_t)key, value);
+		return key != NULL && table_quick_string(&dict->container.table, key, value);
+	return dict->kind == WEAKREF_KEY_INT && table_quick_word(&dict->container.table, (uintptr_t)key, value);
 }
 
 int weakref_valuedict_lookup(const weakref_valuedict *dict, const void *key, void **value)
@@ -384,7 +332,7 @@ int weakref_valuedict_contains(const weakref_valuedict *dict, const void *key)
 	int error = enter(dict, key, &ready);
 
 	if (error == 0)
-		error = table_has(&dict->table, &ready);
+		error = table_has(&dict->container.table, &ready);
 	if (error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE)
 		return 0;
 	return error < 0 ? error : 1;
@@ -392,110 +340,81 @@ int weakref_valuedict_contains(const weakref_valuedict *dict, const void *key)
 
 size_t weakref_valuedict_len(const weakref_valuedict *dict)
 {
-	return is_dict(dict) ? table_len(&dict->table) : 0;
+	return container_len(dict, DICT_SIGNATURE);
 }
 
 /* ---- many at once ---- */
 
-static bool same_kind(const weakref_valuedict *a, const weakref_valuedict *b)
+static int copy_entry(const struct container *container, const struct table_entry *entry, void *arg)
 {
-	return a->kind == b->kind && a->hash == b->hash && a->table.equal == b->table.equal && a->table.user == b->table.user;
+	struct container *to = arg;
+	void *now;
+
+	(void)container;
+	return table_put(&to->table, &entry->key, entry->raw, TABLE_REPLACE, &now);
 }
 
 int weakref_valuedict_update(weakref_valuedict *dict, const weakref_valuedict *other)
 {
-	struct table_entry entry;
-	struct table_iter iter;
-	void *now;
-	int error = check(dict);
+	int error = check_two(dict, other);
 
-	if (error == 0)
-		error = check(other);
-	if (error < 0)
-		return error;
-	if (!same_kind(dict, other))
-		return -WEAKREF_EINVAL;
-	if (dict == other)
-		return 0;
-	table_iter_init(&iter, &other->table);
-	while ((error = table_iter_next(&iter, true, &entry)) > 0) {
-		error = table_put(&dict->table, &entry.key, entry.raw, TABLE_REPLACE, &now);
-		BASE_KEEP(entry.value);
-		BASE_KEEP(entry.key.data);
-		BASE_KEEP(entry.arena);
-		if (error < 0)
-			break;
-	}
-	return error;
+	return error < 0 || dict == other ? error : container_each(&other->container, true, copy_entry, dict);
 }
 
-static int check_pairs(const weakref_valuedict *dict, const weakref_pair *pairs, size_t n)
+static int pair_look(void *dict, const weakref_pair *pair)
 {
 	struct table_key ready;
+	int error = key_in(dict, pair->key, &ready);
 
-	if (pairs == NULL && n != 0)
-		return -WEAKREF_EINVAL;
-	for (size_t i = 0; i < n; i++) {
-		int error = key_in(dict, pairs[i].key, &ready);
-		if (error < 0)
-			return error;
-		if (weakarray_encode(pairs[i].value) == 0)
-			return -WEAKREF_EINVAL;
-	}
-	return 0;
+	return error == 0 && weakarray_encode(pair->value) == 0 ? -WEAKREF_EINVAL : error;
+}
+
+static int pair_store(void *dict, const weakref_pair *pair)
+{
+	return weakref_valuedict_set(dict, pair->key, pair->value);
 }
 
 int weakref_valuedict_update_pairs(weakref_valuedict *dict, const weakref_pair *pairs, size_t n)
 {
-	int error = check(dict);
-
-	if (error == 0)
-		error = check_pairs(dict, pairs, n);
-	for (size_t i = 0; i < n && error == 0; i++)
-		error = weakref_valuedict_set(dict, pairs[i].key, pairs[i].value);
-	return error;
+	return container_pairs(dict, DICT_SIGNATURE, pairs, n, pair_look, pair_store);
 }
 
 weakref_valuedict *weakref_valuedict_copy(const weakref_valuedict *dict)
 {
-	int error = check(dict);
-
-	if (error < 0)
-		return made(NULL, error);
-	weakref_valuedict *copy = make_like(dict);
-	return copy == NULL ? NULL : made(copy, weakref_valuedict_update(copy, dict));
+	return weakref_valuedict_deepcopy(dict, NULL, NULL);
 }
 
 weakref_valuedict *weakref_valuedict_union(const weakref_valuedict *a, const weakref_valuedict *b)
 {
-	int error = check(a);
+	int error = check_two(a, b);
 
-	if (error == 0)
-		error = check(b);
-	if (error == 0 && !same_kind(a, b))
-		error = -WEAKREF_EINVAL;
 	if (error < 0)
-		return made(NULL, error);
+		return container_made(NULL, error);
 	weakref_valuedict *both = weakref_valuedict_copy(a);
-	return both == NULL ? NULL : made(both, weakref_valuedict_update(both, b));
+	return both == NULL ? NULL : container_made(both, weakref_valuedict_update(both, b));
 }
 
+struct copying {
+	weakref_valuedict *to;
+	weakref_copy_fn copy_key;
+	void *user;
+};
+
 /* Stores an entry in a copy, under a key that copy_key made. */
-static int put_copied(weakref_valuedict *copy, const struct table_entry *entry, weakref_copy_fn copy_key, void *user)
+static int copy_entry_and_key(const struct container *container, const struct table_entry *entry, void *arg)
 {
+	const struct copying *copying = arg;
 	struct table_key ready;
 	weakref_bytes bytes;
 	void *now;
 
 	errno = 0;
-	void *key = copy_key(key_out(copy, entry, &bytes), user);
-	BASE_KEEP(entry->arena);
+	void *key = copying->copy_key(key_out(container, entry, &bytes), copying->user);
 	if (key == NULL)
 		return errno > 0 ? -errno : -WEAKREF_ENOMEM;
-	int error = key_in(copy, key, &ready);
+	int error = key_in(copying->to, key, &ready);
 	if (error == 0)
-		error = table_put(&copy->table, &ready, entry->raw, TABLE_REPLACE, &now);
-	BASE_KEEP(entry->value);
+		error = table_put(&copying->to->container.table, &ready, entry->raw, TABLE_REPLACE, &now);
 	BASE_KEEP(key);
 	return error;
 }
@@ -503,55 +422,35 @@ static int put_copied(weakref_valuedict *copy, const struct table_entry *entry, 
 /* Integers are their own copies. */
 weakref_valuedict *weakref_valuedict_deepcopy(const weakref_valuedict *dict, weakref_copy_fn copy_key, void *user)
 {
-	struct table_entry entry;
-	struct table_iter iter;
 	int error = check(dict);
 
 	if (error < 0)
-		return made(NULL, error);
-	if (copy_key == NULL || dict->kind == WEAKREF_KEY_INT)
-		return weakref_valuedict_copy(dict);
+		return container_made(NULL, error);
 	weakref_valuedict *copy = make_like(dict);
 	if (copy == NULL)
 		return NULL;
-	table_iter_init(&iter, &dict->table);
-	while ((error = table_iter_next(&iter, true, &entry)) > 0 && (error = put_copied(copy, &entry, copy_key, user)) == 0)
-		;
-	return made(copy, error);
+	if (copy_key == NULL || dict->kind == WEAKREF_KEY_INT)
+		return container_made(copy, weakref_valuedict_update(copy, dict));
+	return container_made(copy, container_each(&dict->container, true, copy_entry_and_key, &(struct copying){copy, copy_key, user}));
 }
 
 /* ---- iterators ---- */
 
 weakref_valuedict_iter *weakref_valuedict_iter_new(const weakref_valuedict *dict)
 {
-	int error = check(dict);
-
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	weakref_valuedict_iter *iter = heap_alloc(sizeof *iter);
-	if (iter == NULL)
-		return NULL;
-	iter->dict = dict;
-	table_iter_init(&iter->at, &dict->table);
-	iter->signature = ITER_SIGNATURE;
-	return iter;
+	return container_iter_new(dict, DICT_SIGNATURE, ITER_SIGNATURE, sizeof(weakref_valuedict_iter));
 }
 
 int weakref_valuedict_iter_next(weakref_valuedict_iter *iter, const void **key, void **value)
 {
 	struct table_entry entry;
-	int error = heap_thread_check();
+	int found = container_iter_next(iter, ITER_SIGNATURE, value != NULL, &entry);
 
-	if (error < 0)
-		return error;
-	if (iter == NULL || (uintptr_t)iter % _Alignof(struct weakref_valuedict_iter) != 0 || iter->signature != ITER_SIGNATURE)
-		return -WEAKREF_EINVAL;
-	int found = table_iter_next(&iter->at, value != NULL, &entry);
 	if (found <= 0)
 		return found;
 	iter->arena = entry.arena;
 	if (key != NULL)
-		*key = key_out(iter->dict, &entry, &iter->bytes);
+		*key = key_out(iter->iter.container, &entry, &iter->bytes);
 	if (value != NULL)
 		*value = entry.value;
 	return 1;
@@ -559,96 +458,37 @@ int weakref_valuedict_iter_next(weakref_valuedict_iter *iter, const void **key, 
 
 /* ---- arrays of entries ---- */
 
-/* Fills one element of such an array, zeroed before. 0 or a negative error. */
-typedef int (*element_fn)(const weakref_valuedict *dict, const struct table_entry *entry, void **element);
-
-/* An array of the heap, `width` words an element. NULL with errno. */
-static void *collect(const weakref_valuedict *dict, size_t *n, unsigned width, bool want_value, element_fn element)
+static int fill_item(const struct container *container, const struct table_entry *entry, void *out)
 {
-	struct table_entry entry;
-	struct table_iter iter;
-	size_t count = 0;
-	int error = n == NULL ? -WEAKREF_EINVAL : check(dict);
+	weakref_pair *pair = out;
+	int error = key_copy(container, entry, &pair->key);
 
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	size_t room = table_len(&dict->table) + 1;
-	void **array = heap_alloc(room * width * sizeof *array);
-	if (array == NULL)
-		return NULL;
-	table_iter_init(&iter, &dict->table);
-	while ((error = table_iter_next(&iter, want_value, &entry)) > 0) {
-		if (count == room) {
-			void **more = heap_alloc(2 * room * width * sizeof *more);
-			if (more == NULL)
-				return NULL;
-			array = memcpy(more, array, room * width * sizeof *more);
-			room *= 2;
-		}
-		error = element(dict, &entry, &array[count * width]);
-		BASE_KEEP(entry.value);
-		if (error < 0)
-			break;
-		count++;
-	}
-	if (error < 0)
-		return base_null((enum weakref_error)-error);
-	*n = count;
-	return array;
-}
-
-static int element_key(const weakref_valuedict *dict, const struct table_entry *entry, void **element)
-{
-	const void *key;
-	int error = key_copy(dict, entry, &key);
-
-	if (error == 0)
-		*element = (void *)(uintptr_t)key;
+	pair->value = entry->value;
 	return error;
 }
 
-static int element_value(const weakref_valuedict *dict, const struct table_entry *entry, void **element)
+static int fill_ref(const struct container *container, const struct table_entry *entry, void *out)
 {
-	(void)dict;
-	*element = entry->value;
-	return 0;
+	(void)container;
+	return container_fill_ref(entry->value, out);
 }
-
-static int element_item(const weakref_valuedict *dict, const struct table_entry *entry, void **element)
-{
-	const void *key;
-	int error = key_copy(dict, entry, &key);
-
-	if (error == 0)
-		*(weakref_pair *)element = (weakref_pair){.key = key, .value = entry->value};
-	return error;
-}
-
-static int element_ref(const weakref_valuedict *dict, const struct table_entry *entry, void **element)
-{
-	(void)dict;
-	*element = weakref_ref_new(entry->value, NULL, NULL);
-	return *element == NULL ? -errno : 0;
-}
-
-_Static_assert(sizeof(weakref_pair) == 2 * sizeof(void *), "an item is an element of two words");
 
 weakref_pair *weakref_valuedict_items(const weakref_valuedict *dict, size_t *n)
 {
-	return collect(dict, n, 2, true, element_item);
+	return container_array(dict, DICT_SIGNATURE, n, CONTAINER_PAIR, true, fill_item);
 }
 
 const void **weakref_valuedict_keys(const weakref_valuedict *dict, size_t *n)
 {
-	return collect(dict, n, 1, false, element_key);
+	return container_array(dict, DICT_SIGNATURE, n, 1, false, key_copy);
 }
 
 void **weakref_valuedict_values(const weakref_valuedict *dict, size_t *n)
 {
-	return collect(dict, n, 1, true, element_value);
+	return container_array(dict, DICT_SIGNATURE, n, 1, true, container_fill_value);
 }
 
 weakref_ref **weakref_valuedict_valuerefs(const weakref_valuedict *dict, size_t *n)
 {
-	return collect(dict, n, 1, true, element_ref);
+	return container_array(dict, DICT_SIGNATURE, n, 1, true, fill_ref);
 }
