@@ -40,6 +40,7 @@ static struct registry shorts, longs;
 struct chain {
 	struct deliver_node *first, *last;
 	bool executors; /* some are for executors */
+	struct cycle_tally tally;
 };
 
 /* ---- links and anchors ---- */
@@ -213,12 +214,9 @@ weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent)
 
 	if (shared != NULL)
 		return shared;
-	if (!registry_room(registry) || !cycle_words_add_locked(1))
+	if (!registry_room(registry) || ((ref->flags & REF_FINALIZE) == 0 && !list_insert(ref)))
 		return NULL;
-	if ((ref->flags & REF_FINALIZE) == 0 && !list_insert(ref)) {
-		cycle_words_remove_locked(1);
-		return NULL;
-	}
+	cycle_words_add_locked(1);
 	registry->at[registry->count++] = ref;
 	atomic_store_explicit(&ref->referent, (uintptr_t)referent, memory_order_relaxed);
 	atomic_store_explicit(&ref->state, REF_LIVE, memory_order_release);
@@ -482,7 +480,7 @@ static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
 		return FORGET;
 	if (block_alive_stw(ref))
 		return KEEP;
-	cycle_dead_stw(ref->block);
+	cycle_dead_stw(ref->block, &chain->tally);
 	ref_make_due(ref);
 	chain_add(chain, ref);
 	return FORGET;
@@ -493,12 +491,12 @@ static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
 	if ((ref->flags & REF_FINALIZE) != 0)
 		return scan_finalizer_stw(ref, chain);
 	if (ref->state == REF_LIVE && !block_alive_stw(ref)) {
-		cycle_dead_stw(place_of(ref).block);
+		cycle_dead_stw(place_of(ref).block, &chain->tally);
 		list_filter(ref, is_long, make_dying);
 	}
 	if (ref->state == REF_DYING) {
 		make_dead(ref);
-		cycle_count_stw(0, 1);
+		chain->tally.refs++;
 		if (is_marked(ref))
 			chain_add(chain, ref);
 	}
@@ -506,14 +504,14 @@ static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
 }
 
 /* An ordered finalizer: libgc says when it is due, maybe only some collections after the death. */
-static enum verdict scan_ordered_stw(weakref_ref *ref)
+static enum verdict scan_ordered_stw(weakref_ref *ref, struct chain *chain)
 {
 	if (ref->state != REF_LIVE)
 		return FORGET;
 	if (block_alive_stw(ref))
 		return KEEP;
 	if ((ref->flags & REF_MOURNED) == 0) {
-		cycle_dead_stw(ref->block);
+		cycle_dead_stw(ref->block, &chain->tally);
 		if (garbage_saving)
 			return KEEP;
 		ref->flags |= REF_MOURNED;
@@ -524,13 +522,12 @@ static enum verdict scan_ordered_stw(weakref_ref *ref)
 
 static enum verdict scan_long_stw(weakref_ref *ref, struct chain *chain)
 {
-	(void)chain;
 	if ((ref->flags & REF_FINALIZE) != 0)
-		return scan_ordered_stw(ref);
+		return scan_ordered_stw(ref, chain);
 	if (ref->state == REF_DEAD)
 		return FORGET;
 	if (!block_alive_stw(ref))
-		cycle_dead_stw(place_of(ref).block);
+		cycle_dead_stw(place_of(ref).block, &chain->tally);
 	return scan_live_stw(ref);
 }
 
@@ -552,6 +549,7 @@ static void registry_scan_stw(struct registry *registry, enum verdict (*scan)(we
 	}
 	cycle_words_remove_locked(registry->count - kept);
 	registry->count = kept;
+	cycle_tally_stw(&chain.tally);
 	chain_queue(&chain);
 }
 
