@@ -55,6 +55,7 @@
 /* Waking more is work for who wakes, and what they do waits for memory that all share. */
 #define MEMBERS_MAX 3
 #define STACK_BYTES ((size_t)256 << 10)
+#define SPIN 4000 /* some 100 us */
 #define SHUT (UINT32_C(1) << 31)
 
 _Atomic bool crew_made; /* or it was found that there shall be none */
@@ -66,8 +67,11 @@ static void (*work)(void);
 
 /* ---- the threads ---- */
 
+/* The next call of the same stop comes soon, and to be woken takes longer than most of what it calls for. */
 static void sleep_until_called(uint32_t seen)
 {
+	for (unsigned i = 0; i < SPIN && atomic_load_explicit(&calls, memory_order_relaxed) == seen; i++)
+		base_pause();
 	while (atomic_load_explicit(&calls, memory_order_relaxed) == seen)
 		syscall(SYS_futex, &calls, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
 }

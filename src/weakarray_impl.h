@@ -5,6 +5,9 @@
 #ifndef WEAKARRAY_IMPL_H
 #define WEAKARRAY_IMPL_H
 
+#include <gc/gc.h>
+#include <gc/gc_mark.h>
+
 #include "cycle.h"
 #include "heap.h"
 #include "weakarray.h"
@@ -56,7 +59,7 @@ static inline const void *weakarray_block_of(uintptr_t raw)
 
 static inline bool weakarray_alive(const void *block)
 {
-	return likely(block != NULL) && cycle_alive_stw(block);
+	return likely(block != NULL) && GC_is_marked(block);
 }
 
 /*

@@ -385,21 +385,23 @@ void weakarray_close_stw(void)
 
 /* ---- clearing ---- */
 
-static bool pair_dies(struct slots *slots, uint32_t i, uintptr_t raw, bool strict, struct cycle_tally *tally)
+static bool pair_dies(struct slots *slots, uint32_t i, bool key_dies, bool strict, struct cycle_tally *tally)
 {
-	const void *key = weakarray_block_of(raw), *payload = NULL;
-	bool key_dies = !weakarray_alive(key), payload_dies = false;
+	bool payload_counts = slots->weakness >= SLOTS_WEAK_BOTH, payload_dies = false;
+	const void *key = NULL, *payload = NULL;
 	enum slots_payload kind = kind_at(slots, i);
 
-	if (kind != SLOTS_PAYLOAD_NUMBER && (strict || key_dies)) {
+	if (kind != SLOTS_PAYLOAD_NUMBER && (strict || (key_dies && payload_counts))) {
 		payload = payload_block(slots, i, kind);
 		payload_dies = !weakarray_alive(payload);
 	}
-	if (!key_dies && !(strict && payload_dies))
+	if (!key_dies && !payload_dies)
 		return false;
-	if (key_dies && key != NULL)
+	if (key_dies)
+		key = weakarray_block_of(raw_at(slots, i));
+	if (key != NULL)
 		cycle_dead_stw(key, tally);
-	if (payload_dies && payload != NULL && slots->weakness >= SLOTS_WEAK_BOTH)
+	if (payload_dies && payload != NULL && payload_counts)
 		cycle_dead_stw(payload, tally);
 	return true;
 }
@@ -410,12 +412,12 @@ uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked, struct cycl
 	uint32_t dead = 0;
 
 	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
-		uint64_t suspects = weakarray_dead_of_batch(slots, from) | (strict ? UINT64_MAX : 0);
-		uint32_t n = weakarray_batch_end(slots, from) - from;
-		for (suspects &= UINT64_MAX >> (64 - n); suspects != 0; suspects &= suspects - 1) {
-			uint32_t i = from + (uint32_t)__builtin_ctzll(suspects);
-			uintptr_t raw = raw_at(slots, i);
-			if (!slots_is_value(raw) || !pair_dies(slots, i, raw, strict, tally))
+		uint64_t keys = weakarray_dead_of_batch(slots, from);
+		uint64_t suspects = strict ? UINT64_MAX >> (WEAKARRAY_BATCH - (weakarray_batch_end(slots, from) - from)) : keys;
+		for (; suspects != 0; suspects &= suspects - 1) {
+			int k = __builtin_ctzll(suspects);
+			uint32_t i = from + (uint32_t)k;
+			if (!slots_is_value(raw_at(slots, i)) || !pair_dies(slots, i, (keys >> k & 1) != 0, strict, tally))
 				continue;
 			atomic_store_explicit(slots_word(slots, i, slots->value), SLOTS_VACANT, memory_order_relaxed);
 			atomic_store_explicit(slots_word(slots, i, slots->payload), 0, memory_order_relaxed);
