@@ -40,6 +40,7 @@ static struct registry shorts, longs;
 struct chain {
 	struct deliver_node *first, *last;
 	bool executors; /* some are for executors */
+	struct cycle_tally tally;
 };
 
 /* ---- links and anchors ---- */
@@ -213,12 +214,9 @@ weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent)
 
 	if (shared != NULL)
 		return shared;
-	if (!registry_room(registry) || !cycle_words_add_locked(1))
+	if (!registry_room(registry) || ((ref->flags & REF_FINALIZE) == 0 && !list_insert(ref)))
 		return NULL;
-	if ((ref->flags & REF_FINALIZE) == 0 && !list_insert(ref)) {
-		cycle_words_remove_locked(1);
-		return NULL;
-	}
+	cycle_words_add_locked(1);
 	registry->at[registry->count++] = ref;
 	atomic_store_explicit(&ref->referent, (uintptr_t)referent, memory_order_relaxed);
 	atomic_store_explicit(&ref->state, REF_LIVE, memory_order_release);
@@ -482,7 +480,7 @@ static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
 		return FORGET;
 	if (block_alive_stw(ref))
 		return KEEP;
-	cycle_dead_stw(ref->block);
+	cycle_dead_stw(ref->block, &chain->tally);
 	ref_make_due(ref);
 	chain_add(chain, ref);
 	return FORGET;
@@ -493,12 +491,12 @@ static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
 	if ((ref->flags & REF_FINALIZE) != 0)
 		return scan_finalizer_stw(ref, chain);
 	if (ref->state == REF_LIVE && !block_alive_stw(ref)) {
-		cycle_dead_stw(place_of(ref).block);
+		cycle_dead_stw(place_of(ref).block, &chain->tally);
 		list_filter(ref, is_long, make_dying);
 	}
 	if (ref->state == REF_DYING) {
 		make_dead(ref);
-		cycle_count_stw(0, 1);
+		chain->tally.refs++;
 		if (is_marked(ref))
 			chain_add(chain, ref);
 	}
@@ -506,14 +504,14 @@ static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
 }
 
 /* An ordered finalizer: libgc says when it is due, maybe only some collections after the death. */
-static enum verdict scan_ordered_stw(weakref_ref *ref)
+static enum verdict scan_ordered_stw(weakref_ref *ref, struct chain *chain)
 {
 	if (ref->state != REF_LIVE)
 		return FORGET;
 	if (block_alive_stw(ref))
 		return KEEP;
 	if ((ref->flags & REF_MOURNED) == 0) {
-		cycle_dead_stw(ref->block);
+		cycle_dead_stw(ref->block, &chain->tally);
 		if (garbage_saving)
 			return KEEP;
 		ref->flags |= REF_MOURNED;
@@ -524,18 +522,102 @@ static enum verdict scan_ordered_stw(weakref_ref *ref)
 
 static enum verdict scan_long_stw(weakref_ref *ref, struct chain *chain)
 {
-	(void)chain;
 	if ((ref->flags & REF_FINALIZE) != 0)
-		return scan_ordered_stw(ref);
+		return scan_ordered_stw(ref, chain);
 	if (ref->state == REF_DEAD)
 		return FORGET;
 	if (!block_alive_stw(ref))
-		cycle_dead_stw(place_of(ref).block);
+		cycle_dead_stw(place_of(ref).block, &chain->tally);
 	return scan_live_stw(ref);
 }
 
 /* Entries of parked references are tagged: until it is known that the reference survived, it must not be read. */
 #define PARKED_TAG ((uintptr_t)1)
+
+/*
+ * A registry is looked at in stretches before it is scanned, by several threads where it is long. A reference that lives, and whose block
+ * does, needs nothing more. A plain one that is alone in the list of a dead block of ours is the only one that leads to that list: whoever
+ * has the reference in his piece may clear both. All others are scanned one after the other, and what that changes are lists of dead blocks,
+ * and unmarked references: none that needs nothing.
+ */
+#define STRETCH ((size_t)1 << 18)
+#define STRETCH_PIECE 2048
+#define GROUP 64
+
+static struct {
+	weakref_ref **at;
+	size_t n;
+	/* A bit for each. */
+	uint64_t idle[STRETCH / GROUP], gone[STRETCH / GROUP];
+} stretch;
+
+/* Both mark bits are asked for, so that no branch waits for the first. */
+static bool is_idle(const weakref_ref *ref)
+{
+	return ref->state == REF_LIVE && (is_marked(ref) & block_alive_stw(ref));
+}
+
+static bool goes_alone_stw(weakref_ref *ref, struct cycle_tally *tally)
+{
+	if (ref->state != REF_LIVE || (ref->flags & (REF_FULL | REF_LONG | REF_FINALIZE)) != 0 || (where(ref) & REF_FOREIGN) != 0)
+		return false;
+	struct place place = place_of(ref);
+	if (cycle_alive_stw(place.block) || head_get(place) != ref || ref->next != 0)
+		return false;
+	cycle_dead_stw(place.block, tally);
+	head_set(place, NULL);
+	make_dead(ref);
+	tally->refs++;
+	return true;
+}
+
+/* Of a group of so many: the others' bits are 0. */
+static uint64_t group_idle(weakref_ref *const *at, size_t n)
+{
+	uint64_t idle = 0;
+
+	for (size_t k = 0; k < n; k++)
+		idle |= (uint64_t)is_idle(at[k]) << k;
+	return idle;
+}
+
+static uint64_t group_gone_stw(weakref_ref *const *at, uint64_t suspects, struct cycle_tally *tally)
+{
+	uint64_t gone = 0;
+
+	/* The headers are in memory that nobody has looked at for long. */
+	for (uint64_t some = suspects; some != 0; some &= some - 1)
+		__builtin_prefetch(at[__builtin_ctzll(some)]->block, 1);
+	for (uint64_t some = suspects; some != 0; some &= some - 1) {
+		int k = __builtin_ctzll(some);
+		gone |= (uint64_t)goes_alone_stw(at[k], tally) << k;
+	}
+	return gone;
+}
+
+static void look_at_piece_stw(size_t piece, struct cycle_tally *tally)
+{
+	size_t i = piece * STRETCH_PIECE, end = i + STRETCH_PIECE < stretch.n ? i + STRETCH_PIECE : stretch.n;
+
+	for (; i < end; i += GROUP) {
+		size_t n = end - i < GROUP ? end - i : GROUP;
+		uint64_t idle = group_idle(&stretch.at[i], n);
+		stretch.idle[i / GROUP] = idle;
+		stretch.gone[i / GROUP] = group_gone_stw(&stretch.at[i], ~idle & (UINT64_MAX >> (GROUP - n)), tally);
+	}
+}
+
+static void stretch_look_stw(struct registry *registry, size_t from)
+{
+	stretch.at = &registry->at[from];
+	stretch.n = registry->count - from < STRETCH ? registry->count - from : STRETCH;
+	cycle_pieces_stw(look_at_piece_stw, (stretch.n + STRETCH_PIECE - 1) / STRETCH_PIECE, stretch.n);
+}
+
+static bool is_set(const uint64_t *bits, size_t i)
+{
+	return (bits[i % STRETCH / GROUP] >> i % GROUP & 1) != 0;
+}
 
 static void registry_scan_stw(struct registry *registry, enum verdict (*scan)(weakref_ref *ref, struct chain *chain))
 {
@@ -543,8 +625,10 @@ static void registry_scan_stw(struct registry *registry, enum verdict (*scan)(we
 	size_t kept = 0;
 
 	for (size_t i = 0; i < registry->count; i++) {
+		if (i % STRETCH == 0)
+			stretch_look_stw(registry, i);
 		weakref_ref *ref = registry->at[i];
-		enum verdict verdict = scan(ref, &chain);
+		enum verdict verdict = is_set(stretch.idle, i) ? KEEP : is_set(stretch.gone, i) ? FORGET : scan(ref, &chain);
 		if (verdict == FORGET)
 			continue;
 		registry->parked += verdict == PARK;
@@ -552,6 +636,7 @@ static void registry_scan_stw(struct registry *registry, enum verdict (*scan)(we
 	}
 	cycle_words_remove_locked(registry->count - kept);
 	registry->count = kept;
+	cycle_tally_stw(&chain.tally);
 	chain_queue(&chain);
 }
 

@@ -584,6 +584,11 @@ struct heap_header *heap_object(const void *p)
 
 /* ---- for the collection cycle ---- */
 
+bool heap_marks_in_parallel(void)
+{
+	return GC_get_parallel() != 0;
+}
+
 void *heap_with_lock(void *(*fn)(void *arg), void *arg)
 {
 	return GC_call_with_alloc_lock(fn, arg);

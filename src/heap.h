@@ -145,6 +145,9 @@ uint64_t heap_scanned_words(enum heap_kind kind);
 
 /* ---- for the collection cycle ---- */
 
+/* Whether libgc marks with more than one thread. */
+bool heap_marks_in_parallel(void);
+
 /* Runs fn with libgc's allocation lock held: no collection begins or ends meanwhile. fn allocates nothing and takes no lock. */
 void *heap_with_lock(void *(*fn)(void *arg), void *arg);
 

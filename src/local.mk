@@ -38,8 +38,12 @@ libweakref_core_la_SOURCES = \
 	src/checks.h \
 	src/collector.c \
 	src/collector.h \
+	src/crew.c \
+	src/crew.h \
 	src/cycle.c \
 	src/cycle.h \
+	src/deaths.c \
+	src/deaths.h \
 	src/deliver.c \
 	src/deliver.h \
 	src/element.c \

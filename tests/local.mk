@@ -79,6 +79,7 @@ short_tests = \
 unit_tests = \
 	tests/check_cache_policy \
 	tests/check_cache_wheel \
+	tests/check_crew \
 	tests/check_cycle \
 	tests/check_marking \
 	tests/check_purge \
@@ -89,6 +90,8 @@ tests_check_cache_policy_CPPFLAGS = $(core_cppflags)
 tests_check_cache_policy_LDADD = $(unit_ldadd)
 tests_check_cache_wheel_CPPFLAGS = $(core_cppflags)
 tests_check_cache_wheel_LDADD = $(unit_ldadd)
+tests_check_crew_CPPFLAGS = $(core_cppflags)
+tests_check_crew_LDADD = $(unit_ldadd)
 tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
 tests_check_marking_CPPFLAGS = $(core_cppflags)
