@@ -227,6 +227,8 @@ weakref_keydict *weakref_keydict_from_pairs(enum weakref_compare compare, const 
 static int store(weakref_keydict *dict, struct table_key *key, void *value, enum table_put_mode mode, void **now)
 {
 	enum slots_payload kind;
+
+	table_expect(&dict->table, key);
 	uintptr_t payload = weakarray_encode_payload(value, &kind);
 
 	table_key_tag(key, kind);

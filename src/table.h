@@ -111,7 +111,7 @@ struct table_arena;
 struct table {
 	uint64_t signature; /* the container's, written last */
 	const struct table_ops *ops;
-	struct lock *lock;
+	struct lock_word *lock;
 	_Atomic(struct table_directory *) directory;
 	table_equal_fn equal;
 	void *user;
@@ -178,6 +178,9 @@ enum table_put_mode { TABLE_REPLACE, TABLE_KEEP };
  * error. SELF: raw is not looked at, a key that is there is always kept, and *now receives it. PAIR: raw is the payload. */
 #define TABLE_KEPT 1
 int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now);
+
+/* The key will be put at once: what it will find is fetched meanwhile. No lock. */
+void table_expect(const struct table *table, const struct table_key *key);
 
 /* Takes an entry out and gives its value. 0, -ENOENT (also when it was dead: then it is erased), or equal's error. Allocates nothing. */
 int table_take(struct table *table, const struct table_key *key, void **value);

@@ -53,6 +53,7 @@ struct table_segment {
 	uint32_t fill;    /* of the arena */
 	uint32_t garbage; /* bytes of erased keys in it */
 	uint32_t hand;    /* where sweeping and table_any go on */
+	uint32_t thin;    /* with fewer entries it is sparse: never changed */
 };
 
 struct table_directory {
@@ -160,9 +161,6 @@ static inline struct table_arena *table_arena_of(const struct table_segment *seg
 	return atomic_load_explicit(&seg->arena, memory_order_acquire);
 }
 
-/* Appends a key; there is room. Its offset. */
-uint32_t table_arena_append_locked(struct table_segment *seg, const void *data, size_t size);
-
 /* Whether a vacant slot has no key, by its key word (and keys[i]). */
 static inline bool table_is_erased(const struct table_segment *seg, uint32_t i, uint64_t word)
 {
@@ -232,7 +230,10 @@ void table_check_owner(struct slots *slots, void *owner);
 void table_retire_locked(struct table_segment *seg);
 
 /* Whether a segment is so sparse that a smaller one is worth making. */
-bool table_is_sparse(const struct table_segment *seg);
+static inline bool table_is_sparse(const struct table_segment *seg)
+{
+	return table_live(seg) < seg->thin;
+}
 
 /* Erases the keys of dead entries in at most `steps` slots. */
 void table_sweep_locked(struct table_segment *seg, uint32_t steps);
