@@ -216,14 +216,14 @@ bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
 	void *weak;
 
 	*value = NULL;
-	if (seg->stride == TABLE_STRIDE_PAIR)
+	if (table_is_pair(seg->table))
 		slots_load(seg->slots, i, &weak, &payload);
 	else
 		weak = epoch_load(table_value_at(seg, i), &raw);
 	/* The value, or both of a pair, are in registers from here on, so the scan leaves the slot alone. */
 	bool taken = slots_is_value(slots_take(seg->slots, i));
 	if (taken)
-		*value = seg->stride == TABLE_STRIDE_PAIR ? (void *)payload : weak;
+		*value = table_is_pair(seg->table) ? (void *)payload : weak;
 	else if (!table_is_self(seg->table))
 		atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
 	BASE_KEEP(weak);
@@ -439,7 +439,7 @@ static int locate(struct table *table, const struct table_key *key, struct table
 		locate_locked(table, key, at, TABLE_SELF);
 		break;
 	default:
-		locate_locked(table, key, at, TABLE_PAIR);
+		locate_locked(table, key, at, TABLE_BARE);
 	}
 	return 0;
 }
@@ -473,6 +473,8 @@ FLATTEN void place_locked(struct table_segment *seg, uint32_t i, const struct ta
 		table_erase_locked(seg, i);
 		atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
 	}
+	if (layout == TABLE_BARE)
+		word = raw;
 	if (layout == TABLE_BYTES)
 		word = (uint64_t)key->hash << 32 | arena_append_locked(seg, table_arena_of(seg), key->data, key->size);
 	if ((layout == TABLE_WORD || layout == TABLE_HASHED) && seg->keys != NULL)
@@ -481,7 +483,7 @@ FLATTEN void place_locked(struct table_segment *seg, uint32_t i, const struct ta
 	if (layout == TABLE_PAIR)
 		atomic_store_explicit(slot + TABLE_PAYLOAD, raw, memory_order_release);
 	if (layout >= TABLE_SELF)
-		raw = key->self;
+		raw = layout == TABLE_BARE ? key->self | (key->word & TABLE_TAGS) << SLOTS_PAYLOAD_SHIFT : key->self;
 	if (!fresh)
 		count_locked(&seg->takeovers);
 	atomic_fetch_add_explicit(&seg->slots->live, 1, memory_order_relaxed);
@@ -519,7 +521,7 @@ static int put_present_locked(const struct table_spot *at, const struct table_ke
 		*now = at->have;
 		return TABLE_KEPT;
 	}
-	if (table->layout == TABLE_PAIR) {
+	if (table_is_pair(table)) {
 		if (mode == TABLE_KEEP)
 			return table_self_payload_locked(at->seg, at->i, now) ? TABLE_KEPT : -WEAKREF_ENOENT;
 		return table_self_replace_locked(at, key, raw) ? 0 : -WEAKREF_ENOENT;
@@ -608,7 +610,7 @@ int table_put(struct table *table, const struct table_key *key, uintptr_t raw, e
 	case TABLE_SELF:
 		return put_identical(table, key, raw, mode, now, TABLE_SELF);
 	default:
-		return put_identical(table, key, raw, mode, now, TABLE_PAIR);
+		return put_identical(table, key, raw, mode, now, TABLE_BARE);
 	}
 }
 
@@ -651,7 +653,7 @@ int table_init(struct table *table, const struct table_ops *ops, enum table_layo
 {
 	table->ops = ops;
 	table->lock = lock_stripe(base_mix((uintptr_t)table));
-	table->layout = (uint8_t)layout;
+	table->layout = (uint8_t)(layout == TABLE_PAIR && equal == NULL ? TABLE_BARE : layout);
 	table->strong_keys = strong_keys || layout == TABLE_HASHED;
 	table->equal = layout >= TABLE_HASHED ? equal : NULL;
 	table->user = user;

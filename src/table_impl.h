@@ -16,11 +16,6 @@
 
 #include "table.h"
 
-/* Words of a slot: key word, weak word, and with PAIR a payload. */
-#define TABLE_STRIDE 2
-#define TABLE_STRIDE_PAIR 3
-#define TABLE_VALUE 1
-
 /* Slots that are looked at together (table_group.h); a segment has a multiple of it. */
 #define TABLE_GROUP 4
 
@@ -92,6 +87,12 @@ static inline uint64_t table_segment_end(const struct table_segment *seg)
 	return (uint64_t)seg->base + (UINT64_C(1) << (32 - seg->depth));
 }
 
+/* The hash of a pointer that is compared by identity, as its key has it: with SELF, PAIR, BARE. */
+static inline uint64_t table_pointer_word(uintptr_t p)
+{
+	return base_mix(p);
+}
+
 /* The hash of a key word. */
 static inline uint32_t table_word_hash(const struct table *table, uint64_t word)
 {
@@ -103,6 +104,12 @@ static inline uint32_t table_word_hash(const struct table *table, uint64_t word)
 static inline bool table_is_self(const struct table *table)
 {
 	return table->layout >= TABLE_SELF;
+}
+
+/* Whether there are payloads. */
+static inline bool table_is_pair(const struct table *table)
+{
+	return table->layout >= TABLE_PAIR;
 }
 
 static inline unsigned table_stride(const struct table *table)
@@ -122,7 +129,7 @@ static inline _Atomic(uintptr_t) *table_value_at(const struct table_segment *seg
 
 static inline _Atomic(uintptr_t) *table_payload_at(const struct table_segment *seg, uint32_t i)
 {
-	return &seg->slots->words[(size_t)i * seg->stride + TABLE_PAYLOAD];
+	return slots_word(seg->slots, i, seg->slots->payload);
 }
 
 static inline uintptr_t table_peek(const struct table_segment *seg, uint32_t i)

@@ -247,6 +247,8 @@ static uint32_t base_of_side(uint32_t base, unsigned depth, unsigned side)
 
 static uint32_t hash_at(const struct table_segment *seg, uint32_t i)
 {
+	if (seg->table->layout == TABLE_BARE)
+		return table_fold(table_pointer_word(table_peek(seg, i) & ~EPOCH_TAG));
 	return table_word_hash(seg->table, atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed));
 }
 
@@ -427,6 +429,16 @@ struct target {
 	uint32_t used;
 };
 
+FLATTEN unsigned payload_word(enum table_layout layout)
+{
+	return layout == TABLE_BARE ? TABLE_BARE_PAYLOAD : TABLE_PAYLOAD;
+}
+
+FLATTEN uint32_t hash_of(uint64_t word, const void *value, enum table_layout layout)
+{
+	return table_fold(layout == TABLE_WORD ? base_mix(word) : layout == TABLE_BARE ? table_pointer_word((uintptr_t)value) : word);
+}
+
 /* Reads some slots, all at one moment: if the epoch moved meanwhile, one by one. */
 FLATTEN void batch_load(struct batch *batch, const struct table_segment *old, uint32_t first, uint32_t count, enum table_layout layout)
 {
@@ -437,14 +449,14 @@ FLATTEN void batch_load(struct batch *batch, const struct table_segment *old, ui
 	for (uint32_t k = 0; k < count; k++, slot += stride) {
 		batch->raw[k] = atomic_load_explicit(slot + TABLE_VALUE, memory_order_acquire);
 		batch->value[k] = (void *)(batch->raw[k] & ~EPOCH_TAG);
-		if (layout == TABLE_PAIR)
-			batch->payload[k] = atomic_load_explicit(slot + TABLE_PAYLOAD, memory_order_acquire);
+		if (layout >= TABLE_PAIR)
+			batch->payload[k] = atomic_load_explicit(slot + payload_word(layout), memory_order_acquire);
 	}
 	BASE_KEEP(batch);
 	if (likely((before & 1) == 0 && atomic_load_explicit(&epoch_now, memory_order_relaxed) == before))
 		return;
 	for (uint32_t k = 0; k < count; k++) {
-		if (layout == TABLE_PAIR)
+		if (layout >= TABLE_PAIR)
 			batch->raw[k] = slots_load(old->slots, first + k, &batch->value[k], &batch->payload[k]);
 		else
 			batch->value[k] = epoch_load(table_value_at(old, first + k), &batch->raw[k]);
@@ -471,12 +483,12 @@ FLATTEN uint64_t move_key(struct target *to, const struct table_arena *from, uin
 }
 
 /* Puts an entry into a segment that nobody knows yet, where none has its key; live was counted before. False: there is no room. */
-FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_t i, uint64_t word, const struct batch *batch, uint32_t k,
-		     enum table_layout layout)
+FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_t i, uint64_t word, uint32_t hash, const struct batch *batch,
+		     uint32_t k, enum table_layout layout)
 {
 	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
 	struct table_segment *fresh = to->seg;
-	uint32_t j = table_home(fresh, table_fold(layout == TABLE_WORD ? base_mix(word) : word));
+	uint32_t j = table_home(fresh, hash);
 
 	if (unlikely(to->used >= fresh->limit))
 		return false;
@@ -492,9 +504,10 @@ FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_
 	}
 	if ((layout == TABLE_WORD || layout == TABLE_HASHED) && fresh->keys != NULL)
 		atomic_store_explicit(&fresh->keys[j], atomic_load_explicit(&old->keys[i], memory_order_relaxed), memory_order_relaxed);
-	atomic_store_explicit(slot, word, memory_order_relaxed);
-	if (layout == TABLE_PAIR)
-		atomic_store_explicit(slot + TABLE_PAYLOAD, batch->payload[k], memory_order_relaxed);
+	if (layout != TABLE_BARE)
+		atomic_store_explicit(slot, word, memory_order_relaxed);
+	if (layout >= TABLE_PAIR)
+		atomic_store_explicit(slot + payload_word(layout), batch->payload[k], memory_order_relaxed);
 	atomic_store_explicit(slot + TABLE_VALUE, batch->raw[k], memory_order_release);
 	to->used++;
 	return true;
@@ -518,8 +531,8 @@ FLATTEN bool move_layout(const struct table_segment *old, struct target to[2], u
 				continue;
 			uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
 			if (batch.raw[k] != SLOTS_VACANT) {
-				uint32_t hash = table_fold(layout == TABLE_WORD ? base_mix(word) : word);
-				fits = move_in(&to[(uint64_t)hash >> shift & 1], old, i + k, word, &batch, k, layout);
+				uint32_t hash = hash_of(word, batch.value[k], layout);
+				fits = move_in(&to[(uint64_t)hash >> shift & 1], old, i + k, word, hash, &batch, k, layout);
 			} else if (layout == TABLE_BYTES) {
 				*stale += key_bytes(table_arena_of(old), word);
 			}
@@ -543,8 +556,10 @@ static bool move_each(const struct table_segment *old, struct target to[2], uint
 		return move_layout(old, to, stale, TABLE_HASHED);
 	case TABLE_SELF:
 		return move_layout(old, to, stale, TABLE_SELF);
-	default:
+	case TABLE_PAIR:
 		return move_layout(old, to, stale, TABLE_PAIR);
+	default:
+		return move_layout(old, to, stale, TABLE_BARE);
 	}
 }
 
