@@ -100,10 +100,12 @@ static uint32_t slots_most(uint32_t base, unsigned stride)
 }
 
 /* As many slots as hold `live` entries and some more; no more than the largest, as long as that holds them, and that rather than one
- * nearly as large. */
-static uint32_t slots_for(uint32_t live, uint32_t base, unsigned stride)
+ * nearly as large. Where a slot is all that an entry has, half of them are left free. */
+static uint32_t slots_for(const struct table *table, uint32_t live, uint32_t base)
 {
-	uint32_t most = slots_most(base, stride), want = live + live / 8 * 3 + 2;
+	bool light = table_stride(table) == TABLE_STRIDE && !table->strong_keys && table->layout != TABLE_BYTES;
+	unsigned stride = table_stride(table);
+	uint32_t most = slots_most(base, stride), want = live + (light ? live : live / 8 * 3) + 2;
 
 	return want > limit_of(most) / 8 * 7 && live < limit_of(most) ? most : slots_for_many(want, stride);
 }
@@ -326,7 +328,7 @@ static bool plan_split(struct plan *plan, const struct table_segment *seg, size_
 		return false;
 	plan->what = PLAN_SPLIT;
 	for (unsigned k = 0; k < 2; k++)
-		plan_part(plan, k, seg, slots_for(side[k].live, base_of_side(seg->base, seg->depth, k), seg->stride), side[k], room);
+		plan_part(plan, k, seg, slots_for(seg->table, side[k].live, base_of_side(seg->base, seg->depth, k)), side[k], room);
 	plan->directory_depth = atomic_load_explicit(&seg->table->directory, memory_order_relaxed)->depth;
 	plan->deeper = seg->depth == plan->directory_depth;
 	return true;
@@ -371,7 +373,7 @@ static void plan_make_locked(struct plan *plan, const struct table_segment *seg,
 	else if (room != 0)
 		plan_arena(plan, seg, room);
 	else if (table_is_sparse(seg))
-		plan_rebuild(plan, seg, slots_for(table_live(seg), seg->base, seg->stride), 0);
+		plan_rebuild(plan, seg, slots_for(seg->table, table_live(seg), seg->base), 0);
 }
 
 /* ---- making what was planned ---- */
@@ -426,7 +428,11 @@ struct target {
 	_Atomic(uintptr_t) *words;
 	unsigned char *arena; /* NULL: keys stay where they are */
 	uint32_t fill, capacity;
-	uint32_t used;
+	uint32_t used, limit;
+	uint32_t n, groups;
+	unsigned depth;
+	/* No slot from `run` on, before `next`, is empty. */
+	uint32_t run, next;
 };
 
 FLATTEN unsigned payload_word(enum table_layout layout)
@@ -482,26 +488,40 @@ FLATTEN uint64_t move_key(struct target *to, const struct table_arena *from, uin
 	return (word & ~(uint64_t)UINT32_MAX) | fill;
 }
 
+/* The empty slot that ends the way of a key. Slots are in the order of their hashes, but for those that were taken by others: so in general
+ * a key goes behind the one before, or into its home, and it need not be looked for. */
+FLATTEN uint32_t place_for(struct target *to, uint32_t hash, unsigned stride)
+{
+	uint32_t home = (uint32_t)(((uint64_t)(uint32_t)(hash << to->depth) * to->groups) >> 32) * TABLE_GROUP;
+	bool in_order = home >= to->run && home - to->run < to->n / 2;
+	uint32_t j = home;
+
+	if (likely(in_order)) {
+		if (home < to->next)
+			j = to->next;
+		else
+			to->run = home;
+	}
+	while (unlikely(j >= to->n || atomic_load_explicit(&to->words[(size_t)j * stride + TABLE_VALUE], memory_order_relaxed) != SLOTS_EMPTY))
+		j = j >= to->n ? 0 : j + 1;
+	if (likely(in_order && j >= to->run))
+		to->next = j + 1;
+	return j;
+}
+
 /* Puts an entry into a segment that nobody knows yet, where none has its key; live was counted before. False: there is no room. */
 FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_t i, uint64_t word, uint32_t hash, const struct batch *batch,
 		     uint32_t k, enum table_layout layout)
 {
 	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
 	struct table_segment *fresh = to->seg;
-	uint32_t j = table_home(fresh, hash);
 
-	if (unlikely(to->used >= fresh->limit))
+	if (unlikely(to->used >= to->limit))
 		return false;
 	if (layout == TABLE_BYTES && to->arena != NULL && unlikely((word = move_key(to, table_arena_of(old), word)) == 0))
 		return false;
+	uint32_t j = place_for(to, hash, stride);
 	_Atomic(uintptr_t) *slot = &to->words[(size_t)j * stride];
-	while (atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) != SLOTS_EMPTY) {
-		slot += stride;
-		if (unlikely(++j == fresh->n)) {
-			j = 0;
-			slot = to->words;
-		}
-	}
 	if ((layout == TABLE_WORD || layout == TABLE_HASHED) && fresh->keys != NULL)
 		atomic_store_explicit(&fresh->keys[j], atomic_load_explicit(&old->keys[i], memory_order_relaxed), memory_order_relaxed);
 	if (layout != TABLE_BARE)
@@ -571,6 +591,10 @@ static struct target target_of(struct table_segment *fresh, bool share)
 		return to;
 	struct table_arena *arena = table_arena_of(fresh);
 	to.words = fresh->slots->words;
+	to.n = fresh->n;
+	to.groups = fresh->n / TABLE_GROUP;
+	to.depth = fresh->depth;
+	to.limit = fresh->limit;
 	if (!share && fresh->table->layout == TABLE_BYTES) {
 		/* Without an arena there is no room for any key. */
 		to.arena = arena == NULL ? (unsigned char *)fresh : (unsigned char *)arena;
