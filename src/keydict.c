@@ -40,19 +40,25 @@ struct weakref_keydict_iter {
 
 /* ---- the heap, for each weakness ---- */
 
+/* Without a key word, the payload stands in its place. */
+static unsigned payload_of(unsigned stride)
+{
+	return stride == TABLE_STRIDE ? TABLE_BARE_PAYLOAD : TABLE_PAYLOAD;
+}
+
 static struct slots *slots_of_key(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner))
 {
-	return weakarray_new_weak(n, stride, value, TABLE_PAYLOAD, SLOTS_WEAK_EPHEMERON, purge);
+	return weakarray_new_weak(n, stride, value, payload_of(stride), SLOTS_WEAK_EPHEMERON, purge);
 }
 
 static struct slots *slots_of_both(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner))
 {
-	return weakarray_new_weak(n, stride, value, TABLE_PAYLOAD, SLOTS_WEAK_BOTH, purge);
+	return weakarray_new_weak(n, stride, value, payload_of(stride), SLOTS_WEAK_BOTH, purge);
 }
 
 static struct slots *slots_of_either(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner))
 {
-	return weakarray_new_weak(n, stride, value, TABLE_PAYLOAD, SLOTS_WEAK_EITHER, purge);
+	return weakarray_new_weak(n, stride, value, payload_of(stride), SLOTS_WEAK_EITHER, purge);
 }
 
 static const struct table_ops ops[] = {
@@ -227,6 +233,8 @@ weakref_keydict *weakref_keydict_from_pairs(enum weakref_compare compare, const 
 static int store(weakref_keydict *dict, struct table_key *key, void *value, enum table_put_mode mode, void **now)
 {
 	enum slots_payload kind;
+
+	table_expect(&dict->table, key);
 	uintptr_t payload = weakarray_encode_payload(value, &kind);
 
 	table_key_tag(key, kind);

@@ -71,20 +71,20 @@ bool table_quick_pair(const struct table *table, const void *p, void **payload)
 	const struct table_segment *seg = table_segment_of(table, hash);
 	uint32_t i = table_home(seg, hash);
 	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
-	_Atomic(uintptr_t) *slot = &seg->slots->words[(size_t)i * TABLE_STRIDE_PAIR];
+	_Atomic(uintptr_t) *slot = &seg->slots->words[(size_t)i * TABLE_STRIDE];
 	uintptr_t raw, loaded;
 	void *key;
 
 	if (unlikely(i + GROUPS * TABLE_GROUP > seg->n))
 		return false;
-	unsigned hits = table_group_pointers(slot, TABLE_STRIDE_PAIR, (uintptr_t)p);
+	unsigned hits = table_group_pointers(slot, TABLE_STRIDE, (uintptr_t)p);
 	if (unlikely(hits == 0)) {
-		slot += TABLE_GROUP * TABLE_STRIDE_PAIR;
-		if ((hits = table_group_pointers(slot, TABLE_STRIDE_PAIR, (uintptr_t)p)) == 0)
+		slot += TABLE_GROUP * TABLE_STRIDE;
+		if ((hits = table_group_pointers(slot, TABLE_STRIDE, (uintptr_t)p)) == 0)
 			return false;
 	}
-	slot += (size_t)__builtin_ctz(hits) * TABLE_STRIDE_PAIR;
-	key = epoch_load_two(slot + TABLE_VALUE, slot + TABLE_PAYLOAD, &raw, &loaded);
+	slot += (size_t)__builtin_ctz(hits) * TABLE_STRIDE;
+	key = epoch_load_two(slot + TABLE_VALUE, slot + TABLE_BARE_PAYLOAD, &raw, &loaded);
 	if (unlikely(key != p || !slots_is_value(raw) || atomic_load_explicit(&seg->forgotten, memory_order_acquire) ||
 		     atomic_load_explicit(&seg->takeovers, memory_order_relaxed) != takeovers))
 		return false;

@@ -52,9 +52,9 @@ static inline size_t weakarray_words(const struct weakarray_entry *entry)
 /* The block that a weak word watches; NULL where it is no longer on the heap. World stopped. */
 static inline const void *weakarray_block_of(uintptr_t raw)
 {
-	if (likely((raw & SLOTS_INNER) == 0))
-		return (const char *)raw - HEAP_HEADER;
-	return heap_base((const void *)(raw & ~SLOTS_INNER));
+	const char *p = (const char *)(raw & ~EPOCH_TAG);
+
+	return likely((raw & SLOTS_INNER) == 0) ? p - HEAP_HEADER : heap_base(p);
 }
 
 static inline bool weakarray_alive(const void *block)

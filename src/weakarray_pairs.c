@@ -125,7 +125,7 @@ void weakarray_pairs_settle_locked(void)
 
 static enum slots_payload kind_at(struct slots *slots, uint32_t i)
 {
-	return atomic_load_explicit(slots_word(slots, i, 0), memory_order_relaxed) & SLOTS_PAYLOAD_MASK;
+	return slots_payload_kind(slots, i);
 }
 
 static uintptr_t raw_at(struct slots *slots, uint32_t i)
