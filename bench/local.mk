@@ -38,7 +38,6 @@ bench_libstrong_la_SOURCES = \
 	src/slots.c \
 	src/table.c \
 	src/table_iter.c \
-	src/table_quick.c \
 	src/table_resize.c \
 	src/table_self.c
 

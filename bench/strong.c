@@ -8,7 +8,7 @@
 #include <gc/gc.h>
 #include <string.h>
 
-#include "table.h"
+#include "table_quick.h"
 
 static void *alloc(size_t size)
 {
@@ -60,11 +60,10 @@ int strong_set(void *table, const char *key, void *value)
 void *strong_get(const void *table, const char *key)
 {
 	struct table_key made;
-	size_t size = strlen(key);
-	void *value = size < TABLE_QUICK_MAX ? table_quick_bytes(table, key, size) : NULL;
+	void *value;
 
-	if (value != NULL)
+	if (table_quick_string(table, key, &value))
 		return value;
-	table_key_bytes(&made, key, size);
+	table_key_bytes(&made, key, strlen(key));
 	return table_get(table, &made, &value) == 0 ? value : NULL;
 }

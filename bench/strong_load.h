@@ -15,6 +15,13 @@ static inline void *strong_load(const _Atomic(uintptr_t) *word, uintptr_t *raw)
 	return (void *)(bits & ~EPOCH_TAG);
 }
 
+static inline bool strong_try(const _Atomic(uintptr_t) *word, uintptr_t *raw, void **value)
+{
+	*value = strong_load(word, raw);
+	return true;
+}
+
 #define epoch_load(word, raw) strong_load(word, raw)
+#define epoch_try(word, raw, value) strong_try(word, raw, value)
 
 #endif

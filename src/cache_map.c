@@ -292,7 +292,7 @@ again:
 	return 0;
 }
 
-/* In few instructions, and none that looks further: see table_quick.c. */
+/* In few instructions, and none that looks further: see table_quick.h. */
 struct cache_entry *cache_find_string(const weakref_cache *cache, const char *key)
 {
 	size_t size = strlen(key);

@@ -44,13 +44,15 @@ bool element_possible(const void *p)
 
 static int ready(struct element_rule rule, const void *p, uintptr_t raw, struct table_key *out)
 {
-	uint64_t hash = (uintptr_t)p;
+	uint64_t hash = 0;
 
-	if (rule.hash != NULL) {
-		int error = rule.hash(p, &hash, rule.user);
-		if (unlikely(error < 0))
-			return error;
+	if (rule.hash == NULL) {
+		table_key_identity(out, p, raw);
+		return 0;
 	}
+	int error = rule.hash(p, &hash, rule.user);
+	if (unlikely(error < 0))
+		return error;
 	table_key_self(out, p, raw, hash);
 	return 0;
 }

@@ -30,34 +30,55 @@ extern void *(*epoch_slow)(const _Atomic(uintptr_t) *word, uintptr_t *raw);
 /* The same for a word and another one that belongs to it, both of one moment. The second is returned as it is. */
 extern void *(*epoch_slow_two)(const _Atomic(uintptr_t) *word, const _Atomic(uintptr_t) *other, uintptr_t *raw, uintptr_t *second);
 
+/* The counter before a load: a number that it does not have afterwards where it was odd; and whether it has it. */
+static inline uint64_t epoch_begin(void)
+{
+	return atomic_load_explicit(&epoch_now, memory_order_acquire) & ~UINT64_C(1);
+}
+
+static inline bool epoch_is(uint64_t before)
+{
+	return atomic_load_explicit(&epoch_now, memory_order_relaxed) == before;
+}
+
 /* The pointer in the word, without its tag, safe to use; *raw is the word as it was. */
 static inline void *epoch_load(const _Atomic(uintptr_t) *word, uintptr_t *raw)
 {
-	uint64_t before = atomic_load_explicit(&epoch_now, memory_order_acquire);
+	uint64_t before = epoch_begin();
 	uintptr_t bits = atomic_load_explicit(word, memory_order_acquire);
 	void *p = (void *)(bits & ~EPOCH_TAG);
 
 	BASE_PIN(p);
-	if (likely((before & 1) == 0 && atomic_load_explicit(&epoch_now, memory_order_relaxed) == before)) {
+	if (likely(epoch_is(before))) {
 		*raw = bits;
 		return p;
 	}
 	return epoch_slow(word, raw);
 }
 
+/* The same for who has a slower way of his own: false where it must be gone. No call, so that the caller needs no frame for one. */
+static inline bool epoch_try(const _Atomic(uintptr_t) *word, uintptr_t *raw, void **p)
+{
+	uint64_t before = epoch_begin();
+
+	*raw = atomic_load_explicit(word, memory_order_acquire);
+	*p = (void *)(*raw & ~EPOCH_TAG);
+	BASE_PIN(*p);
+	return epoch_is(before);
+}
+
 /* A weak word and another one that belongs to it, a pointer or a number, and is only written where the first holds no pointer, or by
  * somebody who holds both. Both pointers are safe to use. The pair is of one moment: the word is the same before and after the other. */
 static inline void *epoch_load_two(const _Atomic(uintptr_t) *word, const _Atomic(uintptr_t) *other, uintptr_t *raw, uintptr_t *second)
 {
-	uint64_t before = atomic_load_explicit(&epoch_now, memory_order_acquire);
+	uint64_t before = epoch_begin();
 	uintptr_t bits = atomic_load_explicit(word, memory_order_acquire);
 	uintptr_t more = atomic_load_explicit(other, memory_order_acquire);
 	void *p = (void *)(bits & ~EPOCH_TAG), *q = (void *)more;
 
 	BASE_PIN(p);
 	BASE_PIN(q);
-	if (likely((before & 1) == 0 && atomic_load_explicit(word, memory_order_relaxed) == bits &&
-		   atomic_load_explicit(&epoch_now, memory_order_relaxed) == before)) {
+	if (likely(atomic_load_explicit(word, memory_order_relaxed) == bits && epoch_is(before))) {
 		*raw = bits;
 		*second = (uintptr_t)q;
 		return p;

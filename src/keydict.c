@@ -20,6 +20,7 @@
 
 #include "element.h"
 #include "heap.h"
+#include "table_quick.h"
 #include "weakarray.h"
 #include "weakref/object.h"
 
@@ -348,9 +349,9 @@ static NOINLINE int look_up_slowly(const weakref_keydict *dict, const void *key,
 }
 
 /* The usual case: a key that is there, in a dictionary by identity. */
-static inline bool look_up_quickly(const weakref_keydict *dict, const void *key, void **value)
+static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_keydict *dict, const void *key, void **value)
 {
-	if (unlikely(check(dict) < 0) || dict->hash != NULL || !table_quick_pair(&dict->table, key, value))
+	if (unlikely(heap_thread == NULL || !is_dict(dict) || dict->hash != NULL || !table_quick_bare(&dict->table, key, value)))
 		return false;
 	BASE_KEEP(key);
 	return true;

@@ -91,7 +91,7 @@ libweakref_core_la_SOURCES = \
 	src/table_group.h \
 	src/table_impl.h \
 	src/table_iter.c \
-	src/table_quick.c \
+	src/table_quick.h \
 	src/table_resize.c \
 	src/table_self.c \
 	src/tls.c \

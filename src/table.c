@@ -18,7 +18,7 @@
 
 uint32_t table_hash_bytes(const void *data, size_t size)
 {
-	return table_fold(XXH3_64bits(data, size));
+	return size < BYTES_SHORT ? table_hash_short(bytes_words(data, size)) : table_fold(XXH3_64bits(data, size));
 }
 
 void table_key_bytes(struct table_key *key, const void *data, size_t size)
@@ -47,6 +47,13 @@ void table_key_hashed(struct table_key *key, const void *p, uint64_t hash)
 void table_key_self(struct table_key *key, const void *p, uintptr_t raw, uint64_t hash)
 {
 	uint64_t mixed = base_mix(hash);
+
+	*key = (struct table_key){.data = p, .word = mixed & ~TABLE_TAGS, .hash = table_fold(mixed), .self = raw};
+}
+
+void table_key_identity(struct table_key *key, const void *p, uintptr_t raw)
+{
+	uint64_t mixed = table_pointer_word((uintptr_t)p);
 
 	*key = (struct table_key){.data = p, .word = mixed & ~TABLE_TAGS, .hash = table_fold(mixed), .self = raw};
 }

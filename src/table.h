@@ -156,6 +156,8 @@ void table_key_pointer(struct table_key *key, const void *p);
 void table_key_hashed(struct table_key *key, const void *p, uint64_t hash);
 /* SELF and PAIR: raw is the word to store for p, 0 where p is only looked for; the hash is mixed here. */
 void table_key_self(struct table_key *key, const void *p, uintptr_t raw, uint64_t hash);
+/* The same for a table that compares by identity. */
+void table_key_identity(struct table_key *key, const void *p, uintptr_t raw);
 /* PAIR: what the payload is that will be put under the key. */
 void table_key_tag(struct table_key *key, unsigned tag);
 
@@ -168,13 +170,6 @@ int table_init(struct table *table, const struct table_ops *ops, enum table_layo
 
 /* The value under a key. 0; -ENOENT, -ESTALE (the slot is DEAD), or equal's error, with *value NULL. No lock. */
 int table_get(const struct table *table, const struct table_key *key, void **value);
-
-/* The same for a key that is there, and mostly: NULL or false says nothing, and table_get is to be asked. BYTES: keys of less than
- * TABLE_QUICK_MAX bytes. BARE; the caller holds the key. No lock. */
-#define TABLE_QUICK_MAX 255
-void *table_quick_bytes(const struct table *table, const void *data, size_t size);
-void *table_quick_word(const struct table *table, uint64_t word);
-bool table_quick_pair(const struct table *table, const void *p, void **payload);
 
 /* The same, telling only whether there is one: no value is loaded as a pointer. 0 or an error. No lock. */
 int table_has(const struct table *table, const struct table_key *key);

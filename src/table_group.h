@@ -26,8 +26,8 @@ struct table_group {
 	unsigned vacant; /* held a value once */
 };
 
-/* What of a key word is compared. */
-enum table_compare { TABLE_COMPARE_HASH, TABLE_COMPARE_WORD, TABLE_COMPARE_TAGGED };
+/* What of a key word is compared; or the value word (table_group_hint). */
+enum table_compare { TABLE_COMPARE_HASH, TABLE_COMPARE_WORD, TABLE_COMPARE_TAGGED, TABLE_COMPARE_VALUE };
 
 #if TABLE_GROUP_SSE2
 
@@ -95,19 +95,19 @@ static inline __attribute__((always_inline)) unsigned table_group_hits(const _At
 #endif
 }
 
-/* The slots whose value word is this pointer, tag aside. */
-static inline __attribute__((always_inline)) unsigned table_group_pointers(const _Atomic(uintptr_t) *first, unsigned stride, uintptr_t p)
+/* The same, or the slots that have a value word, tag aside, as far as half of the word tells: for who looks at the slot itself then. */
+static inline __attribute__((always_inline)) unsigned table_group_hint(const _Atomic(uintptr_t) *first, unsigned stride,
+								       enum table_compare compare, uint64_t wanted)
 {
+	if (compare != TABLE_COMPARE_VALUE)
+		return table_group_hits(first, stride, compare, wanted);
 #if TABLE_GROUP_SSE2
-	struct table_group_words values = table_group_load(first, stride, TABLE_VALUE);
-
-	values.high = _mm_andnot_si128(_mm_set1_epi32((int)(EPOCH_TAG >> 32)), values.high);
-	return table_group_equal(values, p);
+	return table_group_mask(_mm_cmpeq_epi32(table_group_load(first, stride, TABLE_VALUE).low, _mm_set1_epi32((int)wanted)));
 #else
 	unsigned hits = 0;
 
 	for (unsigned k = 0; k < TABLE_GROUP; k++)
-		hits |= (unsigned)((atomic_load_explicit(&first[k * stride + TABLE_VALUE], memory_order_relaxed) & ~EPOCH_TAG) == p) << k;
+		hits |= (unsigned)((uint32_t)atomic_load_explicit(&first[k * stride + TABLE_VALUE], memory_order_relaxed) == (uint32_t)wanted) << k;
 	return hits;
 #endif
 }
@@ -143,7 +143,8 @@ static inline __attribute__((always_inline)) struct table_group table_group_of_k
 		return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_HASH, key->hash);
 	if (layout == TABLE_BARE) {
 		struct table_group group = table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_WORD, 0);
-		group.hits = table_group_pointers(&seg->slots->words[(size_t)at * TABLE_STRIDE], TABLE_STRIDE, (uintptr_t)key->data);
+		group.hits = table_group_hint(&seg->slots->words[(size_t)at * TABLE_STRIDE], TABLE_STRIDE, TABLE_COMPARE_VALUE,
+					      (uintptr_t)key->data);
 		return group;
 	}
 	if (layout == TABLE_PAIR)

@@ -3,7 +3,7 @@
  * table_impl: what the files of the table share: the shape of its blocks, and how a slot is found and changed. See table.h.
  *
  *     table.c         keys, look-up, write, take
- *     table_quick.c   the look-up of a string that is there, in as few instructions as can be
+ *     table_quick.h   the look-up of a key that is there, in as few instructions as can be
  *     table_self.c    the same where the key is the weak word
  *     table_resize.c  making, rebuilding, splitting, purging segments
  *     table_group.h   some slots at one glance
@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "bytes.h"
 #include "table.h"
 
 /* Slots that are looked at together (table_group.h); a segment has a multiple of it. */
@@ -65,6 +66,12 @@ static inline uint32_t table_fold(uint64_t hash)
 	return (uint32_t)(hash >> 32);
 }
 
+/* What table_hash_bytes gives for fewer than BYTES_SHORT bytes. */
+static inline uint32_t table_hash_short(struct bytes_words words)
+{
+	return table_fold(base_mix_two(words.first, words.last));
+}
+
 /* Where a search begins: the first slot of a group. The directory takes the hash's top bits, the group's place is the fraction that the
  * bits below the segment's own make. */
 static inline uint32_t table_home(const struct table_segment *seg, uint32_t hash)
@@ -90,7 +97,7 @@ static inline uint64_t table_segment_end(const struct table_segment *seg)
 /* The hash of a pointer that is compared by identity, as its key has it: with SELF, PAIR, BARE. */
 static inline uint64_t table_pointer_word(uintptr_t p)
 {
-	return base_mix(p);
+	return base_spread(p);
 }
 
 /* The hash of a key word. */

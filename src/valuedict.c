@@ -17,7 +17,7 @@
 
 #include "heap.h"
 #include "keys.h"
-#include "table.h"
+#include "table_quick.h"
 #include "weakarray.h"
 #include "weakref/object.h"
 #include "weakref/valuedict.h"
@@ -320,42 +320,56 @@ int weakref_valuedict_clear(weakref_valuedict *dict)
 
 /* ---- reading ---- */
 
-int weakref_valuedict_lookup(const weakref_valuedict *dict, const void *key, void **value)
+/* Not inlined: what it needs of the stack would be set up for every look-up. */
+static NOINLINE int look_up_slowly(const weakref_valuedict *dict, const void *key, void **value)
 {
 	struct table_key ready;
 	void *found = NULL;
 	int error = enter(dict, key, &ready);
 
-	if (likely(error == 0))
-		error = table_get(&dict->table, &ready, &found);
+	if (likely(error == 0)) {
+		bool quick = dict->table.layout == TABLE_BYTES && ready.size < TABLE_QUICK_MAX;
+		if (!quick || !table_quick_bytes(&dict->table, ready.hash, ready.data, ready.size, &found))
+			error = table_get(&dict->table, &ready, &found);
+	}
 	if (value != NULL)
 		*value = found;
 	return error;
 }
 
-/* Not inlined: what it needs of the stack would be set up for every look-up. */
 static NOINLINE void *get_slowly(const weakref_valuedict *dict, const void *key)
 {
-	struct table_key ready;
-	void *found = NULL;
+	void *found;
 
-	if (likely(key_in(dict, key, &ready) == 0))
-		table_get(&dict->table, &ready, &found);
+	look_up_slowly(dict, key, &found);
 	return found;
+}
+
+/* The usual case: a short string, or an integer, that is there. */
+static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_valuedict *dict, const void *key, void **value)
+{
+	if (unlikely(heap_thread == NULL || !is_dict(dict)))
+		return false;
+	if (likely(dict->kind == WEAKREF_KEY_STRING))
+		return key != NULL && table_quick_string(&dict->table, key, value);
+	return dict->kind == WEAKREF_KEY_INT && table_quick_word(&dict->table, (uintptr_t)key, value);
+}
+
+int weakref_valuedict_lookup(const weakref_valuedict *dict, const void *key, void **value)
+{
+	void *found;
+
+	if (unlikely(value == NULL || !look_up_quickly(dict, key, &found)))
+		return look_up_slowly(dict, key, value);
+	*value = found;
+	return 0;
 }
 
 void *weakref_valuedict_get(const weakref_valuedict *dict, const void *key)
 {
-	void *value = NULL;
-	size_t size;
+	void *found;
 
-	if (unlikely(check(dict) < 0))
-		return NULL;
-	if (dict->kind == WEAKREF_KEY_STRING && key != NULL && likely((size = strlen(key)) < TABLE_QUICK_MAX))
-		value = table_quick_bytes(&dict->table, key, size);
-	else if (dict->kind == WEAKREF_KEY_INT)
-		value = table_quick_word(&dict->table, (uintptr_t)key);
-	return likely(value != NULL) ? value : get_slowly(dict, key);
+	return likely(look_up_quickly(dict, key, &found)) ? found : get_slowly(dict, key);
 }
 
 void *weakref_valuedict_get_or(const weakref_valuedict *dict, const void *key, void *fallback)

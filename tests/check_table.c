@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "table.h"
-#include "table_impl.h"
+#include "table_quick.h"
 
 static uint64_t seed;
 
@@ -270,7 +272,7 @@ static struct table_key key_make(enum style style, uint32_t k, struct text *text
 		table_key_hashed(&key, &objects[text->bytes[0] & 1][k], k);
 		break;
 	case STYLE_PAIR:
-		table_key_self(&key, &objects[0][k], (uintptr_t)&objects[0][k], (uintptr_t)&objects[0][k]);
+		table_key_identity(&key, &objects[0][k], (uintptr_t)&objects[0][k]);
 		table_key_tag(&key, k % 3);
 		break;
 	case STYLE_EQUAL_PAIR:
@@ -370,21 +372,23 @@ static void model_take(struct model *model, uint32_t k)
 	expect_eq(table_get(model->table, &key, &value), -WEAKREF_ENOENT);
 }
 
-/* What the quick look-up says, for the layouts that have one; `has` says whether this has. */
+/* What the quick look-ups say, for the layouts that have one; `has` says whether this has. */
 static void *quick_get(enum style style, const struct table *table, const struct table_key *key, bool *has)
 {
-	void *value = NULL;
+	void *value = NULL, *same;
+	bool found = false;
 
-	*has = true;
-	if (styles[style].layout == TABLE_BYTES && key->size < TABLE_QUICK_MAX)
-		value = table_quick_bytes(table, key->data, key->size);
-	else if (styles[style].layout == TABLE_WORD)
-		value = table_quick_word(table, key->word);
+	*has = styles[style].layout == TABLE_WORD || style == STYLE_PAIR ||
+	       (styles[style].layout == TABLE_BYTES && key->size < TABLE_QUICK_MAX);
+	if (styles[style].layout == TABLE_WORD)
+		found = table_quick_word(table, key->word, &value);
 	else if (style == STYLE_PAIR)
-		*has = table_quick_pair(table, key->data, &value) || value == NULL;
-	else
-		*has = false;
-	return value;
+		found = table_quick_pair(table, key->data, &value);
+	else if (*has)
+		found = table_quick_bytes(table, key->hash, key->data, key->size, &value);
+	if (style == STYLE_STRING && table_quick_string(table, key->data, &same))
+		expect(found && same == value);
+	return found ? value : NULL;
 }
 
 static void model_get(struct model *model, uint32_t k)
@@ -785,6 +789,63 @@ START_TEST(test_one_hash)
 END_TEST
 
 /* Keys of a megabyte, between short ones. */
+/* What the quick look-up says of a string: it, or nothing, or what stands under the string. */
+static void string_get(struct table *table, const char *string, uintptr_t wanted)
+{
+	struct table_key key;
+	void *value;
+
+	table_key_bytes(&key, string, strlen(string));
+	expect_eq(table_get(table, &key, &value), wanted != 0 ? 0 : -WEAKREF_ENOENT);
+	expect_eq((uintptr_t)value, wanted);
+	if (table_quick_string(table, string, &value))
+		expect_eq((uintptr_t)value, wanted);
+	else
+		expect(wanted == 0 || strlen(string) >= BYTES_SHORT || ((uintptr_t)string & 4095) > 4096 - 16);
+}
+
+/* Strings of every short length at every distance from the end of a page behind which there is nothing to read: found wherever the caller's
+ * copy lies, and told from those that differ in the first, the last, or one more byte. */
+START_TEST(test_short_strings)
+{
+	struct table *table = table_make(STYLE_STRING, NULL);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *map = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *end = map + page;
+	char text[32];
+	struct table_key key;
+	void *now;
+
+	ck_assert_ptr_ne(map, MAP_FAILED);
+	ck_assert_int_eq(mprotect(end, page, PROT_NONE), 0);
+	for (uint32_t size = 0; size < 20; size++) {
+		memset(text, 'a' + (int)size, size);
+		table_key_bytes(&key, text, size);
+		expect_eq(table_put(table, &key, value_make(size + 1, 1), TABLE_REPLACE, &now), 0);
+	}
+	for (uint32_t size = 0; size < 20; size++)
+		for (size_t back = size + 1; back < 40; back++) {
+			char *string = end - back;
+			memset(string, 'a' + (int)size, size);
+			string[size] = 0;
+			string_get(table, string, value_make(size + 1, 1));
+			if (size == 0)
+				continue;
+			string[0]++;
+			string_get(table, string, 0);
+			string[0]--;
+			string[size - 1]++;
+			string_get(table, string, 0);
+			string[size - 1]--;
+			if (back > size + 1) {
+				string[size] = string[0];
+				string[size + 1] = 0;
+				string_get(table, string, 0);
+			}
+		}
+	ck_assert_int_eq(munmap(map, 2 * page), 0);
+}
+END_TEST
+
 START_TEST(test_huge_keys)
 {
 	struct table *table = table_make(STYLE_STRING, NULL);
@@ -1013,6 +1074,7 @@ int main(void)
 	tcase_add_loop_test(tcase, test_stale_then_absent, 0, STYLES);
 	tcase_add_test(tcase, test_equal_fails);
 	tcase_add_test(tcase, test_one_hash);
+	tcase_add_test(tcase, test_short_strings);
 	tcase_add_test(tcase, test_huge_keys);
 	suite_add_tcase(suite, tcase);
 	TCase *threads = tcase_create("threads");
