@@ -12,7 +12,8 @@
  *  1. Every registered array is there: it was marked in the last collection, revived in it, or made since.
  *  2. parked entries exist between scan and settle only.
  *
- * Locks: the registry is read and written with libgc's lock held, and, in the scan, by who has a piece of it. Never write into an array at settle that did not survive.
+ * Locks: the registry is read and written with libgc's lock held, and, in the scan, by who has a piece of it. Never write into an array at
+ * settle that did not survive.
  */
 #include "weakarray_impl.h"
 
