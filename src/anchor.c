@@ -704,9 +704,15 @@ static struct {
 } stretch;
 
 /* Both mark bits are asked for, so that no branch waits for the first. */
-static bool is_idle(const weakref_ref *ref)
+static inline bool is_idle(const weakref_ref *ref)
 {
-	return ref->state == REF_LIVE && (is_marked(ref) & block_alive_stw(ref));
+	bool block, self;
+
+	if (ref->state != REF_LIVE)
+		return false;
+	block = block_alive_stw(ref);
+	self = is_marked(ref);
+	return block && self;
 }
 
 static bool goes_alone_stw(weakref_ref *ref, struct cycle_tally *tally)

@@ -147,6 +147,7 @@ void crew_fork_child(void)
 {
 	atomic_store(&members, 0);
 	atomic_store(&crew_made, false);
+	atomic_store(&door, SHUT); /* also where a host forks in a way of its own */
 }
 
 /* ---- in a stop ---- */

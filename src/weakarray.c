@@ -5,11 +5,15 @@
  * The registry is an array of plain pointers in memory of ours. An array that is not marked at the end of a marking is scanned like the
  * others (it is all there yet), and parked: an object with a finalizer may hold it, and then it lives on. After reclaim that is known.
  *
+ * The scan is cut into pieces of some arrays, which several threads may take (cycle_pieces_stw): whoever has a piece writes its entries and
+ * what is in its arrays, and reads mark bits. No array's fate hangs on another's: nothing is marked by then.
+ *
  * Invariants
  *  1. Every registered array is there: it was marked in the last collection, revived in it, or made since.
  *  2. parked entries exist between scan and settle only.
  *
- * Locks: the registry is read and written with libgc's lock held. Never write into an array at settle that did not survive.
+ * Locks: the registry is read and written with libgc's lock held, and, in the scan, by who has a piece of it. Never write into an array at
+ * settle that did not survive.
  */
 #include "weakarray_impl.h"
 

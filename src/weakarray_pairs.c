@@ -3,7 +3,8 @@
  * weakarray_pairs: arrays of pairs in a collection: the closure, which keeps alive what ephemerons keep alive, and then the clearing.
  * slots.h says what the weaknesses mean.
  *
- * The closure is linear in slots and in what it marks. First every array that is marked is walked: a pair that is decided (its key is
+ * The closure is linear in slots and in what it marks. First every array that is marked is looked at, by several threads: from its first
+ * slot on, as far as there is nothing to mark or to note. What is behind is walked, by one: a pair that is decided (its key is
  * marked: then its payload is marked too) is done with; most are, and cost a look at the key's mark bit. A pair whose key is not marked
  * waits: a node is noted for it, which says what to mark when the key is. An array that is not marked waits likewise. Then the nodes are
  * linked into an index by the block that they wait for, and marking runs; each block that it reaches is looked up there, and wakes those
