@@ -71,6 +71,8 @@ endif
 bench_hitratio_SOURCES = \
 	bench/chart.c \
 	bench/chart.h \
+	bench/generate.c \
+	bench/generate.h \
 	bench/hit_ours.c \
 	bench/hit_ours.h \
 	bench/hitratio.c \

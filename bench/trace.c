@@ -2,13 +2,14 @@
 #include "trace.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
-static uint64_t mix(uint64_t x)
+#include "generate.h"
+
+uint64_t trace_mix(uint64_t x)
 {
 	x ^= x >> 30;
 	x *= UINT64_C(0xbf58476d1ce4e5b9);
@@ -17,7 +18,7 @@ static uint64_t mix(uint64_t x)
 	return x ^ (x >> 31);
 }
 
-static void *need(void *p)
+void *trace_need(void *p)
 {
 	if (p == NULL) {
 		fputs("hitratio: out of memory\n", stderr);
@@ -26,118 +27,12 @@ static void *need(void *p)
 	return p;
 }
 
-static void append(struct trace *trace, uint64_t key)
+void trace_append(struct trace *trace, uint64_t key)
 {
 	if ((trace->n & (trace->n + 1)) == 0 || trace->keys == NULL)
-		trace->keys = need(realloc(trace->keys, (trace->n * 2 + 2) * sizeof *trace->keys));
+		trace->keys = trace_need(realloc(trace->keys, (trace->n * 2 + 2) * sizeof *trace->keys));
 	trace->keys[trace->n++] = key;
 }
-
-/* ---- generated ---- */
-
-struct draws {
-	uint64_t state;
-	/* Of each rank and those before it, of 1. */
-	double *sums;
-	size_t n;
-};
-
-static uint64_t draw(struct draws *d)
-{
-	d->state += UINT64_C(0x9e3779b97f4a7c15);
-	return mix(d->state);
-}
-
-static void zipf_init(struct draws *d, size_t n, double skew)
-{
-	double sum = 0;
-
-	d->n = n;
-	d->sums = need(calloc(n, sizeof *d->sums));
-	for (size_t i = 0; i < n; i++)
-		d->sums[i] = sum += pow((double)(i + 1), -skew);
-	for (size_t i = 0; i < n; i++)
-		d->sums[i] /= sum;
-}
-
-static size_t zipf_draw(struct draws *d)
-{
-	double x = (double)(draw(d) >> 11) * 0x1p-53;
-	size_t low = 0, high = d->n - 1;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (d->sums[middle] < x)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static void generate_zipf(struct trace *t, struct draws *d)
-{
-	zipf_init(d, 100000, 0.9);
-	for (int i = 0; i < 1000000; i++)
-		append(t, mix(zipf_draw(d)));
-}
-
-static void generate_scan(struct trace *t, struct draws *d)
-{
-	uint64_t fresh = 1 << 30;
-
-	zipf_init(d, 50000, 0.9);
-	while (t->n < 600000) {
-		for (int i = 0; i < 20000; i++)
-			append(t, mix(zipf_draw(d)));
-		for (int i = 0; i < 5000; i++)
-			append(t, mix(fresh++));
-	}
-}
-
-static void generate_loop(struct trace *t, struct draws *d)
-{
-	uint64_t at = 0;
-
-	zipf_init(d, 10000, 0.9);
-	while (t->n < 400000)
-		append(t, mix(draw(d) % 5 == 0 ? zipf_draw(d) : (UINT64_C(1) << 30) + at++ % 10000));
-}
-
-static void generate_shifting(struct trace *t, struct draws *d)
-{
-	uint64_t *keys, fresh = 1, at = 0;
-
-	zipf_init(d, 20000, 0.9);
-	keys = need(calloc(d->n, sizeof *keys));
-	for (size_t i = 0; i < d->n; i++)
-		keys[i] = fresh++;
-	for (int phase = 0; phase < 16; phase++) {
-		for (size_t i = 0; i < d->n / 10; i++)
-			keys[zipf_draw(d)] = fresh++;
-		for (int i = 0; i < 50000; i++) {
-			/* Four phases popularity, then one in which what was new stays in use for a while, then one of a loop. */
-			if (phase % 6 == 4)
-				append(t, mix((UINT64_C(1) << 40) + at++ / 4 - zipf_draw(d) / 8));
-			else if (phase % 6 == 5)
-				append(t, mix((UINT64_C(1) << 50) + at++ % 6000));
-			else
-				append(t, mix(keys[zipf_draw(d)]));
-		}
-	}
-	free(keys);
-}
-
-static const struct {
-	const char *name;
-	void (*generate)(struct trace *t, struct draws *d);
-} generators[] = {
-	{"zipf", generate_zipf},
-	{"scan", generate_scan},
-	{"loop", generate_loop},
-	{"shifting", generate_shifting},
-};
 
 /* ---- read ---- */
 
@@ -151,7 +46,7 @@ static uint64_t key_of(const char *text)
 	if (*end == '\0' && end != text && errno == 0)
 		return key;
 	for (key = 0; *text != '\0'; text++)
-		key = mix(key + (unsigned char)*text + 1);
+		key = trace_mix(key + (unsigned char)*text + 1);
 	return key;
 }
 
@@ -169,7 +64,7 @@ static bool read_file(struct trace *trace, const char *path)
 	while (gzgets(file, line, sizeof line) != NULL) {
 		line[strcspn(line, "\r\n")] = '\0';
 		if (line[0] != '\0')
-			append(trace, key_of(line));
+			trace_append(trace, key_of(line));
 	}
 	gzerror(file, &error);
 	good = error == Z_OK || error == Z_STREAM_END;
@@ -191,12 +86,12 @@ static void number(struct trace *trace)
 	while (size < trace->n * 2)
 		size *= 2;
 	/* Number + 1 of the key that stands there; and where each number was used last, seen from the end. */
-	slots = need(calloc(size, sizeof *slots));
-	last = need(calloc(trace->n, sizeof *last));
-	trace->ids = need(calloc(trace->n, sizeof *trace->ids));
-	trace->next = need(calloc(trace->n, sizeof *trace->next));
+	slots = trace_need(calloc(size, sizeof *slots));
+	last = trace_need(calloc(trace->n, sizeof *last));
+	trace->ids = trace_need(calloc(trace->n, sizeof *trace->ids));
+	trace->next = trace_need(calloc(trace->n, sizeof *trace->next));
 	for (size_t i = 0; i < trace->n; i++) {
-		size_t at = mix(trace->keys[i]) & (size - 1);
+		size_t at = trace_mix(trace->keys[i]) & (size - 1);
 
 		while (slots[at] != 0 && trace->keys[last[slots[at] - 1]] != trace->keys[i])
 			at = (at + 1) & (size - 1);
@@ -216,19 +111,66 @@ static void number(struct trace *trace)
 	free(last);
 }
 
+/* ---- parts ---- */
+
+enum part { ALL, ODD, EVEN, FIRST, LAST, PARTS };
+
+static const char *const parts[PARTS] = {"", ":odd", ":even", ":first", ":last"};
+
+/* Which part a name ends with, and how long it is without. */
+static enum part part_of(const char *name, size_t *length)
+{
+	size_t whole = strlen(name);
+
+	for (enum part part = ODD; part < PARTS; part++) {
+		size_t n = strlen(parts[part]);
+
+		*length = whole - n;
+		if (whole > n && strcmp(name + *length, parts[part]) == 0)
+			return part;
+	}
+	*length = whole;
+	return ALL;
+}
+
+/* Every other key, or half of the accesses. */
+static void keep(struct trace *trace, enum part part)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < trace->n; i++) {
+		bool odd = (trace_mix(trace->keys[i] + 1) & 1) != 0, first = i < trace->n / 2;
+
+		if (part == ALL || (part <= EVEN ? odd == (part == ODD) : first == (part == FIRST)))
+			trace->keys[n++] = trace->keys[i];
+	}
+	trace->n = n;
+}
+
+static bool read_part(struct trace *trace, const char *name)
+{
+	size_t length;
+	enum part part = part_of(name, &length);
+	char *path = trace_need(strndup(name, length));
+	bool good = read_file(trace, path);
+
+	free(path);
+	if (good)
+		keep(trace, part);
+	if (good && trace->n == 0)
+		fprintf(stderr, "hitratio: %s: no keys\n", name);
+	return good && trace->n > 0;
+}
+
 bool trace_load(struct trace *trace, const char *name, uint64_t seed)
 {
-	struct draws draws = {.state = seed};
-	bool generated = false;
+	int generated;
 
 	*trace = (struct trace){.name = strrchr(name, '/') != NULL ? strrchr(name, '/') + 1 : name};
-	for (size_t i = 0; i < sizeof generators / sizeof generators[0]; i++)
-		if (strcmp(name, generators[i].name) == 0) {
-			generators[i].generate(trace, &draws);
-			generated = true;
-		}
-	free(draws.sums);
-	if (!generated && !read_file(trace, name)) {
+	generated = generate(trace, name, seed);
+	if (generated < 0)
+		fprintf(stderr, "hitratio: %s: parameters that this generator does not have, or beyond bounds\n", name);
+	if (generated < 0 || (generated == 0 && !read_part(trace, name))) {
 		free(trace->keys);
 		return false;
 	}

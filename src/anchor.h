@@ -19,8 +19,10 @@ void anchor_init(void);
 weakref_ref *anchor_find_first(const void *p, const void *block, unsigned flags);
 
 /* Puts a NEW reference, whose block, flags and so on are set, into list and registry, and its referent into it: LIVE from then on. Where it
- * is plain and an equal one exists already, that one is returned instead and ref stays NEW. NULL: no memory. */
+ * is plain and an equal one exists already, that one is returned instead, and ref is NEW or DEAD. NULL: no memory. */
 weakref_ref *anchor_attach(weakref_ref *ref, const void *referent);
+/* The same for one that is plain and of an object of ours. */
+weakref_ref *anchor_attach_plain(weakref_ref *ref, const void *referent);
 
 /* The same, with libgc's lock held. */
 weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent);

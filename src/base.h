@@ -5,6 +5,7 @@
 #ifndef BASE_H
 #define BASE_H
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,6 +56,11 @@ void base_clear_registers(void);
 
 /* Nanoseconds of the monotonic clock; of the virtual one when the adversary froze it. Async-signal-safe. */
 uint64_t base_now(void);
+/* The same as it was at the system's last tick, some milliseconds ago, for a fifth of the cost. */
+uint64_t base_now_rough(void);
+
+/* All signals but those that tell of a fault of the thread that gets them: what a thread of ours leaves to the program's threads. */
+void base_signals_of_program(sigset_t *set);
 
 /* Sets errno to a code and gives NULL: the end of a constructor that failed. */
 void *base_null(enum weakref_error code);

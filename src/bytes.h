@@ -128,13 +128,24 @@ static inline bool bytes_vector_equal(const struct bytes_vector *v, const unsign
 /* memcpy */
 static inline void bytes_copy(unsigned char *to, const unsigned char *from, size_t n)
 {
-	if (n < 8 || n > 16) {
-		memcpy(to, from, n);
-		return;
+	if (n >= 8) {
+		if (n > 16) {
+			memcpy(to, from, n);
+			return;
+		}
+		uint64_t first = bytes_load8(from), last = bytes_load8(from + n - 8);
+		memcpy(to, &first, sizeof first);
+		memcpy(to + n - 8, &last, sizeof last);
+	} else if (n >= 4) {
+		uint32_t first = bytes_load4(from), last = bytes_load4(from + n - 4);
+		memcpy(to, &first, sizeof first);
+		memcpy(to + n - 4, &last, sizeof last);
+	} else if (n > 0) {
+		unsigned char first = from[0], middle = from[n / 2], last = from[n - 1];
+		to[0] = first;
+		to[n / 2] = middle;
+		to[n - 1] = last;
 	}
-	uint64_t first = bytes_load8(from), last = bytes_load8(from + n - 8);
-	memcpy(to, &first, sizeof first);
-	memcpy(to + n - 8, &last, sizeof last);
 }
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * cache_policy: W-TinyLFU (Einziger, Friedman, Manes: ACM Transactions on Storage 13, 2017). New nodes enter a window, least recently
  * used first out; what leaves it is let into the main space only when it was asked for more often, lately, than the node that would have
- * to go for it. The main space is segmented: a node that is hit on probation becomes protected. How large the window is, the shadows say.
+ * to go for it. The main space is segmented: a node that is hit on probation becomes protected. How large the window is, and whether what
+ * comes back passes it by, the shadows say.
  *
  * Invariants (policy_check): a node stands in the queue that it names; all that weighs nothing is weightless, all that is heavier than the
  * maximum is doomed; weights and numbers are the sums. The bounds of window and protected are not among them: they move, and the queues
@@ -117,14 +118,17 @@ static size_t mortals(const struct policy *p)
 	return p->n - p->queues[POLICY_WEIGHTLESS].n;
 }
 
-/* A read or a write of a node that is in. */
-static void record(struct policy *p, const struct policy_node *node)
+/* A read or a write of a node that is in. How often it was counted lately. */
+static unsigned record(struct policy *p, const struct policy_node *node)
 {
+	unsigned frequency;
+
 	if (p->room == 0 || node->queue == POLICY_WEIGHTLESS)
-		return;
-	sketch_count(&p->sketch, node->hash);
-	if (shadows_access(&p->shadows, mortals(p), node->hash, &p->sketch))
+		return 0;
+	frequency = sketch_count(&p->sketch, node->hash);
+	if (shadows_access(&p->shadows, mortals(p), node->hash, frequency, &p->sketch))
 		set_bounds(p);
+	return frequency;
 }
 
 /* At the first eviction for lack of room: until then all shadows would hold what the policy holds. */
@@ -165,12 +169,26 @@ static void balance(struct policy *p)
 		move(p, window->coldest, POLICY_PROBATION);
 }
 
+/* What comes back soon after it went need not pass the window, when the shadows say so. */
+static void readmit(struct policy *p, struct policy_node *node, unsigned frequency)
+{
+	static const uint8_t queues[SHADOW_QUEUES] = {
+		[SHADOW_WINDOW] = POLICY_WINDOW,
+		[SHADOW_PROBATION] = POLICY_PROBATION,
+		[SHADOW_PROTECTED] = POLICY_PROTECTED,
+	};
+	uint8_t id = queues[shadows_entrance(&p->shadows, frequency)];
+
+	if (node->queue == POLICY_WINDOW && id != POLICY_WINDOW)
+		move(p, node, (enum policy_queue_id)id);
+}
+
 void policy_add(struct policy *p, struct policy_node *node)
 {
 	push(p, node, entrance(p, node->weight));
 	p->weight += node->weight;
 	p->n++;
-	record(p, node);
+	readmit(p, node, record(p, node));
 	balance(p);
 }
 
@@ -181,6 +199,23 @@ void policy_hit(struct policy *p, struct policy_node *node)
 	p->calm++;
 	record(p, node);
 	move(p, node, node->queue == POLICY_PROBATION ? POLICY_PROTECTED : (enum policy_queue_id)node->queue);
+	balance(p);
+}
+
+void policy_replace(struct policy *p, struct policy_node *old, struct policy_node *fresh)
+{
+	enum policy_queue_id id = (enum policy_queue_id)old->queue;
+
+	if (id == POLICY_NONE) {
+		policy_add(p, fresh);
+		return;
+	}
+	take(p, old);
+	p->weight = p->weight - old->weight + fresh->weight;
+	if (entrance(p, fresh->weight) != POLICY_WINDOW || id == POLICY_WEIGHTLESS || id == POLICY_DOOMED)
+		id = entrance(p, fresh->weight);
+	push(p, fresh, id == POLICY_PROBATION ? POLICY_PROTECTED : id);
+	record(p, fresh);
 	balance(p);
 }
 

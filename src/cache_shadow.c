@@ -7,19 +7,35 @@ struct shadow_entry {
 	uint8_t queue;
 };
 
-/* The windows, in 256ths: one in a hundred, as TinyLFU was published, to nearly all, which is LRU. */
-static const uint8_t windows[SHADOWS] = {3, 26, 64, 140, 253};
-/* At the start: a tenth. Where next to nothing was read again before the cache was full, no frequency tells anything yet, and recency has
+/*
+ * The kinds: the window, in 256ths, and how often a new entry must have been counted to begin on probation or protected instead. It was
+ * here and went: what ARC and S3-FIFO keep lists of ghosts for, the sketch tells as well.
+ */
+#define NEVER 16
+static const struct kind {
+	uint8_t window, probation, protected;
+} kinds[SHADOWS] = {
+	/* As TinyLFU was published. */
+	{3, NEVER, NEVER},
+	/* Whatever is asked for a second time comes in, at the cost of what is on probation. */
+	{26, 2, NEVER},
+	/* The third time at the cost of what is protected. */
+	{26, NEVER, 3},
+	{180, NEVER, 3},
+	/* LRU. */
+	{253, NEVER, NEVER},
+};
+/* At the start a tenth. Where next to nothing was read again before the cache was full, no frequency tells anything yet, and recency has
  * to have its share. */
 #define CHOSEN_FIRST 1
 #define CHOSEN_UNREAD 3
 
 /* Capacities, and accesses beyond them, in which a hit loses half of its weight, times 1 / ln 2. */
-#define MEMORY 26
+#define MEMORY 52
 #define MEMORY_LEAST 1000
-/* What another must lead by: hits, and one in so many entries of the capacity. */
+/* What another must lead by: hits, and one in so many entries by which the windows differ. */
 #define LEAD 2
-#define LEAD_SHARE 20
+#define LEAD_SHARE 8
 
 /* ---- one shadow ---- */
 
@@ -119,26 +135,32 @@ static void hit(struct shadow *s, uint16_t at)
 	enum shadow_queue_id id = (enum shadow_queue_id)s->entries[at].queue;
 
 	move(s, at, id == SHADOW_PROBATION ? SHADOW_PROTECTED : id);
-	while (s->queues[SHADOW_PROTECTED].n > s->protected_maximum)
-		move(s, s->queues[SHADOW_PROTECTED].coldest, SHADOW_PROBATION);
 }
 
-static bool access_one(struct shadow *s, uint32_t hash, const struct sketch *sketch)
+static enum shadow_queue_id entrance(const struct kind *kind, unsigned frequency)
+{
+	if (frequency >= kind->protected)
+		return SHADOW_PROTECTED;
+	return frequency >= kind->probation ? SHADOW_PROBATION : SHADOW_WINDOW;
+}
+
+static bool access_one(struct shadow *s, uint32_t hash, unsigned frequency, const struct sketch *sketch)
 {
 	uint16_t at = *bucket(s, hash);
 
 	while (at != 0 && s->entries[at].hash != hash)
 		at = s->entries[at].chain;
-	if (at != 0) {
+	if (at != 0)
 		hit(s, at);
-		return true;
-	}
-	insert(s, hash, SHADOW_WINDOW);
+	else
+		insert(s, hash, entrance(&kinds[s->kind], frequency));
+	while (s->queues[SHADOW_PROTECTED].n > s->protected_maximum)
+		move(s, s->queues[SHADOW_PROTECTED].coldest, SHADOW_PROBATION);
 	while (s->n > s->capacity)
 		evict(s, sketch);
 	while (s->queues[SHADOW_WINDOW].n > s->window_maximum)
 		move(s, s->queues[SHADOW_WINDOW].coldest, SHADOW_PROBATION);
-	return false;
+	return at != 0;
 }
 
 static void shape(struct shadow *s, size_t capacity, unsigned window)
@@ -160,7 +182,7 @@ static void move_memory(struct shadow *s, void *zeroed, uint16_t size)
 {
 	struct shadow old = *s;
 
-	*s = (struct shadow){.entries = zeroed, .size = size, .capacity = old.capacity};
+	*s = (struct shadow){.entries = zeroed, .size = size, .capacity = old.capacity, .kind = old.kind};
 	s->buckets = (uint16_t *)(void *)(s->entries + size + 2);
 	s->window_maximum = old.window_maximum;
 	s->protected_maximum = old.protected_maximum;
@@ -199,8 +221,10 @@ void shadows_move(struct shadows *s, void *zeroed, size_t nodes)
 {
 	char *at = zeroed;
 
-	for (int i = 0; i < SHADOWS; i++, at += bytes_of(size_for(nodes)))
+	for (uint16_t i = 0; i < SHADOWS; i++, at += bytes_of(size_for(nodes))) {
+		s->at[i].kind = i;
 		move_memory(&s->at[i], at, size_for(nodes));
+	}
 }
 
 static size_t sample_of(const struct shadows *s, size_t n)
@@ -221,7 +245,7 @@ static void fit(struct shadows *s, size_t n)
 	for (int i = 0; i < SHADOWS; i++) {
 		if (s->sample_mask > mask)
 			thin(&s->at[i], s->sample_mask);
-		shape(&s->at[i], sample_of(s, n), windows[i]);
+		shape(&s->at[i], sample_of(s, n), kinds[i].window);
 	}
 }
 
@@ -235,15 +259,15 @@ void shadows_start(struct shadows *s, size_t n, bool reused)
 void shadows_seed(struct shadows *s, uint32_t hash, const struct sketch *sketch)
 {
 	for (int i = 0; i < SHADOWS && (hash & s->sample_mask) == 0; i++)
-		access_one(&s->at[i], hash, sketch);
+		access_one(&s->at[i], hash, sketch_frequency(sketch, hash), sketch);
 }
 
-static void count(struct shadows *s, uint32_t hash, const struct sketch *sketch)
+static void count(struct shadows *s, uint32_t hash, unsigned frequency, const struct sketch *sketch)
 {
 	bool hit_by[SHADOWS];
 
 	for (int i = 0; i < SHADOWS; i++) {
-		hit_by[i] = access_one(&s->at[i], hash, sketch);
+		hit_by[i] = access_one(&s->at[i], hash, frequency, sketch);
 		s->hits[i] += hit_by[i] * 256u;
 	}
 	for (int i = 0; i < SHADOWS; i++)
@@ -254,7 +278,8 @@ static void count(struct shadows *s, uint32_t hash, const struct sketch *sketch)
 /* Whether the lead of one over the chosen is more than one standard deviation of chance beyond the least lead. */
 static bool leads(const struct shadows *s, unsigned one)
 {
-	uint64_t least = s->hits[s->chosen] + UINT64_C(256) * LEAD + UINT64_C(256) / LEAD_SHARE * s->at[0].capacity;
+	unsigned a = kinds[one].window, b = kinds[s->chosen].window, moved = (a > b ? a - b : b - a) * s->at[0].capacity;
+	uint64_t least = s->hits[s->chosen] + UINT64_C(256) * LEAD + moved / LEAD_SHARE;
 	uint64_t beyond = s->hits[one] > least ? s->hits[one] - least : 0;
 
 	return beyond * beyond > UINT64_C(256) * s->apart[one][s->chosen];
@@ -285,13 +310,13 @@ static void fade(struct shadows *s)
 	s->sampled = 0;
 }
 
-bool shadows_access(struct shadows *s, size_t n, uint32_t hash, const struct sketch *sketch)
+bool shadows_access(struct shadows *s, size_t n, uint32_t hash, unsigned frequency, const struct sketch *sketch)
 {
 	bool changed;
 
 	if (!s->started || (hash & s->sample_mask) != 0)
 		return false;
-	count(s, hash, sketch);
+	count(s, hash, frequency, sketch);
 	if (++s->sampled < s->at[0].capacity / 10u + 16)
 		return false;
 	changed = choose(s);
@@ -302,7 +327,12 @@ bool shadows_access(struct shadows *s, size_t n, uint32_t hash, const struct ske
 
 unsigned shadows_window(const struct shadows *s)
 {
-	return windows[s->started ? s->chosen : CHOSEN_FIRST];
+	return kinds[s->started ? s->chosen : CHOSEN_FIRST].window;
+}
+
+enum shadow_queue_id shadows_entrance(const struct shadows *s, unsigned frequency)
+{
+	return s->started ? entrance(&kinds[s->chosen], frequency) : SHADOW_WINDOW;
 }
 
 static void check(const struct shadow *s)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_shadow: how large a cache's window should be. A shadow is a W-TinyLFU of hashes without entries, with a window of its own share
- * of the capacity, over a sample of the keys. Several of them run beside the cache; the one that would have had the most hits lately is
- * the choice. (Waldspurger et al., Cache Modeling and Optimization using Miniature Simulations, ATC 2017.)
+ * cache_shadow: how large a cache's window should be, and which new entries should pass it by. A shadow is a W-TinyLFU of hashes without
+ * entries, of a kind of its own, over a sample of the keys. Several of them run beside the cache; the one that would have had the most hits
+ * lately is the choice. (Waldspurger et al., Cache Modeling and Optimization using Miniature Simulations, ATC 2017.)
  *
  * The choice changes when another shadow leads by more than chance and by more than the change costs: a changed window loses some of what
- * the cache holds. Hits lose half of their weight in eighteen times as many accesses as the cache has entries, and seven hundred more.
+ * the cache holds. Hits lose half of their weight in thirty-six times as many accesses as the cache has entries, and seven hundred more.
  *
  * Numbers stand for pointers, 0 for none. States of a shadow's entry: free (linked by next), or in one queue and in the chain of its hash.
  * Invariants (shadows_check):
@@ -33,6 +33,8 @@ struct shadow {
 	uint16_t size;
 	uint16_t capacity, window_maximum, protected_maximum;
 	uint16_t n, free, unused;
+	/* Its number. */
+	uint16_t kind;
 	struct shadow_queue {
 		uint16_t hottest, coldest, n;
 	} queues[SHADOW_QUEUES];
@@ -60,11 +62,13 @@ void shadows_move(struct shadows *s, void *zeroed, size_t nodes);
 void shadows_start(struct shadows *s, size_t n, bool reused);
 /* What the cache holds at the start, the coldest first. */
 void shadows_seed(struct shadows *s, uint32_t hash, const struct sketch *sketch);
-/* An access, in a cache of n entries; counted in the sketch before. Whether the choice changed. */
-bool shadows_access(struct shadows *s, size_t n, uint32_t hash, const struct sketch *sketch);
+/* An access, in a cache of n entries; counted in the sketch before, with that frequency. Whether the choice changed. */
+bool shadows_access(struct shadows *s, size_t n, uint32_t hash, unsigned frequency, const struct sketch *sketch);
 
 /* The share of the window that is chosen, in 256ths. */
 unsigned shadows_window(const struct shadows *s);
+/* Where the chosen one lets a new entry begin that was counted so often. */
+enum shadow_queue_id shadows_entrance(const struct shadows *s, unsigned frequency);
 
 void shadows_check(const struct shadows *s);
 

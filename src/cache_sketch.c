@@ -5,7 +5,7 @@
 
 #define ROWS 4
 #define COUNT_MAX 15
-#define COUNTS_PER_WORD 4
+#define COUNTS_PER_WORD 6
 
 /* Of each row: the word, and where in it. A row has a quarter of each word. */
 struct place {
@@ -48,24 +48,29 @@ static void halve(struct sketch *s)
 	s->counted /= 2;
 }
 
-void sketch_count(struct sketch *s, uint32_t hash)
+unsigned sketch_count(struct sketch *s, uint32_t hash)
 {
+	unsigned least = COUNT_MAX;
 	bool counted = false;
 	struct place place;
 
 	if (s->n == 0)
-		return;
+		return 0;
 	place = place_of(s, hash);
 	for (unsigned row = 0; row < ROWS; row++) {
 		uint64_t *word = &s->words[place.word[row]];
+		unsigned count = (unsigned)(*word >> place.shift[row] & COUNT_MAX);
 
-		if ((*word >> place.shift[row] & COUNT_MAX) < COUNT_MAX) {
+		if (count < COUNT_MAX) {
 			*word += UINT64_C(1) << place.shift[row];
+			count++;
 			counted = true;
 		}
+		least = count < least ? count : least;
 	}
 	if (counted && ++s->counted >= s->n * COUNTS_PER_WORD)
 		halve(s);
+	return least;
 }
 
 void sketch_move(struct sketch *s, uint64_t *words, size_t n)

@@ -5,7 +5,8 @@
  * Invariants
  *  1. epoch_now is written with libgc's lock held (by the sentinel's procedure: by the lock's holder, or its helpers while it marks).
  *  2. recorded_no == GC_get_gc_no() whenever libgc's lock is free, or the hook was lost.
- *  3. log_capacity >= words: every weak word there is may die in one collection.
+ *  3. While pieces are taken by several threads, `shared` is true, and nothing of the scanners' is written but what a piece owns, counters
+ *     that are atomic, and the notes of the dead.
  *
  * Locks: libgc's, for all state here.
  */
@@ -15,6 +16,8 @@
 #include <gc/gc.h>
 #include <gc/gc_mark.h>
 
+#include "crew.h"
+#include "deaths.h"
 #include "epoch.h"
 #include "garbage.h"
 #include "heap.h"
@@ -29,8 +32,17 @@ static _Atomic bool window; /* between MARK_END and RECLAIM_END */
 static struct cycle_scanner *scanners;
 static struct cycle_scanner **scanners_end = &scanners;
 
-static const void **log_entries;
-static size_t log_count, log_capacity, words;
+static size_t words;
+
+/* What the scanners of this collection have found. */
+static _Atomic size_t found_dead, found_entries, found_refs;
+
+static struct {
+	void (*take)(size_t i, struct cycle_tally *tally);
+	size_t n;
+	_Atomic size_t next;
+} pieces;
+static bool shared;
 
 static gc_cycle_stats stats;
 void (*cycle_dead_seen_stw)(const void *base);
@@ -75,22 +87,11 @@ static int sentinel_new(void)
 	return 0;
 }
 
-/* ---- the log of the dead ---- */
+/* ---- what scanners find ---- */
 
-bool cycle_words_add_locked(size_t n)
+void cycle_words_add_locked(size_t n)
 {
-	if (unlikely(words + n > log_capacity)) {
-		size_t capacity = log_capacity < 8192 ? 8192 : log_capacity * 2;
-		while (capacity < words + n)
-			capacity *= 2;
-		void *grown = heap_registry_grow(log_entries, log_capacity * sizeof *log_entries, capacity * sizeof *log_entries);
-		if (grown == NULL)
-			return false;
-		log_entries = grown;
-		log_capacity = capacity;
-	}
 	words += n;
-	return true;
 }
 
 void cycle_words_remove_locked(size_t n)
@@ -104,42 +105,61 @@ bool cycle_alive_stw(const void *base)
 	return GC_is_marked(base);
 }
 
-void cycle_dead_stw(const void *base)
+/* Somebody wants to be told of it. Only where one thread scans. */
+static NOINLINE void dead_show(const void *base)
 {
-	if (CHECKS && log_count == log_capacity)
-		base_fatal("more dead words than weak words");
-	log_entries[log_count++] = base;
+	if (cycle_dead_seen_stw != NULL)
+		cycle_dead_seen_stw(base);
+	if (garbage_saving)
+		garbage_add_stw(base);
 }
 
-void cycle_count_stw(size_t entries, size_t refs)
+static bool dead_is_shown(void)
 {
-	stats.entries += entries;
-	stats.refs += refs;
+	return cycle_dead_seen_stw != NULL || garbage_saving;
+}
+
+void cycle_dead_stw(const void *base, struct cycle_tally *tally)
+{
+	if (!deaths_add_stw(base, shared))
+		return;
+	tally->dead++;
+	if (unlikely(dead_is_shown()))
+		dead_show(base);
+}
+
+void cycle_tally_stw(const struct cycle_tally *tally)
+{
+	atomic_fetch_add_explicit(&found_dead, tally->dead, memory_order_relaxed);
+	atomic_fetch_add_explicit(&found_entries, tally->entries, memory_order_relaxed);
+	atomic_fetch_add_explicit(&found_refs, tally->refs, memory_order_relaxed);
+}
+
+static void pieces_take(void)
+{
+	struct cycle_tally tally = {0};
+
+	for (size_t i; (i = atomic_fetch_add_explicit(&pieces.next, 1, memory_order_relaxed)) < pieces.n;)
+		pieces.take(i, &tally);
+	cycle_tally_stw(&tally);
+}
+
+void cycle_pieces_stw(void (*take)(size_t i, struct cycle_tally *tally), size_t n, size_t work)
+{
+	pieces.take = take;
+	pieces.n = n;
+	atomic_store_explicit(&pieces.next, 0, memory_order_relaxed);
+	shared = work >= CREW_WORK && crew_is_there() && !dead_is_shown();
+	if (shared)
+		crew_run_stw(pieces_take);
+	else
+		pieces_take();
+	shared = false;
 }
 
 bool cycle_survived_locked(const void *base)
 {
 	return GC_base((void *)base) == base && GC_is_marked(base);
-}
-
-/* Blocks in the log, each once: the first sight of a block sets its mark bit, and afterwards all are cleared again. */
-static uint64_t log_drain_stw(void)
-{
-	uint64_t different = 0;
-
-	for (size_t i = 0; i < log_count; i++)
-		if (!GC_is_marked(log_entries[i])) {
-			GC_set_mark_bit(log_entries[i]);
-			different++;
-			if (cycle_dead_seen_stw != NULL)
-				cycle_dead_seen_stw(log_entries[i]);
-			if (garbage_saving)
-				garbage_add_stw(log_entries[i]);
-		}
-	for (size_t i = 0; i < log_count; i++)
-		GC_clear_mark_bit(log_entries[i]);
-	log_count = 0;
-	return different;
 }
 
 static uint64_t dead_of_all_stw(void)
@@ -164,8 +184,10 @@ static void mark_end_stw(void)
 	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
 		if (s->scan_stw != NULL)
 			s->scan_stw();
-	uint64_t watched = log_drain_stw();
-	stats.dead += count_all && base_known ? dead_of_all_stw() : watched;
+	size_t dead = atomic_exchange_explicit(&found_dead, 0, memory_order_relaxed);
+	stats.dead += count_all && base_known ? dead_of_all_stw() : dead;
+	stats.entries += atomic_exchange_explicit(&found_entries, 0, memory_order_relaxed);
+	stats.refs += atomic_exchange_explicit(&found_refs, 0, memory_order_relaxed);
 	garbage_save_stw();
 	/* What the scanners looked at would else stay behind on this thread's stack, where the next marking takes it for roots. */
 	base_clear_stack_top();
@@ -183,6 +205,7 @@ static void reclaim_end_locked(void)
 	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
 		if (s->settle_locked != NULL)
 			s->settle_locked();
+	deaths_settle_locked();
 	/* Finalizers have revived what they revive: those live. */
 	if (count_all)
 		live_before = heap_objects_marked_stw();
@@ -194,6 +217,7 @@ static void reclaim_end_locked(void)
 
 static void prepare_locked(void)
 {
+	deaths_prepare_locked();
 	garbage_prepare_locked(words);
 	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
 		if (s->prepare_locked != NULL)
@@ -354,6 +378,11 @@ void *cycle_roots_new(size_t size)
 	return GC_MALLOC_UNCOLLECTABLE(size);
 }
 
+void cycle_roots_free(void *roots)
+{
+	GC_FREE(roots);
+}
+
 static void *stats_locked(void *out)
 {
 	*(gc_cycle_stats *)out = stats;
@@ -388,7 +417,6 @@ static void *check_locked(void *sum)
 		if (s->check_locked != NULL)
 			*(size_t *)sum += s->check_locked();
 	*(size_t *)sum += garbage_check_locked();
-	ASSERT(words <= log_capacity);
 	return NULL;
 }
 

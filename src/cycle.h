@@ -42,16 +42,28 @@ void cycle_add(struct cycle_scanner *scanner);
 
 /* ---- for scanners ---- */
 
-/* Makes room to log n more weak words (or gives it back), before they are registered. libgc's lock held. False: no memory. */
-bool cycle_words_add_locked(size_t n);
+/* Counts n more weak words, before they are registered, or fewer: as many blocks may be found dead. libgc's lock held. */
+void cycle_words_add_locked(size_t n);
 void cycle_words_remove_locked(size_t n);
 
 /* World stopped: whether the block that starts at base is alive. base may have been freed behind our back. */
 bool cycle_alive_stw(const void *base);
-/* World stopped: this block was found dead; counted once however often it is logged. */
-void cycle_dead_stw(const void *base);
-/* World stopped: figures. */
-void cycle_count_stw(size_t entries, size_t refs);
+/* What a scanner, or one thread at a scanner's pieces, has found. */
+struct cycle_tally {
+	size_t dead;    /* blocks, each once: by cycle_dead_stw only */
+	size_t entries; /* of dictionaries, that went */
+	size_t refs;    /* that were cleared */
+};
+
+/* World stopped: this block was found dead. It goes into one tally, however often it is found. */
+void cycle_dead_stw(const void *base, struct cycle_tally *tally);
+/* World stopped: adds up. Not for what pieces found. */
+void cycle_tally_stw(const struct cycle_tally *tally);
+/*
+ * World stopped: calls take(i) for each i < n once, by this thread and, where `work` (some 10 ns each) is worth it, by the crew's (crew.h) at
+ * the same time, in any order; returns when all are done. What take writes is its piece's own, or atomic. It marks nothing.
+ */
+void cycle_pieces_stw(void (*take)(size_t i, struct cycle_tally *tally), size_t n, size_t work);
 
 /* libgc's lock held, after reclaim: whether the block that started at base when it was registered is still there. */
 bool cycle_survived_locked(const void *base);
@@ -60,6 +72,8 @@ bool cycle_survived_locked(const void *base);
 
 /* A block that the collector scans and never frees: roots of ours. NULL when there is no memory. */
 void *cycle_roots_new(size_t size);
+/* Gives one back that nobody refers to. */
+void cycle_roots_free(void *roots);
 void cycle_stats(gc_cycle_stats *out);
 /* Dead objects counted since the start, by the rule in force. libgc's lock held. */
 uint64_t cycle_dead_total_locked(void);

@@ -397,14 +397,10 @@ static void *thread_main(void *unused)
 	return unused;
 }
 
-/* All signals are for the program's own threads, but those that libgc stops us by, and those that tell of a fault of this thread. */
+/* Signals are for the program's own threads, but those that libgc stops us by, and those that tell of a fault of this thread. */
 static void signals_for_thread(sigset_t *set)
 {
-	static const int wanted[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
-
-	sigfillset(set);
-	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
-		sigdelset(set, wanted[i]);
+	base_signals_of_program(set);
 	sigdelset(set, GC_get_suspend_signal());
 	sigdelset(set, GC_get_thr_restart_signal());
 }

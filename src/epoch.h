@@ -12,14 +12,14 @@
  * no collection completed its marking in between, and from the load on the plain pointer was in a register or on the stack (BASE_PIN),
  * where every later stop sees it. Otherwise it goes the slow way, which waits for the collector's lock.
  *
- * Weak words of slots carry a tag in the top bit (slots.h), which is masked off before the pointer is pinned.
+ * Weak words of slots carry tags in the top bits (slots.h), which are masked off before the pointer is pinned.
  */
 #ifndef EPOCH_H
 #define EPOCH_H
 
 #include "base.h"
 
-#define EPOCH_TAG ((uintptr_t)1 << 63)
+#define EPOCH_TAG ((uintptr_t)7 << 61)
 
 /* Written by cycle.c alone, with libgc's lock held. */
 extern _Atomic uint64_t epoch_now;

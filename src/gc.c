@@ -11,6 +11,7 @@
 #include "anchor.h"
 #include "checks.h"
 #include "collector.h"
+#include "crew.h"
 #include "cycle.h"
 #include "deliver.h"
 #include "garbage.h"
@@ -56,6 +57,7 @@ static void fork_child(void)
 {
 	heap_fork_child();
 	lock_fork_child();
+	crew_fork_child();
 	deliver_fork_child();
 }
 

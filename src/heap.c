@@ -36,6 +36,20 @@
 #define GRANULE 16
 #define STOCK_CLASSES 33 /* blocks of up to 32 granules; larger ones come from libgc one by one */
 
+/*
+ * What a thread has found out about a page of small objects of ours. Libgc gives a page to another size or kind only once all of its blocks
+ * were found dead, within a collection, which moves the epoch: so what was seen at an even epoch holds as long as the epoch is that, and for
+ * a block that the caller holds even if a collection passes while it is asked.
+ */
+#define KNOWN_PAGES 16 /* a power of two */
+struct known_page {
+	uintptr_t page;
+	uint64_t stamp;   /* the epoch and 1: of nothing yet 0 */
+	uint32_t size;    /* of its blocks, headers included */
+	uint32_t last;    /* where the last of them may begin */
+	uint32_t inverse; /* 2^32 / size, rounded up: the quotient is exact for offsets within a page */
+};
+
 struct heap_thread {
 	struct heap_thread *next; /* in the list of all records */
 	bool in_use;
@@ -43,6 +57,8 @@ struct heap_thread {
 	_Atomic uint64_t objects; /* typed objects (kinds up to HEAP_LEAF) allocated by this record's threads */
 	void *stock[HEAP_KINDS][STOCK_CLASSES];
 	void **slots; /* a block that is a root; NULL: none yet */
+	struct heap_pending weak, *strong; /* the second is a block that is a root; NULL: none yet */
+	struct known_page known[KNOWN_PAGES];
 };
 
 _Thread_local struct heap_thread *heap_thread __attribute__((tls_model("initial-exec")));
@@ -59,6 +75,7 @@ static pthread_key_t thread_key;
 static int kind_number[HEAP_KINDS];
 static unsigned char kind_by_number[256]; /* HEAP_KINDS + 1 of the kind, 0 for foreign */
 static size_t extra_bytes;		  /* libgc adds a byte where pointers past the end count */
+static unsigned page_shift;		  /* libgc cuts small blocks from pages of 2^this; 0: that is not known */
 
 /* ---- threads ---- */
 
@@ -84,6 +101,10 @@ static void record_give_up(struct heap_thread *t)
 	memset(t->stock, 0, sizeof t->stock);
 	if (t->slots != NULL)
 		memset(t->slots, 0, HEAP_THREAD_SLOTS * sizeof *t->slots);
+	/* What is in the places stays there: a stop takes it. */
+	t->weak.left = 0;
+	if (t->strong != NULL)
+		t->strong->left = 0;
 	t->registered_here = false;
 	atomic_signal_fence(memory_order_seq_cst);
 	t->in_use = false;
@@ -181,6 +202,35 @@ void **heap_thread_slots(bool make)
 	return t->slots;
 }
 
+struct heap_pending *heap_pending_weak(void)
+{
+	return &heap_thread->weak;
+}
+
+struct heap_pending *heap_pending_strong(bool make)
+{
+	struct heap_thread *t = heap_thread;
+
+	if (t->strong == NULL && make && !checks_allocation_fails())
+		t->strong = GC_MALLOC_UNCOLLECTABLE(sizeof *t->strong);
+	return t->strong;
+}
+
+void heap_pending_each_locked(void (*fn)(struct heap_pending *weak, struct heap_pending *strong))
+{
+	for (struct heap_thread *t = threads; t != NULL; t = t->next)
+		fn(&t->weak, t->strong);
+}
+
+size_t heap_thread_records_locked(void)
+{
+	size_t n = 0;
+
+	for (struct heap_thread *t = threads; t != NULL; t = t->next)
+		n++;
+	return n;
+}
+
 static void *slots_clear_locked(void *slot)
 {
 	for (struct heap_thread *t = threads; t != NULL; t = t->next)
@@ -257,6 +307,19 @@ static int kinds_make(void)
 	return error;
 }
 
+/* A batch of a fresh kind is what one page holds. */
+static void page_measure(void)
+{
+	void *chain = NULL;
+	uintptr_t n = 0;
+
+	GC_generic_malloc_many(GRANULE, kind_number[HEAP_REF], &chain);
+	for (void *p = chain; p != NULL; p = *(void **)p)
+		n++;
+	if (n >= 64 && (n & (n - 1)) == 0)
+		page_shift = (unsigned)__builtin_ctzl(n * GRANULE);
+}
+
 int heap_init(void)
 {
 	if (!GC_is_init_called())
@@ -280,6 +343,8 @@ int heap_init(void)
 		error = thread_adopt();
 	if (error != 0)
 		pthread_key_delete(thread_key);
+	else
+		page_measure();
 	return error;
 }
 
@@ -438,13 +503,12 @@ static NOINLINE void *alloc_large(enum heap_kind kind, size_t size)
 	}
 }
 
-void *heap_alloc_kind(enum heap_kind kind, size_t size)
+static inline __attribute__((always_inline)) void *alloc_kind(enum heap_kind kind, size_t size, size_t granules)
 {
 	int error = alloc_begin(size);
 
 	if (unlikely(error != 0))
 		return base_null((enum weakref_error) - error);
-	size_t granules = (size + extra_bytes + GRANULE - 1) / GRANULE;
 	struct heap_thread *t = heap_thread;
 	void *p;
 	if (likely(granules < STOCK_CLASSES)) {
@@ -456,10 +520,27 @@ void *heap_alloc_kind(enum heap_kind kind, size_t size)
 	}
 	if (unlikely(p == NULL))
 		return base_null(WEAKREF_ENOMEM);
-	/* Written by this thread alone, read by whoever sums up. */
-	uint64_t objects = atomic_load_explicit(&t->objects, memory_order_relaxed);
-	atomic_store_explicit(&t->objects, objects + (kind <= HEAP_LEAF), memory_order_relaxed);
+	if (kind <= HEAP_LEAF) {
+		/* Written by this thread alone, read by whoever sums up. */
+		uint64_t objects = atomic_load_explicit(&t->objects, memory_order_relaxed);
+		atomic_store_explicit(&t->objects, objects + 1, memory_order_relaxed);
+	}
 	return p;
+}
+
+void *heap_alloc_kind(enum heap_kind kind, size_t size)
+{
+	return alloc_kind(kind, size, (size + extra_bytes + GRANULE - 1) / GRANULE);
+}
+
+void *heap_alloc_ref(void)
+{
+	return alloc_kind(HEAP_REF, HEAP_REF_SIZE, HEAP_REF_SIZE / GRANULE);
+}
+
+void *heap_alloc_refcall(size_t size)
+{
+	return alloc_kind(HEAP_REFCALL, size, size / GRANULE);
 }
 
 void *heap_alloc(size_t size)
@@ -572,17 +653,65 @@ bool heap_kind_is_ours(int number)
 	return kind_by_number[number] != 0;
 }
 
+struct heap_header *heap_object_known(const void *p)
+{
+	struct heap_thread *t = heap_thread;
+	unsigned shift = page_shift;
+
+	if (unlikely(t == NULL))
+		return NULL;
+	uintptr_t page = (uintptr_t)p >> shift;
+	const struct known_page *known = &t->known[page % KNOWN_PAGES];
+	if (unlikely(known->page != page || known->stamp != atomic_load_explicit(&epoch_now, memory_order_acquire) + 1))
+		return NULL;
+	/* Wraps around where p is in the page's first header. */
+	uint32_t offset = (uint32_t)((uintptr_t)p - (page << shift) - HEAP_HEADER);
+	uint32_t index = (uint32_t)((uint64_t)offset * known->inverse >> 32);
+	if (unlikely(offset > known->last || index * known->size != offset))
+		return NULL;
+	struct heap_header *header = (struct heap_header *)p - 1;
+	return header->type != NULL ? header : NULL;
+}
+
+void heap_object_learn(const void *base, enum heap_kind kind)
+{
+	struct heap_thread *t = heap_thread;
+	uint64_t epoch = atomic_load_explicit(&epoch_now, memory_order_acquire);
+	uint32_t bytes = UINT32_C(1) << page_shift;
+	size_t size;
+
+	if (kind > HEAP_LEAF || t == NULL || (epoch & 1) != 0)
+		return;
+	GC_get_kind_and_size(base, &size);
+	if (size > bytes / 2)
+		return;
+	uintptr_t page = (uintptr_t)base >> page_shift;
+	uint32_t inverse = (uint32_t)(((UINT64_C(1) << 32) + size - 1) / size);
+	t->known[page % KNOWN_PAGES] = (struct known_page){page, epoch + 1, (uint32_t)size, bytes - (uint32_t)size, inverse};
+}
+
 struct heap_header *heap_object(const void *p)
 {
-	struct heap_header *header = GC_base((void *)p);
+	struct heap_header *header = heap_object_known(p);
 
+	if (likely(header != NULL))
+		return header;
+	header = GC_base((void *)p);
 	if (header == NULL || (const void *)(header + 1) != p)
 		return NULL;
 	enum heap_kind kind = heap_kind_of(header);
-	return (kind == HEAP_OBJECT || kind == HEAP_LEAF) && header->type != NULL ? header : NULL;
+	if (kind > HEAP_LEAF || header->type == NULL)
+		return NULL;
+	heap_object_learn(header, kind);
+	return header;
 }
 
 /* ---- for the collection cycle ---- */
+
+bool heap_marks_in_parallel(void)
+{
+	return GC_get_parallel() != 0;
+}
 
 void *heap_with_lock(void *(*fn)(void *arg), void *arg)
 {

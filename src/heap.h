@@ -46,6 +46,8 @@ static inline void heap_set_finalized(struct heap_header *header)
 #define HEAP_HEADER sizeof(struct heap_header)
 /* Where queues refer to in a block of kind REFCALL. */
 #define HEAP_REFCALL_NODE 32
+/* A block of kind REF. */
+#define HEAP_REF_SIZE 32
 
 /* Starts libgc if need be, makes the kinds, makes the calling thread known. Errors: -WEAKREF_E…. By gc_init. */
 int heap_init(void);
@@ -57,8 +59,28 @@ int heap_weak_supported(void);
 
 /* ---- threads ---- */
 
+/*
+ * Places in which a thread leaves what it made, without a lock, until a stop or itself moves it elsewhere (anchor.c): it fills the next of the
+ * places that are left, then counts. Whoever else empties them, with the world stopped or as anchor.c says, leaves `left` alone: so between
+ * any two instructions of the thread an entry is in its place or it is not, and a place is filled once between two openings.
+ */
+#define HEAP_PENDING 64
+struct heap_pending {
+	unsigned left;	   /* the thread's own; 0 where its record is fresh or given up */
+	unsigned reserved; /* entries that there is room for elsewhere: at least those in the places. libgc's lock */
+	_Atomic(void *) at[HEAP_PENDING];
+};
+
 struct heap_thread;
 extern _Thread_local struct heap_thread *heap_thread __attribute__((tls_model("initial-exec")));
+
+/* The calling thread's places, which the collector does not scan, and those that it does: NULL where there are none yet, and `make` is false,
+ * or no memory. */
+struct heap_pending *heap_pending_weak(void);
+struct heap_pending *heap_pending_strong(bool make);
+/* How many records there are, and calls fn for the places of all of them. Libgc's lock held, or the world stopped. */
+size_t heap_thread_records_locked(void);
+void heap_pending_each_locked(void (*fn)(struct heap_pending *weak, struct heap_pending *strong));
 
 /* Who calls: 0 when the thread is known to the collector, else -WEAKREF_EPERM, or -WEAKREF_EINVAL before gc_init. A load when known. */
 int heap_thread_slow(void);
@@ -91,6 +113,9 @@ void heap_thread_slots_clear(unsigned slot);
  * Errors: NULL with errno ENOMEM, EPERM, EINVAL (before gc_init, absurd size). GC: may collect, may run callbacks.
  */
 void *heap_alloc_kind(enum heap_kind kind, size_t size);
+/* The same for references (ref.h), of a size that is a multiple of a granule: nothing ever points past the end of these. */
+void *heap_alloc_ref(void);
+void *heap_alloc_refcall(size_t size);
 /* A zeroed block that is scanned (GC_MALLOC). As above. */
 void *heap_alloc(size_t size);
 /* A block that is not scanned and NOT zeroed (GC_MALLOC_ATOMIC). As above. */
@@ -136,6 +161,10 @@ void *heap_base(const void *p);
 enum heap_kind heap_kind_of(const void *base);
 /* The header of the object of ours whose payload starts at p; NULL for everything else. */
 struct heap_header *heap_object(const void *p);
+/* The same, where that can be told at once: NULL tells nothing. The caller holds p. */
+struct heap_header *heap_object_known(const void *p);
+/* What the answer costs less from then on, until a collection: base is that of a block of this kind. */
+void heap_object_learn(const void *base, enum heap_kind kind);
 
 /* libgc's number of a kind of ours, and whether a number is that of one. */
 int heap_kind_number(enum heap_kind kind);
@@ -144,6 +173,9 @@ bool heap_kind_is_ours(int number);
 uint64_t heap_scanned_words(enum heap_kind kind);
 
 /* ---- for the collection cycle ---- */
+
+/* Whether libgc marks with more than one thread. */
+bool heap_marks_in_parallel(void);
 
 /* Runs fn with libgc's allocation lock held: no collection begins or ends meanwhile. fn allocates nothing and takes no lock. */
 void *heap_with_lock(void *(*fn)(void *arg), void *arg);

@@ -31,19 +31,25 @@ struct weakref_keydict_iter {
 
 /* ---- the heap, for each weakness ---- */
 
+/* Without a key word, the payload stands in its place. */
+static unsigned payload_of(unsigned stride)
+{
+	return stride == TABLE_STRIDE ? TABLE_BARE_PAYLOAD : TABLE_PAYLOAD;
+}
+
 static struct slots *slots_of_key(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner))
 {
-	return weakarray_new_weak(n, stride, value, TABLE_PAYLOAD, SLOTS_WEAK_EPHEMERON, purge);
+	return weakarray_new_weak(n, stride, value, payload_of(stride), SLOTS_WEAK_EPHEMERON, purge);
 }
 
 static struct slots *slots_of_both(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner))
 {
-	return weakarray_new_weak(n, stride, value, TABLE_PAYLOAD, SLOTS_WEAK_BOTH, purge);
+	return weakarray_new_weak(n, stride, value, payload_of(stride), SLOTS_WEAK_BOTH, purge);
 }
 
 static struct slots *slots_of_either(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner))
 {
-	return weakarray_new_weak(n, stride, value, TABLE_PAYLOAD, SLOTS_WEAK_EITHER, purge);
+	return weakarray_new_weak(n, stride, value, payload_of(stride), SLOTS_WEAK_EITHER, purge);
 }
 
 static const struct table_ops ops[] = {
@@ -159,6 +165,8 @@ weakref_keydict *weakref_keydict_from_pairs(enum weakref_compare compare, const 
 static int store(weakref_keydict *dict, struct table_key *key, void *value, enum table_put_mode mode, void **now)
 {
 	enum slots_payload kind;
+
+	table_expect(&dict->container.table, key);
 	uintptr_t payload = weakarray_encode_payload(value, &kind);
 
 	table_key_tag(key, kind);
@@ -265,7 +273,7 @@ static NOINLINE int look_up_slowly(const weakref_keydict *dict, const void *key,
 static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_keydict *dict, const void *key, void **value)
 {
 	if (unlikely(heap_thread == NULL || !container_is(dict, DICT_SIGNATURE) || dict->container.hash != NULL ||
-		     !table_quick_pair(&dict->container.table, key, value)))
+		     !table_quick_bare(&dict->container.table, key, value)))
 		return false;
 	BASE_KEEP(key);
 	return true;

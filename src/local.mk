@@ -40,8 +40,12 @@ libweakref_core_la_SOURCES = \
 	src/collector.h \
 	src/container.c \
 	src/container.h \
+	src/crew.c \
+	src/crew.h \
 	src/cycle.c \
 	src/cycle.h \
+	src/deaths.c \
+	src/deaths.h \
 	src/deliver.c \
 	src/deliver.h \
 	src/element.c \

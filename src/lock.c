@@ -15,14 +15,10 @@ struct lock lock_handler = LOCK_INIT(LOCK_RANK_HANDLER);
 struct lock lock_deliver = LOCK_INIT(LOCK_RANK_DELIVER);
 struct lock lock_threads = LOCK_INIT(LOCK_RANK_THREADS);
 
-/* A stripe a line, so that writers of two tables do not share one. */
-static struct {
-	_Alignas(64) struct lock lock;
-} stripes[LOCK_STRIPES] = {[0 ... LOCK_STRIPES - 1] = {LOCK_INIT(LOCK_RANK_STRIPE)}};
-
+/* Each in a line, so that writers of two tables do not share one. */
 static struct {
 	_Alignas(64) struct lock_word lock;
-} words[LOCK_STRIPES];
+} words[LOCK_STRIPES], stripes[LOCK_STRIPES];
 
 unsigned lock_forks;
 
@@ -60,14 +56,9 @@ void lock_drop(struct lock *lock)
 		base_fatal("cannot drop a lock of rank %d: %s", (int)lock->rank, strerror(error));
 }
 
-struct lock *lock_stripe(uint64_t hash)
+void lock_check_held_stripe(void)
 {
-	return &stripes[hash % LOCK_STRIPES].lock;
-}
-
-void lock_check_held(const struct lock *lock)
-{
-	ASSERT((held >> lock->rank & 1U) != 0);
+	ASSERT((held >> LOCK_RANK_STRIPE & 1U) != 0);
 }
 
 void lock_check_none(const char *where)
@@ -83,14 +74,29 @@ struct lock_word *lock_word(uint64_t hash)
 	return &words[hash % LOCK_STRIPES].lock;
 }
 
-void lock_word_held(bool taken)
+struct lock_word *lock_stripe(uint64_t hash)
 {
-	static const struct lock ranked = {.rank = LOCK_RANK_POOL};
+	return &stripes[hash % LOCK_STRIPES].lock;
+}
+
+static void held_change(enum lock_rank rank, bool taken)
+{
+	const struct lock ranked = {.rank = rank};
 
 	if (taken)
 		held_add(&ranked);
 	else
 		held_remove(&ranked);
+}
+
+void lock_word_held(bool taken)
+{
+	held_change(LOCK_RANK_POOL, taken);
+}
+
+void lock_stripe_held(bool taken)
+{
+	held_change(LOCK_RANK_STRIPE, taken);
 }
 
 /* Spins for about as long as a few operations take, then sleeps. errno is kept. */
@@ -120,29 +126,15 @@ NOINLINE void lock_word_wake(struct lock_word *lock)
 
 /* ---- fork ---- */
 
-/* All of one rank are taken: nothing is taken down. */
-static void word_take_raw(struct lock_word *lock)
-{
-	uint32_t none = 0;
-
-	if (!atomic_compare_exchange_strong(&lock->state, &none, 1))
-		lock_word_take_slow(lock);
-}
-
-static void word_drop_raw(struct lock_word *lock)
-{
-	if (atomic_exchange(&lock->state, 0) == 2)
-		lock_word_wake(lock);
-}
-
+/* Of the words all of a rank are taken: that is not taken down. */
 void lock_fork_prepare(void)
 {
 	pthread_mutex_lock(&lock_init.mutex);
 	pthread_mutex_lock(&lock_pools.mutex);
 	for (int i = 0; i < LOCK_STRIPES; i++)
-		word_take_raw(&words[i].lock);
+		lock_word_get(&words[i].lock);
 	for (int i = 0; i < LOCK_STRIPES; i++)
-		pthread_mutex_lock(&stripes[i].lock.mutex);
+		lock_word_get(&stripes[i].lock);
 	pthread_mutex_lock(&lock_handler.mutex);
 	pthread_mutex_lock(&lock_deliver.mutex);
 	pthread_mutex_lock(&lock_threads.mutex);
@@ -154,9 +146,9 @@ static void fork_release(void)
 	pthread_mutex_unlock(&lock_deliver.mutex);
 	pthread_mutex_unlock(&lock_handler.mutex);
 	for (int i = LOCK_STRIPES; i-- > 0;)
-		pthread_mutex_unlock(&stripes[i].lock.mutex);
+		lock_word_give(&stripes[i].lock);
 	for (int i = LOCK_STRIPES; i-- > 0;)
-		word_drop_raw(&words[i].lock);
+		lock_word_give(&words[i].lock);
 	pthread_mutex_unlock(&lock_pools.mutex);
 	pthread_mutex_unlock(&lock_init.mutex);
 }

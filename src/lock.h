@@ -46,31 +46,45 @@ extern struct lock lock_handler;
 extern struct lock lock_deliver;
 extern struct lock lock_threads;
 
-/* The stripe of a table: any hash of its identity picks one, for the table's whole life. A thread holds one stripe at a time. */
-#define LOCK_STRIPES 64
-struct lock *lock_stripe(uint64_t hash);
-
 /*
- * The same for resource pools and caches, whose operations are shorter than a call of pthread_mutex_lock and its undoing: a word, taken in
- * line, for which a thread spins a while before it sleeps. It has no owner and no fairness; of rank LOCK_RANK_POOL.
+ * Locks of what there are many of: tables, resource pools and caches, whose operations are shorter than a call of pthread_mutex_lock and its
+ * undoing: a word, taken in line, for which a thread spins a while before it sleeps. It has no owner and no fairness.
  */
 struct lock_word {
 	_Atomic uint32_t state; /* 0 free, 1 held, 2 held and perhaps somebody sleeps */
 };
+
+/* That of a pool or a cache, of rank LOCK_RANK_POOL; and that of a table, of rank LOCK_RANK_STRIPE: any hash of its identity picks one, for
+ * its whole life. A thread holds one of a rank at a time. */
+#define LOCK_STRIPES 64
 struct lock_word *lock_word(uint64_t hash);
+struct lock_word *lock_stripe(uint64_t hash);
 void lock_word_take_slow(struct lock_word *lock);
 void lock_word_wake(struct lock_word *lock);
 /* Of the checking build: the rank is taken down. */
 void lock_word_held(bool held);
+void lock_stripe_held(bool held);
 
-static inline void lock_word_take(struct lock_word *lock)
+/* Without a word of it to the checking build. */
+static inline void lock_word_get(struct lock_word *lock)
 {
 	uint32_t none = 0;
 
-	if (CHECKS)
-		lock_word_held(true);
 	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->state, &none, 1, memory_order_acquire, memory_order_relaxed)))
 		lock_word_take_slow(lock);
+}
+
+static inline void lock_word_give(struct lock_word *lock)
+{
+	if (unlikely(atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2))
+		lock_word_wake(lock);
+}
+
+static inline void lock_word_take(struct lock_word *lock)
+{
+	if (CHECKS)
+		lock_word_held(true);
+	lock_word_get(lock);
 }
 
 /* Takes it if it is free. */
@@ -89,14 +103,28 @@ static inline void lock_word_drop(struct lock_word *lock)
 {
 	if (CHECKS)
 		lock_word_held(false);
-	if (unlikely(atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2))
-		lock_word_wake(lock);
+	lock_word_give(lock);
 }
+
+static inline void lock_stripe_take(struct lock_word *lock)
+{
+	if (CHECKS)
+		lock_stripe_held(true);
+	lock_word_get(lock);
+}
+
+static inline void lock_stripe_drop(struct lock_word *lock)
+{
+	if (CHECKS)
+		lock_stripe_held(false);
+	lock_word_give(lock);
+}
+
 /* How many forks lie between this process and the one that started: what threads that are not here left behind is recognised by it. */
 extern unsigned lock_forks;
 
-/* In the checking build, aborts unless this thread holds a stripe / holds no lock at all. Otherwise nothing. */
-void lock_check_held(const struct lock *lock);
+/* In the checking build, aborts unless this thread holds a table's lock / holds no lock at all. Otherwise nothing. */
+void lock_check_held_stripe(void);
 void lock_check_none(const char *where);
 
 /* pthread_atfork's three, for all locks above. */

@@ -42,8 +42,7 @@ static void *register_locked(void *header)
 		registry = grown;
 		capacity = more;
 	}
-	if (!cycle_words_add_locked(1))
-		return NULL;
+	cycle_words_add_locked(1);
 	return registry[count++] = header;
 }
 
@@ -61,15 +60,17 @@ static void *unregister_locked(void *header)
 
 static void scan_stw(void)
 {
+	struct cycle_tally tally = {0};
 	size_t kept = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		bool alive = cycle_alive_stw(registry[i]);
 		if (!alive)
-			cycle_dead_stw(registry[i]);
+			cycle_dead_stw(registry[i], &tally);
 		if (alive || garbage_saving)
 			registry[kept++] = registry[i];
 	}
+	cycle_tally_stw(&tally);
 	cycle_words_remove_locked(count - kept);
 	deliver_expect_stw(count - kept);
 	count = kept;

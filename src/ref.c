@@ -28,20 +28,33 @@ static void callback_run(struct deliver_node *node)
 		deliver_failed(result, "reference callback", ref);
 }
 
-void *ref_block_of(const void *p, bool *foreign)
+static NOINLINE void *block_find(const void *p, bool *foreign)
 {
 	struct heap_header *block = p == NULL ? NULL : heap_base(p);
 
 	if (block == NULL)
 		return NULL;
-	*foreign = heap_kind_of(block) > HEAP_LEAF;
-	return *foreign || block->type != NULL ? block : NULL;
+	enum heap_kind kind = heap_kind_of(block);
+	*foreign = kind > HEAP_LEAF;
+	if (*foreign)
+		return block;
+	heap_object_learn(block, kind);
+	return block->type != NULL ? block : NULL;
+}
+
+void *ref_block_of(const void *p, bool *foreign)
+{
+	struct heap_header *block = heap_object_known(p);
+
+	if (unlikely(block == NULL))
+		return block_find(p, foreign);
+	*foreign = false;
+	return block;
 }
 
 static weakref_ref *ref_alloc(unsigned flags)
 {
-	weakref_ref *ref = (flags & REF_FULL) != 0 ? heap_alloc_kind(HEAP_REFCALL, sizeof *ref)
-						   : heap_alloc_kind(HEAP_REF, REF_PLAIN_SIZE);
+	weakref_ref *ref = (flags & REF_FULL) != 0 ? heap_alloc_refcall(sizeof *ref) : heap_alloc_ref();
 
 	if (ref != NULL) {
 		ref->flags = (uint8_t)flags;
@@ -111,8 +124,32 @@ weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *opti
 	return ref_make_new(obj, block, foreign, flags, options);
 }
 
+/* What is made most: the shared one of an object of ours, which most often has none yet. */
+static weakref_ref *make_plain(void *obj)
+{
+	static const weakref_ref_options plain;
+	struct heap_header *block = heap_object_known(obj);
+
+	if (unlikely(block == NULL || heap_weak_supported() != 0))
+		return ref_make(obj, 0, &plain);
+	if (block->anchor != 0) {
+		weakref_ref *shared = anchor_find_first(obj, block, 0);
+		if (shared != NULL)
+			return shared;
+	}
+	weakref_ref *ref = ref_alloc(0);
+	if (unlikely(ref == NULL))
+		return NULL;
+	ref->block = block;
+	ref = anchor_attach_plain(ref, obj);
+	BASE_KEEP(obj);
+	return ref != NULL ? ref : base_null(WEAKREF_ENOMEM);
+}
+
 weakref_ref *weakref_ref_new(void *obj, weakref_callback callback, void *data)
 {
+	if (likely(callback == NULL && data == NULL))
+		return make_plain(obj);
 	return ref_make(obj, 0, &(weakref_ref_options){.callback = callback, .data = data});
 }
 

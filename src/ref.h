@@ -84,10 +84,8 @@ struct ref_job {
 	void *data;
 };
 
-#define REF_PLAIN_SIZE (offsetof(struct weakref_ref, node) - 1)
-
-_Static_assert(offsetof(struct weakref_ref, node) == 32 && offsetof(struct weakref_ref, where) < REF_PLAIN_SIZE,
-	       "a plain reference takes two granules");
+_Static_assert(offsetof(struct weakref_ref, node) == HEAP_REF_SIZE && sizeof(struct weakref_ref) % 16 == 0,
+	       "references are whole granules: no byte more is asked for");
 _Static_assert(offsetof(struct weakref_ref, node) == HEAP_REFCALL_NODE, "queues refer to the node");
 _Static_assert(offsetof(struct weakref_ref, node.next) == 32 && offsetof(struct weakref_ref, data) == 48 &&
 		       offsetof(struct weakref_ref, payload) == 56,

@@ -16,11 +16,14 @@ uintptr_t slots_take(struct slots *slots, uint32_t i)
 	return raw;
 }
 
-static void set_kind(_Atomic(uintptr_t) *own, enum slots_payload kind)
+/* With both sides held, so that the scan writes none of the words. */
+static void set_kind(struct slots *slots, uint32_t i, enum slots_payload kind)
 {
-	uintptr_t rest = atomic_load_explicit(own, memory_order_relaxed) & ~SLOTS_PAYLOAD_MASK;
+	_Atomic(uintptr_t) *own = slots_word(slots, i, slots->payload == 0 ? slots->value : 0);
+	unsigned shift = slots->payload == 0 ? SLOTS_PAYLOAD_SHIFT : 0;
+	uintptr_t rest = atomic_load_explicit(own, memory_order_relaxed) & ~(SLOTS_PAYLOAD_MASK << shift);
 
-	atomic_store_explicit(own, rest | kind, memory_order_release);
+	atomic_store_explicit(own, rest | (uintptr_t)kind << shift, memory_order_release);
 }
 
 /*
@@ -30,18 +33,18 @@ static void set_kind(_Atomic(uintptr_t) *own, enum slots_payload kind)
  */
 void slots_payload_set(struct slots *slots, uint32_t i, uintptr_t payload, enum slots_payload kind)
 {
-	_Atomic(uintptr_t) *own = slots_word(slots, i, 0), *word = slots_word(slots, i, slots->payload);
+	_Atomic(uintptr_t) *word = slots_word(slots, i, slots->payload);
 	enum slots_payload before = slots_payload_kind(slots, i);
 	uintptr_t old;
 	void *key;
 
 	slots_load(slots, i, &key, &old);
 	if (kind == SLOTS_PAYLOAD_NUMBER || (kind == SLOTS_PAYLOAD_INNER && before == SLOTS_PAYLOAD_OURS)) {
-		set_kind(own, kind);
+		set_kind(slots, i, kind);
 		atomic_store_explicit(word, payload, memory_order_release);
 	} else {
 		atomic_store_explicit(word, payload, memory_order_release);
-		set_kind(own, kind);
+		set_kind(slots, i, kind);
 	}
 	BASE_KEEP(old);
 }
@@ -53,7 +56,7 @@ void slots_check(struct slots *slots)
 	ASSERT(slots->signature == SLOTS_SIGNATURE);
 	ASSERT(slots->stride > 0 && slots->value < slots->stride);
 	ASSERT(slots->weakness == SLOTS_WEAK_VALUE || (slots->weakness <= SLOTS_WEAK_EITHER && slots->value != slots->payload &&
-						       slots->value > 0 && slots->payload > 0 && slots->payload < slots->stride));
+						       slots->value > 0 && slots->payload < slots->stride));
 	for (uint32_t i = 0; i < slots->n; i++)
 		values += slots_is_value(atomic_load_explicit(slots_word(slots, i, slots->value), memory_order_relaxed));
 	ASSERT(values <= atomic_load(&slots->live));

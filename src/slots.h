@@ -11,8 +11,9 @@
  *                    clear: the payload of an object of ours, whose block starts 16 bytes before
  *
  * An array of weakness VALUE has nothing else that the scan looks at. In the other three a slot watches a pair: the *key*, which is the
- * weak word as above, and the *payload*, word `payload`: a plain pointer, untagged, or any 64-bit number. Word 0 is the table's own but for
- * its low two bits, which tell what the payload is (enum slots_payload). What becomes of the pair at the end of a marking:
+ * weak word as above, and the *payload*, word `payload`: a plain pointer, untagged, or any 64-bit number. What the payload is (enum
+ * slots_payload) two bits tell. They are the low ones of word 0, which is the table's own but for them; where word 0 is the payload, bits 61
+ * and 62 of the weak word. What becomes of the pair at the end of a marking:
  *
  *     EPHEMERON   the payload is kept alive, with all that it leads to, if the array and the key are alive by something else than this
  *                 payload. A dead key takes the entry away
@@ -21,10 +22,10 @@
  *                 that is no heap pointer keeps nothing: the entry goes with its key
  *     Any of them in an array that is not reached itself: the entry goes when the key or the payload is dead
  *
- * An entry that goes leaves VACANT in its value word and 0 in its payload word; word 0 stays.
+ * An entry that goes leaves VACANT in its value word and 0 in its payload word; another word 0 stays.
  *
  * Writing a pair (under the table's lock)
- *     into a slot whose value word is EMPTY or VACANT: payload; word 0 with the payload's flags; count live; the value word last (release).
+ *     into a slot whose value word is EMPTY or VACANT: payload; word 0 with the payload's kind; count live; the value word last (release).
  *         While the value word is no value, the scan looks at neither of the others: the writer holds key and payload
  *     another payload under the same key: slots_payload_set
  *     out: slots_take, which leaves 0 in the payload word; who wants the payload loads it first, by slots_load
@@ -45,13 +46,13 @@
 
 #define SLOTS_EMPTY ((uintptr_t)0)
 #define SLOTS_VACANT ((uintptr_t)1)
-#define SLOTS_INNER EPOCH_TAG
+#define SLOTS_INNER ((uintptr_t)1 << 63)
 
 #define SLOTS_SIGNATURE UINT32_C(0x574b534c)
 
 enum slots_weakness { SLOTS_WEAK_VALUE, SLOTS_WEAK_EPHEMERON, SLOTS_WEAK_BOTH, SLOTS_WEAK_EITHER };
 
-/* What a payload is: the low two bits of the slot's word 0. */
+/* What a payload is. */
 enum slots_payload {
 	SLOTS_PAYLOAD_NUMBER, /* no heap pointer */
 	SLOTS_PAYLOAD_OURS,   /* the payload pointer of an object of ours, whose block starts 16 bytes before */
@@ -59,6 +60,11 @@ enum slots_payload {
 };
 
 #define SLOTS_PAYLOAD_MASK ((uintptr_t)3)
+/* Where that stands in the weak word. */
+#define SLOTS_PAYLOAD_SHIFT 61
+#define SLOTS_PAYLOAD_TAGS (SLOTS_PAYLOAD_MASK << SLOTS_PAYLOAD_SHIFT)
+
+_Static_assert((SLOTS_INNER | SLOTS_PAYLOAD_TAGS) == EPOCH_TAG, "who loads a weak word takes off all of its tags");
 
 struct slots {
 	uint32_t signature; /* written last, when the array is whole */
@@ -111,6 +117,8 @@ static inline uintptr_t slots_load(struct slots *slots, uint32_t i, void **p, ui
 /* What the payload of a slot is. Exact for who holds the table's lock; to others the truth of another moment. */
 static inline enum slots_payload slots_payload_kind(struct slots *slots, uint32_t i)
 {
+	if (slots->payload == 0)
+		return atomic_load_explicit(slots_word(slots, i, slots->value), memory_order_acquire) >> SLOTS_PAYLOAD_SHIFT & SLOTS_PAYLOAD_MASK;
 	return atomic_load_explicit(slots_word(slots, i, 0), memory_order_acquire) & SLOTS_PAYLOAD_MASK;
 }
 

@@ -3,6 +3,7 @@
  * table: keys, look-up, writing and taking of the hash table; its states, invariants and locks are told in table.h. Here nothing is
  * allocated but what table_init and table_clear begin with: a write that lacks room asks table_resize and looks anew.
  */
+#include "bytes.h"
 #include "table_group.h"
 
 #define XXH_INLINE_ALL
@@ -52,7 +53,7 @@ void table_key_self(struct table_key *key, const void *p, uintptr_t raw, uint64_
 
 void table_key_identity(struct table_key *key, const void *p, uintptr_t raw)
 {
-	uint64_t mixed = base_spread((uintptr_t)p);
+	uint64_t mixed = table_pointer_word((uintptr_t)p);
 
 	*key = (struct table_key){.data = p, .word = mixed & ~TABLE_TAGS, .hash = table_fold(mixed), .self = raw};
 }
@@ -63,23 +64,22 @@ void table_key_tag(struct table_key *key, unsigned tag)
 	key->word = (key->word & ~TABLE_TAGS) | tag;
 }
 
-uint32_t table_arena_append_locked(struct table_segment *seg, const void *data, size_t size)
+/* Appends a key; there is room. Its offset. */
+FLATTEN uint32_t arena_append_locked(struct table_segment *seg, struct table_arena *arena, const void *data, size_t size)
 {
-	struct table_arena *arena = table_arena_of(seg);
 	uint32_t offset = seg->fill, wide = (uint32_t)size;
 	unsigned char *p = (unsigned char *)arena + offset;
 
-	if (size < 255) {
+	if (likely(size < 255)) {
 		*p++ = (unsigned char)size;
 	} else {
 		*p++ = 255;
 		memcpy(p, &wide, sizeof wide);
 		p += sizeof wide;
 	}
-	if (size != 0)
-		memcpy(p, data, size);
+	bytes_copy(p, data, size);
 	p[size] = 0;
-	seg->fill += (uint32_t)table_key_room(size);
+	seg->fill = offset + (uint32_t)table_key_room(size);
 	ASSERT(seg->fill <= arena->capacity);
 	return offset;
 }
@@ -223,14 +223,14 @@ bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
 	void *weak;
 
 	*value = NULL;
-	if (seg->stride == TABLE_STRIDE_PAIR)
+	if (table_is_pair(seg->table))
 		slots_load(seg->slots, i, &weak, &payload);
 	else
 		weak = epoch_load(table_value_at(seg, i), &raw);
 	/* The value, or both of a pair, are in registers from here on, so the scan leaves the slot alone. */
 	bool taken = slots_is_value(slots_take(seg->slots, i));
 	if (taken)
-		*value = seg->stride == TABLE_STRIDE_PAIR ? (void *)payload : weak;
+		*value = table_is_pair(seg->table) ? (void *)payload : weak;
 	else if (!table_is_self(seg->table))
 		atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
 	BASE_KEEP(weak);
@@ -387,20 +387,19 @@ FLATTEN int probe(const struct table *table, const struct table_key *key, enum t
 	return 0;
 }
 
-FLATTEN int search(struct table *table, const struct table_key *key, struct table_spot *at)
+static int search(struct table *table, const struct table_key *key, struct table_spot *at)
 {
 	at->have = NULL;
 	switch ((enum table_layout)table->layout) {
-	case TABLE_BYTES:
-		return probe(table, key, TABLE_BYTES, at);
-	case TABLE_WORD:
-		return probe(table, key, TABLE_WORD, at);
 	case TABLE_HASHED:
 		return probe(table, key, TABLE_HASHED, at);
 	case TABLE_SELF:
 		return probe(table, key, TABLE_SELF, at);
-	default:
+	case TABLE_PAIR:
 		return probe(table, key, TABLE_PAIR, at);
+	default:
+		ASSERT(false); /* nothing to call */
+		return -WEAKREF_EINVAL;
 	}
 }
 
@@ -415,11 +414,20 @@ static int locate_unlocked(struct table *table, const struct table_key *key, str
 		int error = search(table, key, at);
 		if (error < 0)
 			return error;
-		lock_take(table->lock);
+		lock_stripe_take(table->lock);
 		if (!at->seg->retired && atomic_load_explicit(&at->seg->writes, memory_order_relaxed) == writes)
 			return 0;
-		lock_drop(table->lock);
+		lock_stripe_drop(table->lock);
 	}
+}
+
+/* Finds a key's place where nothing has to be called, and takes the lock. */
+FLATTEN void locate_locked(struct table *table, const struct table_key *key, struct table_spot *at, enum table_layout layout)
+{
+	lock_stripe_take(table->lock);
+	at->seg = table_segment_of(table, key->hash);
+	at->have = NULL;
+	probe(table, key, layout, at);
 }
 
 /* Finds a key's place and returns with the lock; on an error without. */
@@ -427,9 +435,20 @@ static int locate(struct table *table, const struct table_key *key, struct table
 {
 	if (table->equal != NULL)
 		return locate_unlocked(table, key, at);
-	lock_take(table->lock);
-	at->seg = table_segment_of(table, key->hash);
-	return search(table, key, at);
+	switch ((enum table_layout)table->layout) {
+	case TABLE_BYTES:
+		locate_locked(table, key, at, TABLE_BYTES);
+		break;
+	case TABLE_WORD:
+		locate_locked(table, key, at, TABLE_WORD);
+		break;
+	case TABLE_SELF:
+		locate_locked(table, key, at, TABLE_SELF);
+		break;
+	default:
+		locate_locked(table, key, at, TABLE_BARE);
+	}
+	return 0;
 }
 
 /* Puts a value into a slot that has its key. */
@@ -448,49 +467,52 @@ static void store_locked(struct table_segment *seg, uint32_t i, uintptr_t raw)
 }
 
 /* Puts a key and its value into a slot that is empty or vacant; there is room for the key. */
-static void place_locked(struct table_segment *seg, uint32_t i, const struct table_key *key, uintptr_t raw)
+FLATTEN void place_locked(struct table_segment *seg, uint32_t i, const struct table_key *key, uintptr_t raw, enum table_layout layout)
 {
-	bool fresh = table_peek(seg, i) == SLOTS_EMPTY;
+	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
+	_Atomic(uintptr_t) *slot = &seg->slots->words[(size_t)i * stride];
+	bool fresh = atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) == SLOTS_EMPTY;
 	uint64_t word = key->word;
 
-	if (fresh) {
+	if (likely(fresh)) {
 		seg->used++;
-	} else if (!table_is_erased(seg, i, atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed))) {
+	} else if (!table_is_erased(seg, i, atomic_load_explicit(slot, memory_order_relaxed))) {
 		table_erase_locked(seg, i);
 		atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
 	}
-	if (seg->table->layout == TABLE_BYTES)
-		word = (uint64_t)key->hash << 32 | table_arena_append_locked(seg, key->data, key->size);
-	if (seg->keys != NULL)
+	if (layout == TABLE_BARE)
+		word = raw;
+	if (layout == TABLE_BYTES)
+		word = (uint64_t)key->hash << 32 | arena_append_locked(seg, table_arena_of(seg), key->data, key->size);
+	if ((layout == TABLE_WORD || layout == TABLE_HASHED) && seg->keys != NULL)
 		atomic_store_explicit(&seg->keys[i], (void *)(uintptr_t)key->data, memory_order_release);
-	atomic_store_explicit(table_key_at(seg, i), word, memory_order_release);
-	if (table_is_self(seg->table)) {
-		if (seg->stride == TABLE_STRIDE_PAIR)
-			atomic_store_explicit(table_payload_at(seg, i), raw, memory_order_release);
-		raw = key->self;
-	}
+	atomic_store_explicit(slot, word, memory_order_release);
+	if (layout == TABLE_PAIR)
+		atomic_store_explicit(slot + TABLE_PAYLOAD, raw, memory_order_release);
+	if (layout >= TABLE_SELF)
+		raw = layout == TABLE_BARE ? key->self | (key->word & TABLE_TAGS) << SLOTS_PAYLOAD_SHIFT : key->self;
 	if (!fresh)
 		count_locked(&seg->takeovers);
 	atomic_fetch_add_explicit(&seg->slots->live, 1, memory_order_relaxed);
-	atomic_store_explicit(table_value_at(seg, i), raw, memory_order_release);
+	atomic_store_explicit(slot + TABLE_VALUE, raw, memory_order_release);
 	/* Last: a search without the lock that has this count from before it began has seen the value too. */
 	count_locked(&seg->writes);
 }
 
-static bool has_room_for(struct table_segment *seg, size_t room)
+static inline bool has_room_for(struct table_segment *seg, size_t room)
 {
 	struct table_arena *arena = table_arena_of(seg);
 
-	return room == 0 || (arena != NULL && room <= arena->capacity - seg->fill);
+	return arena != NULL && room <= arena->capacity - seg->fill;
 }
 
 /* After a write: some housekeeping in proportion. Called with the lock, returns without. */
-static void tidy(struct table *table, struct table_segment *seg)
+static inline void tidy(struct table *table, struct table_segment *seg)
 {
 	if (unlikely(atomic_load_explicit(&seg->slots->dead, memory_order_relaxed) != 0))
 		table_sweep_locked(seg, SWEEP_STEPS);
 	if (likely(!table_is_sparse(seg)))
-		lock_drop(table->lock);
+		lock_stripe_drop(table->lock);
 	else
 		table_resize(table, seg, false, 0); /* to give memory back; if there is none for that, it stays as it is */
 }
@@ -506,7 +528,7 @@ static int put_present_locked(const struct table_spot *at, const struct table_ke
 		*now = at->have;
 		return TABLE_KEPT;
 	}
-	if (table->layout == TABLE_PAIR) {
+	if (table_is_pair(table)) {
 		if (mode == TABLE_KEEP)
 			return table_self_payload_locked(at->seg, at->i, now) ? TABLE_KEPT : -WEAKREF_ENOENT;
 		return table_self_replace_locked(at, key, raw) ? 0 : -WEAKREF_ENOENT;
@@ -522,39 +544,88 @@ static int put_present_locked(const struct table_spot *at, const struct table_ke
 	return 0;
 }
 
+/* Writes at the place that was found, with the lock, and drops it: 0, TABLE_KEPT, -ENOMEM; or -ENOENT: it must be found anew. */
+FLATTEN int put_at(struct table *table, struct table_spot *at, const struct table_key *key, uintptr_t raw, enum table_put_mode mode,
+		   void **now, enum table_layout layout)
+{
+	struct table_segment *seg = at->seg;
+	size_t room = layout == TABLE_BYTES ? table_key_room(key->size) : 0;
+
+	if (at->found) {
+		int result = put_present_locked(at, key, raw, mode, now);
+		BASE_KEEP(at->have);
+		if (result == 0)
+			tidy(table, seg);
+		else
+			lock_stripe_drop(table->lock);
+		return result;
+	}
+	bool full = seg->used >= seg->limit && table_peek(seg, at->i) == SLOTS_EMPTY;
+	if (unlikely(full || (layout == TABLE_BYTES && !has_room_for(seg, room)))) {
+		int error = table_resize(table, seg, full, room);
+		return error < 0 ? error : -WEAKREF_ENOENT;
+	}
+	place_locked(seg, at->i, key, raw, layout);
+	tidy(table, seg);
+	return 0;
+}
+
+FLATTEN int put_identical(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now,
+			  enum table_layout layout)
+{
+	struct table_spot at;
+	int result;
+
+	do {
+		locate_locked(table, key, &at, layout);
+		result = put_at(table, &at, key, raw, mode, now, layout);
+	} while (unlikely(result == -WEAKREF_ENOENT));
+	return result;
+}
+
+/* Where keys are compared by the container's function. */
+static NOINLINE int put_equal(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
+{
+	struct table_spot at;
+	int result;
+
+	do {
+		result = locate_unlocked(table, key, &at);
+		if (result < 0)
+			return result;
+		if (table->layout == TABLE_HASHED)
+			result = put_at(table, &at, key, raw, mode, now, TABLE_HASHED);
+		else if (table->layout == TABLE_SELF)
+			result = put_at(table, &at, key, raw, mode, now, TABLE_SELF);
+		else
+			result = put_at(table, &at, key, raw, mode, now, TABLE_PAIR);
+	} while (result == -WEAKREF_ENOENT);
+	return result;
+}
+
 int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
 {
-	size_t room = table->layout == TABLE_BYTES ? table_key_room(key->size) : 0;
-	struct table_spot at;
-	int result = 0;
-
 	ASSERT(key->size <= TABLE_KEY_MAX);
 	*now = NULL;
-	for (;;) {
-		int error = locate(table, key, &at);
-		if (error < 0)
-			return error;
-		if (at.found) {
-			result = put_present_locked(&at, key, raw, mode, now);
-			BASE_KEEP(at.have);
-			if (likely(result == 0))
-				break;
-			lock_drop(table->lock);
-			if (result == TABLE_KEPT)
-				return result;
-			continue;
-		}
-		bool full = table_peek(at.seg, at.i) == SLOTS_EMPTY && at.seg->used >= at.seg->limit;
-		if (likely(!full && has_room_for(at.seg, room))) {
-			place_locked(at.seg, at.i, key, raw);
-			break;
-		}
-		error = table_resize(table, at.seg, full, room);
-		if (error < 0)
-			return error;
+	if (table->equal != NULL)
+		return put_equal(table, key, raw, mode, now);
+	switch ((enum table_layout)table->layout) {
+	case TABLE_BYTES:
+		return put_identical(table, key, raw, mode, now, TABLE_BYTES);
+	case TABLE_WORD:
+		return put_identical(table, key, raw, mode, now, TABLE_WORD);
+	case TABLE_SELF:
+		return put_identical(table, key, raw, mode, now, TABLE_SELF);
+	default:
+		return put_identical(table, key, raw, mode, now, TABLE_BARE);
 	}
-	tidy(table, at.seg);
-	return 0;
+}
+
+void table_expect(const struct table *table, const struct table_key *key)
+{
+	const struct table_segment *seg = table_segment_of(table, key->hash);
+
+	__builtin_prefetch(table_value_at(seg, table_home(seg, key->hash)), 1);
 }
 
 int table_take(struct table *table, const struct table_key *key, void **value)
@@ -566,7 +637,7 @@ int table_take(struct table *table, const struct table_key *key, void **value)
 	if (error < 0)
 		return error;
 	bool taken = at.found && table_remove_locked(at.seg, at.i, value);
-	lock_drop(table->lock);
+	lock_stripe_drop(table->lock);
 	BASE_KEEP(at.have);
 	return taken ? 0 : -WEAKREF_ENOENT;
 }
@@ -589,7 +660,7 @@ int table_init(struct table *table, const struct table_ops *ops, enum table_layo
 {
 	table->ops = ops;
 	table->lock = lock_stripe(base_mix((uintptr_t)table));
-	table->layout = (uint8_t)layout;
+	table->layout = (uint8_t)(layout == TABLE_PAIR && equal == NULL ? TABLE_BARE : layout);
 	table->strong_keys = strong_keys || layout == TABLE_HASHED;
 	table->equal = layout >= TABLE_HASHED ? equal : NULL;
 	table->user = user;
@@ -606,7 +677,7 @@ int table_clear(struct table *table)
 
 	if (fresh == NULL)
 		return -WEAKREF_ENOMEM;
-	lock_take(table->lock);
+	lock_stripe_take(table->lock);
 	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
 	for (uint64_t i = 0; i < UINT64_C(1) << dir->depth; i++)
 		table_retire_locked(atomic_load_explicit(&dir->entries[i], memory_order_relaxed));
@@ -614,6 +685,6 @@ int table_clear(struct table *table)
 	for (uint64_t i = 0; i < UINT64_C(1) << dir->depth; i++)
 		table_self_forget_locked(atomic_load_explicit(&dir->entries[i], memory_order_relaxed));
 	table->hand = 0;
-	lock_drop(table->lock);
+	lock_stripe_drop(table->lock);
 	return 0;
 }

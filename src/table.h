@@ -3,7 +3,7 @@
  * table: the hash table under the weak containers. Extendible hashing over segments of at most 64 KiB: a directory, indexed by the top
  * bits of a 32-bit hash, of segments, each a linear-probing array of weak slots (slots.h) with the keys that belong to them.
  *
- * Keys are laid out in one of five ways. A slot is two words, key word and value; with PAIR three:
+ * Keys are laid out in one of six ways. A slot is two words, key word and value; with PAIR three:
  *
  *     BYTES    key word = hash << 32 | offset in the segment's arena, an unscanned block to which keys are appended: length, bytes, NUL
  *     WORD     key word = the key. With strong_keys the key is a pointer, kept in the segment's scanned array keys[i] as well
@@ -12,13 +12,15 @@
  *              62 bits of hash; there is nothing else
  *     PAIR     the same with a payload as third word (slots.h): what the collector does with it is its array's affair. The low two
  *              bits of the key word (TABLE_TAGS) are enum slots_payload
+ *     BARE     the same by identity: no key word, the payload in its place, and its kind in the weak word's top bits. The hash is the
+ *              pointer's
  *
  * States of a slot; its value word alone tells them apart:
  *
  *     EMPTY    never used: a search ends in its group
  *     VALUE    in use
  *     DEAD     VACANT, and the key is there yet: a collection took the value
- *     ERASED   VACANT, and the key is gone (offset 0; TABLE_ERASED; keys[i] == NULL; always with SELF and PAIR): removed, or dead and
+ *     ERASED   VACANT, and the key is gone (offset 0; TABLE_ERASED; keys[i] == NULL; always with SELF, PAIR and BARE): removed, or dead and
  *              purged
  *
  *     EMPTY -> VALUE, ERASED -> VALUE, DEAD -> VALUE (of its own key or of another), VALUE -> VALUE    a writer
@@ -40,7 +42,7 @@
  *  3. used == slots that are not EMPTY, and used <= limit < n: every search ends.
  *  4. A key is in one slot of its segment at most, DEAD ones counted, and no EMPTY slot is on its way from the key's home, the first slot of
  *     its group, to it.
- *  5. slots.live >= VALUE slots, slots.dead == DEAD slots; the scan keeps both so, with the world stopped. With SELF and PAIR there are
+ *  5. slots.live >= VALUE slots, slots.dead == DEAD slots; the scan keeps both so, with the world stopped. With SELF and the like there are
  *     no DEAD slots: dead is then how many deaths no write or purge has taken note of.
  *  6. Arena offsets lie within fill <= capacity; the keys in use and `garbage` together are fill.
  *
@@ -55,7 +57,7 @@
  * pointers are only ever loaded from keys[i], which the collector scans: from the load on they are in a register. The unscanned
  * key word of such a key is compared, never followed.
  *
- * A PAIR is read by slots_load, of one moment but for take-overs, which are counted as above. A replaced segment lets go of its
+ * A PAIR, bare or not, is read by slots_load, of one moment but for take-overs, which are counted as above. A replaced segment lets go of its
  * payloads (`forgotten`, tags and payload words 0), so that an iterator which has it yet keeps none alive; a reader that sees this
  * after it loaded one looks anew, in the segment that has been put in its place before.
  *
@@ -77,10 +79,16 @@
 #include "lock.h"
 #include "slots.h"
 
-enum table_layout { TABLE_BYTES, TABLE_WORD, TABLE_HASHED, TABLE_SELF, TABLE_PAIR };
+enum table_layout { TABLE_BYTES, TABLE_WORD, TABLE_HASHED, TABLE_SELF, TABLE_PAIR, TABLE_BARE };
 
-/* The payload's word in a slot of PAIR. */
+/* Words of a slot: key word, weak word, and with PAIR a payload. */
+#define TABLE_STRIDE 2
+#define TABLE_STRIDE_PAIR 3
+#define TABLE_VALUE 1
+
+/* The payload's word in a slot of PAIR, and of BARE. */
 #define TABLE_PAYLOAD 2
+#define TABLE_BARE_PAYLOAD 0
 
 #define TABLE_TAGS SLOTS_PAYLOAD_MASK
 
@@ -111,7 +119,7 @@ struct table_arena;
 struct table {
 	uint64_t signature; /* the container's, written last */
 	const struct table_ops *ops;
-	struct lock *lock;
+	struct lock_word *lock;
 	_Atomic(struct table_directory *) directory;
 	table_equal_fn equal;
 	void *user;
@@ -124,9 +132,9 @@ struct table {
 struct table_key {
 	const void *data; /* BYTES: the bytes; strong_keys, SELF, PAIR: the pointer */
 	size_t size;      /* BYTES */
-	uint64_t word;    /* the key word, but with BYTES */
+	uint64_t word;    /* the key word, but with BYTES; BARE: tags alone matter */
 	uint32_t hash;
-	uintptr_t self; /* SELF, PAIR: the weak word to store */
+	uintptr_t self; /* SELF, PAIR, BARE: the weak word to store, without a payload's kind */
 };
 
 /* An entry as a look at it found it. */
@@ -156,7 +164,7 @@ void table_key_tag(struct table_key *key, unsigned tag);
 /* ---- the table ---- */
 
 /* Makes a table in zeroed memory: everything but the signature. equal is for HASHED, SELF and PAIR; NULL, for the latter two, means
- * identity. 0 or -ENOMEM. */
+ * identity, and PAIR then BARE. 0 or -ENOMEM. */
 int table_init(struct table *table, const struct table_ops *ops, enum table_layout layout, bool strong_keys, table_equal_fn equal,
 	       void *user);
 
@@ -173,6 +181,9 @@ enum table_put_mode { TABLE_REPLACE, TABLE_KEEP };
  * error. SELF: raw is not looked at, a key that is there is always kept, and *now receives it. PAIR: raw is the payload. */
 #define TABLE_KEPT 1
 int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now);
+
+/* The key will be put at once: what it will find is fetched meanwhile. No lock. */
+void table_expect(const struct table *table, const struct table_key *key);
 
 /* Takes an entry out and gives its value. 0, -ENOENT (also when it was dead: then it is erased), or equal's error. Allocates nothing. */
 int table_take(struct table *table, const struct table_key *key, void **value);

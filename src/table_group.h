@@ -141,6 +141,12 @@ static inline __attribute__((always_inline)) struct table_group table_group_of_k
 {
 	if (layout == TABLE_BYTES)
 		return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_HASH, key->hash);
+	if (layout == TABLE_BARE) {
+		struct table_group group = table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_WORD, 0);
+		group.hits = table_group_hint(&seg->slots->words[(size_t)at * TABLE_STRIDE], TABLE_STRIDE, TABLE_COMPARE_VALUE,
+					      (uintptr_t)key->data);
+		return group;
+	}
 	if (layout == TABLE_PAIR)
 		return table_group_look(seg, at, TABLE_STRIDE_PAIR, TABLE_COMPARE_TAGGED, key->word & ~TABLE_TAGS);
 	return table_group_look(seg, at, TABLE_STRIDE, TABLE_COMPARE_WORD, key->word);

@@ -17,11 +17,6 @@
 #include "bytes.h"
 #include "table.h"
 
-/* Words of a slot: key word, weak word, and with PAIR a payload. */
-#define TABLE_STRIDE 2
-#define TABLE_STRIDE_PAIR 3
-#define TABLE_VALUE 1
-
 /* Slots that are looked at together (table_group.h); a segment has a multiple of it. */
 #define TABLE_GROUP 4
 
@@ -54,6 +49,7 @@ struct table_segment {
 	uint32_t fill;    /* of the arena */
 	uint32_t garbage; /* bytes of erased keys in it */
 	uint32_t hand;    /* where sweeping and table_any go on */
+	uint32_t thin;    /* with fewer entries it is sparse: never changed */
 };
 
 struct table_directory {
@@ -98,6 +94,12 @@ static inline uint64_t table_segment_end(const struct table_segment *seg)
 	return (uint64_t)seg->base + (UINT64_C(1) << (32 - seg->depth));
 }
 
+/* The hash of a pointer that is compared by identity, as its key has it: with SELF, PAIR, BARE. */
+static inline uint64_t table_pointer_word(uintptr_t p)
+{
+	return base_spread(p);
+}
+
 /* The hash of a key word. */
 static inline uint32_t table_word_hash(const struct table *table, uint64_t word)
 {
@@ -109,6 +111,12 @@ static inline uint32_t table_word_hash(const struct table *table, uint64_t word)
 static inline bool table_is_self(const struct table *table)
 {
 	return table->layout >= TABLE_SELF;
+}
+
+/* Whether there are payloads. */
+static inline bool table_is_pair(const struct table *table)
+{
+	return table->layout >= TABLE_PAIR;
 }
 
 static inline unsigned table_stride(const struct table *table)
@@ -128,7 +136,7 @@ static inline _Atomic(uintptr_t) *table_value_at(const struct table_segment *seg
 
 static inline _Atomic(uintptr_t) *table_payload_at(const struct table_segment *seg, uint32_t i)
 {
-	return &seg->slots->words[(size_t)i * seg->stride + TABLE_PAYLOAD];
+	return slots_word(seg->slots, i, seg->slots->payload);
 }
 
 static inline uintptr_t table_peek(const struct table_segment *seg, uint32_t i)
@@ -166,9 +174,6 @@ static inline struct table_arena *table_arena_of(const struct table_segment *seg
 {
 	return atomic_load_explicit(&seg->arena, memory_order_acquire);
 }
-
-/* Appends a key; there is room. Its offset. */
-uint32_t table_arena_append_locked(struct table_segment *seg, const void *data, size_t size);
 
 /* Whether a vacant slot has no key, by its key word (and keys[i]). */
 static inline bool table_is_erased(const struct table_segment *seg, uint32_t i, uint64_t word)
@@ -239,7 +244,10 @@ void table_check_owner(struct slots *slots, void *owner);
 void table_retire_locked(struct table_segment *seg);
 
 /* Whether a segment is so sparse that a smaller one is worth making. */
-bool table_is_sparse(const struct table_segment *seg);
+static inline bool table_is_sparse(const struct table_segment *seg)
+{
+	return table_live(seg) < seg->thin;
+}
 
 /* Erases the keys of dead entries in at most `steps` slots. */
 void table_sweep_locked(struct table_segment *seg, uint32_t steps);

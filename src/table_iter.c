@@ -90,7 +90,7 @@ int table_any(struct table *table, struct table_place *place, struct table_entry
 	int found = -WEAKREF_ENOENT;
 
 	*place = (struct table_place){0};
-	lock_take(table->lock);
+	lock_stripe_take(table->lock);
 	/* From the hand to the end, and once all over. */
 	uint64_t hash = table->hand;
 	for (unsigned round = 0; round < 2 && found < 0; round++, hash = 0) {
@@ -106,7 +106,7 @@ int table_any(struct table *table, struct table_place *place, struct table_entry
 			hash = table_segment_end(seg);
 		}
 	}
-	lock_drop(table->lock);
+	lock_stripe_drop(table->lock);
 	return found;
 }
 
@@ -128,12 +128,12 @@ bool table_take_at(struct table *table, const struct table_place *place, void **
 	struct table_segment *seg = place->segment;
 
 	*value = NULL;
-	lock_take(table->lock);
+	lock_stripe_take(table->lock);
 	bool taken = in_place_locked(place) && table_remove_locked(seg, place->index, value);
 	if (taken && table_is_sparse(seg))
 		table_resize(table, seg, false, 0); /* drops the lock; without memory it stays as it is */
 	else
-		lock_drop(table->lock);
+		lock_stripe_drop(table->lock);
 	return taken;
 }
 
@@ -195,9 +195,9 @@ static void check_locked(struct table *table)
 
 void table_check(struct table *table)
 {
-	lock_take(table->lock);
+	lock_stripe_take(table->lock);
 	check_locked(table);
-	lock_drop(table->lock);
+	lock_stripe_drop(table->lock);
 }
 
 /* One segment of a table is its first one, but for what is not yet, or no more, in a directory. */
@@ -209,9 +209,9 @@ void table_check_owner(struct slots *slots, void *owner)
 	ASSERT(seg->slots == slots && seg->n == slots->n && seg->stride == slots->stride);
 	if (seg->base != 0)
 		return;
-	lock_take(table->lock);
+	lock_stripe_take(table->lock);
 	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
 	if (dir != NULL && atomic_load_explicit(&dir->entries[0], memory_order_relaxed) == seg)
 		check_locked(table);
-	lock_drop(table->lock);
+	lock_stripe_drop(table->lock);
 }

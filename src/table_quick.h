@@ -115,20 +115,20 @@ static inline __attribute__((always_inline)) bool table_quick_word(const struct 
 		      atomic_load_explicit(&seg->takeovers, memory_order_relaxed) == takeovers);
 }
 
-/* PAIR, by identity: a key that the caller holds, and its payload. */
-static inline __attribute__((always_inline)) bool table_quick_pair(const struct table *table, const void *p, void **payload)
+/* BARE: a key that the caller holds, and its payload. */
+static inline __attribute__((always_inline)) bool table_quick_bare(const struct table *table, const void *p, void **payload)
 {
-	uint32_t hash = table_fold(base_spread((uintptr_t)p));
+	uint32_t hash = table_fold(table_pointer_word((uintptr_t)p));
 	const struct table_segment *seg = table_segment_of(table, hash);
 	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
-	const _Atomic(uintptr_t) *slot = table_quick_slot(seg, hash, TABLE_STRIDE_PAIR, TABLE_COMPARE_VALUE, (uintptr_t)p);
+	const _Atomic(uintptr_t) *slot = table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p);
 
 	if (unlikely(slot == NULL))
 		return false;
 	/* The payload is read as slots_load reads it; the key is held, so that its word need not be pinned. */
 	uint64_t epoch = epoch_begin();
 	uintptr_t raw = atomic_load_explicit(slot + TABLE_VALUE, memory_order_acquire);
-	void *loaded = (void *)atomic_load_explicit(slot + TABLE_PAYLOAD, memory_order_acquire);
+	void *loaded = (void *)atomic_load_explicit(slot + TABLE_BARE_PAYLOAD, memory_order_acquire);
 	BASE_PIN(loaded);
 	if (unlikely(atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) != raw || !epoch_is(epoch) ||
 		     (raw & ~EPOCH_TAG) != (uintptr_t)p || !slots_is_value(raw) ||

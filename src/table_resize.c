@@ -2,28 +2,40 @@
 /*
  * table_resize: how segments are made, grow, split, shrink, and are swept of dead keys.
  *
- * A segment's slots are of one of the sizes below, chosen so that block, header and the byte that libgc adds fill whole pages
- * or size classes. One that is full is rebuilt: at the size that leaves a fifth free for what it holds now, the same, larger or
- * smaller; past the largest it is split. Where a split would leave nearly everything on one side (keys of equal hashes), the
- * segment grows beyond instead.
+ * A segment's slots fill a block of the sizes below, chosen so that block, header and the byte that libgc adds fill whole pages or size
+ * classes. One that is full is rebuilt: at the size that leaves a fifth free for what it holds now, if that is no more than it has; else at
+ * twice the size, but not beyond the largest; past that it is split, into two that leave a quarter free. Where a split would leave nearly
+ * everything on one side (keys of equal hashes), the segment grows beyond instead. So an entry is moved twice or so for each time that the
+ * table doubles, and the room that it takes is 1.2 slots on average, by what may be used of them.
+ *
+ * How large the largest is depends on the segment's place among the hashes: hashes spread evenly, so segments of one size would all be full
+ * at the same time, and a table three quarters empty a moment later.
+ *
+ * A rebuild leaves keys where they are: the fresh segment goes on with the old one's arena, as nobody appends to that any more. Where much
+ * of it is garbage, and in a split, the keys are copied.
  *
  * Each change has three steps, so that nothing is allocated under the lock: plan (lock held), make (not held), apply (held; it
  * finds out whether the plan still fits, and if not, the caller, who looks anew in any case, plans again).
  */
-#include "bytes.h"
 #include "table_impl.h"
 
 #define FLATTEN static inline __attribute__((always_inline))
 
-/* Bytes of a block of slots. */
-static const uint32_t slot_blocks[] = {
-	208, 512, 1024, 2048,
-#if !CHECKS /* there splits come early */
-	4096, 8192, 12288, 16384, 24576, 32768, 45056, 65536,
-#endif
-};
+/* Bytes of a block of slots: one of these, or whole pages. */
+static const uint32_t slot_blocks[] = {208, 512, 1024, 2048, 4096};
 
 #define BLOCKS (sizeof slot_blocks / sizeof slot_blocks[0])
+#define PAGE ((size_t)4096)
+
+/* The largest, in pages, and how many smaller ones there are as largest of other segments. */
+#define MOST_PAGES 16
+#define MOST_SIZES_LOG 3
+
+/* Slots that are read between two looks at the epoch. */
+#define BATCH 16
+
+/* Keys up to this size are moved as one piece. */
+#define KEY_BLOCK 16
 
 /* An arena that would grow beyond this splits its segment instead, where it has SPLIT_MIN entries: no write moves much more than this. */
 #define ARENA_SPLIT (CHECKS ? 4096 : 256 * 1024)
@@ -38,6 +50,8 @@ struct part {
 
 struct plan {
 	enum { PLAN_NOTHING, PLAN_IMPOSSIBLE, PLAN_ARENA, PLAN_REBUILD, PLAN_SPLIT } what;
+	bool exact; /* bytes are counted, not guessed */
+	bool share; /* PLAN_REBUILD: the arena stays */
 	uint32_t n[2];
 	size_t arena_size[2];
 	bool deeper; /* the directory needs one bit more */
@@ -71,48 +85,64 @@ static uint32_t slots_for_many(uint32_t want, unsigned stride)
 	for (size_t k = 0; k < BLOCKS; k++)
 		if (limit_of(slots_in(slot_blocks[k], stride)) >= want)
 			return slots_in(slot_blocks[k], stride);
-	size_t block = ((size_t)want * 8 / 7 + 1) * stride * sizeof(uintptr_t) + sizeof(struct slots) + 4096;
-	return slots_in(block & ~(size_t)4095, stride);
+	size_t block = (size_t)want * stride * sizeof(uintptr_t) / PAGE * PAGE + PAGE;
+	while (limit_of(slots_in(block, stride)) < want)
+		block += PAGE;
+	return slots_in(block, stride);
 }
 
-static uint32_t with_slack(uint32_t live)
+/* The most slots of a segment that can be split. */
+static uint32_t slots_most(uint32_t base, unsigned stride)
 {
-	return live + live / 4 + 2;
+	size_t block = CHECKS ? PAGE / 2 : (MOST_PAGES - (base >> (32 - MOST_SIZES_LOG))) * PAGE;
+
+	return slots_in(block, stride);
 }
 
-/* As many slots as hold `live` entries and some more; no more than the largest, as long as that holds them. */
-static uint32_t slots_for(uint32_t live, unsigned stride)
+/* As many slots as hold `live` entries and some more; no more than the largest, as long as that holds them, and that rather than one
+ * nearly as large. Where a slot is all that an entry has, half of them are left free. */
+static uint32_t slots_for(const struct table *table, uint32_t live, uint32_t base)
 {
-	uint32_t most = slots_in(slot_blocks[BLOCKS - 1], stride);
+	bool light = table_stride(table) == TABLE_STRIDE && !table->strong_keys && table->layout != TABLE_BYTES;
+	unsigned stride = table_stride(table);
+	uint32_t most = slots_most(base, stride), want = live + (light ? live : live / 8 * 3) + 2;
 
-	if (with_slack(live) > limit_of(most) && live < limit_of(most))
-		return most;
-	return slots_for_many(with_slack(live), stride);
+	return want > limit_of(most) / 8 * 7 && live < limit_of(most) ? most : slots_for_many(want, stride);
+}
+
+/* As many slots as a segment gets that is rebuilt for another reason than that it holds too many: no more than it has. */
+static uint32_t slots_again(const struct table_segment *seg, uint32_t live)
+{
+	uint32_t want = live + live / 4 + 2;
+
+	return want > seg->limit ? seg->n : slots_for_many(want, seg->stride);
+}
+
+/* As many slots as a segment gets that is full. */
+static uint32_t slots_after(uint32_t live, uint32_t base, unsigned stride)
+{
+	uint32_t most = slots_most(base, stride);
+
+	return live * 2 > limit_of(most) / 8 * 7 ? most : slots_for_many(live * 2, stride);
 }
 
 /* Bytes of a block that can be had for about this. */
 static size_t block_size(size_t size)
 {
-	size_t unit = size < 2048 ? 16 : 4096;
+	size_t unit = size < 2048 ? 16 : PAGE;
 
 	return (size + unit) / unit * unit - 1;
 }
 
 /* The size of an arena that must hold `need` bytes of `live` keys, in a segment that will have `limit` of them: one that will do
- * till then, if
- * that is within reason. */
+ * till then, if that is within reason. */
 static size_t arena_size_for(size_t need, uint32_t live, uint32_t limit)
 {
-	size_t size = live == 0 ? need : need / live * limit + limit;
+	size_t size = live == 0 ? need : (size_t)((uint64_t)need * limit / live);
 	size_t least = need + need / 4, most = need * 2;
 
 	size = size < least ? least : size > most ? most : size;
 	return block_size(sizeof(struct table_arena) + size);
-}
-
-bool table_is_sparse(const struct table_segment *seg)
-{
-	return table_live(seg) < seg->limit / 8 && seg->n > slots_in(slot_blocks[1], seg->stride);
 }
 
 /* ---- making ---- */
@@ -142,18 +172,18 @@ static void purge(struct slots *slots, void *owner)
 	struct table_segment *seg = owner;
 	struct table *table = seg->table;
 
-	lock_take(table->lock);
+	lock_stripe_take(table->lock);
 	if (seg->retired) {
 		/* Iterators may be in it: it stays as it is, and is not asked about again. */
 		atomic_store_explicit(&slots->dead, 0, memory_order_relaxed);
-		lock_drop(table->lock);
+		lock_stripe_drop(table->lock);
 		return;
 	}
 	table_sweep_locked(seg, seg->n);
 	if (table_is_sparse(seg))
 		table_resize(table, seg, false, 0); /* drops the lock; without memory it stays as it is */
 	else
-		lock_drop(table->lock);
+		lock_stripe_drop(table->lock);
 }
 
 struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigned depth, uint32_t base, size_t arena_size)
@@ -177,6 +207,7 @@ struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigne
 	seg->keys = keys;
 	seg->n = n;
 	seg->limit = limit_of(n);
+	seg->thin = n > slots_in(slot_blocks[1], table_stride(table)) ? seg->limit / 8 : 0;
 	seg->base = base;
 	seg->depth = (uint8_t)depth;
 	seg->stride = (uint8_t)table_stride(table);
@@ -211,8 +242,15 @@ void table_sweep_locked(struct table_segment *seg, uint32_t steps)
 
 /* ---- planning ---- */
 
+static uint32_t base_of_side(uint32_t base, unsigned depth, unsigned side)
+{
+	return base | (uint32_t)side << (31 - depth);
+}
+
 static uint32_t hash_at(const struct table_segment *seg, uint32_t i)
 {
+	if (seg->table->layout == TABLE_BARE)
+		return table_fold(table_pointer_word(table_peek(seg, i) & ~EPOCH_TAG));
 	return table_word_hash(seg->table, atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed));
 }
 
@@ -222,41 +260,58 @@ static unsigned side_of(const struct table_segment *seg, uint32_t hash)
 	return hash >> (31 - seg->depth) & 1;
 }
 
-static size_t key_bytes_at(const struct table_segment *seg, uint32_t i)
+/* The bytes of a key that is in the arena, with all that stands there; of none, 0. */
+static uint32_t key_bytes(const struct table_arena *arena, uint64_t word)
 {
 	size_t size;
 
-	if (seg->table->layout != TABLE_BYTES)
+	if ((uint32_t)word == 0)
 		return 0;
-	table_arena_key(table_arena_of(seg), (uint32_t)atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed), &size);
-	return table_key_room(size);
+	table_arena_key(arena, (uint32_t)word, &size);
+	return (uint32_t)table_key_room(size);
 }
 
-static void count_sides_locked(const struct table_segment *seg, struct part side[2])
+/* Bytes of the keys in use. */
+static size_t bytes_in_use(const struct table_segment *seg)
 {
+	return seg->fill == 0 ? 0 : seg->fill - sizeof(struct table_arena) - seg->garbage;
+}
+
+/* How many entries go where, and how many bytes of keys: by the length of the others if that need not be exact, a sixteenth more. */
+static void count_sides_locked(const struct table_segment *seg, struct part side[2], bool exact)
+{
+	bool bytes = exact && seg->table->layout == TABLE_BYTES;
+
 	for (uint32_t i = 0; i < seg->n; i++) {
 		if (!slots_is_value(table_peek(seg, i)))
 			continue;
 		struct part *part = &side[side_of(seg, hash_at(seg, i))];
 		part->live++;
-		part->bytes += key_bytes_at(seg, i);
+		if (bytes)
+			part->bytes += key_bytes(table_arena_of(seg), atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed));
 	}
+	uint64_t all = side[0].live + side[1].live, used = bytes_in_use(seg);
+	for (unsigned k = 0; !exact && all != 0 && k < 2; k++)
+		side[k].bytes = (size_t)(used * side[k].live / all + used / 16);
 }
 
 static void plan_part(struct plan *plan, unsigned k, const struct table_segment *seg, uint32_t n, struct part part, size_t room)
 {
 	plan->n[k] = n;
-	if (seg->table->layout == TABLE_BYTES && part.bytes + room != 0)
+	if (seg->table->layout == TABLE_BYTES && !plan->share && part.bytes + room != 0)
 		plan->arena_size[k] = arena_size_for(part.bytes + room, part.live + (room != 0), limit_of(n));
 	if (plan->arena_size[k] > UINT32_MAX)
 		plan->what = PLAN_IMPOSSIBLE;
 }
 
+/* The arena stays where little of it is garbage, or becomes so. */
 static void plan_rebuild(struct plan *plan, const struct table_segment *seg, uint32_t n, size_t room)
 {
-	struct part all = {.live = table_live(seg), .bytes = seg->fill == 0 ? 0 : seg->fill - sizeof(struct table_arena) - seg->garbage};
+	struct part all = {.live = table_live(seg), .bytes = bytes_in_use(seg)};
 
 	plan->what = PLAN_REBUILD;
+	plan->share = n >= seg->n && seg->garbage <= seg->fill / 8 &&
+		      atomic_load_explicit(&seg->slots->dead, memory_order_relaxed) <= seg->used / 8;
 	plan_part(plan, 0, seg, n, all, room);
 }
 
@@ -267,13 +322,13 @@ static bool plan_split(struct plan *plan, const struct table_segment *seg, size_
 
 	if (seg->depth >= TABLE_DEPTH_MAX)
 		return false;
-	count_sides_locked(seg, side);
+	count_sides_locked(seg, side, plan->exact);
 	uint32_t all = side[0].live + side[1].live, least = side[0].live < side[1].live ? side[0].live : side[1].live;
 	if (least < all / LOPSIDED + 1)
 		return false;
 	plan->what = PLAN_SPLIT;
 	for (unsigned k = 0; k < 2; k++)
-		plan_part(plan, k, seg, slots_for(side[k].live, seg->stride), side[k], room);
+		plan_part(plan, k, seg, slots_for(seg->table, side[k].live, base_of_side(seg->base, seg->depth, k)), side[k], room);
 	plan->directory_depth = atomic_load_explicit(&seg->table->directory, memory_order_relaxed)->depth;
 	plan->deeper = seg->depth == plan->directory_depth;
 	return true;
@@ -285,7 +340,7 @@ static void plan_arena(struct plan *plan, const struct table_segment *seg, size_
 	size_t need = seg->fill + room;
 
 	if (seg->garbage > seg->fill / 3) {
-		plan_rebuild(plan, seg, slots_for(live, seg->stride), room);
+		plan_rebuild(plan, seg, slots_again(seg, live), room);
 		return;
 	}
 	if (need > ARENA_SPLIT && live >= SPLIT_MIN && plan_split(plan, seg, room))
@@ -296,20 +351,29 @@ static void plan_arena(struct plan *plan, const struct table_segment *seg, size_
 		plan->what = PLAN_IMPOSSIBLE;
 }
 
+static void plan_full(struct plan *plan, const struct table_segment *seg, size_t room)
+{
+	uint32_t live = table_live(seg), n = seg->n;
+
+	if (live < seg->limit / 5 * 4)
+		n = slots_again(seg, live);
+	else if (n < slots_most(seg->base, seg->stride))
+		n = slots_after(live, seg->base, seg->stride);
+	else if (plan_split(plan, seg, room))
+		return;
+	else
+		n = slots_for_many(live + live / 2, seg->stride);
+	plan_rebuild(plan, seg, n, room);
+}
+
 static void plan_make_locked(struct plan *plan, const struct table_segment *seg, bool full, size_t room)
 {
-	uint32_t live = table_live(seg);
-
-	*plan = (struct plan){.what = PLAN_NOTHING};
-	if (full) {
-		uint32_t most = limit_of(slots_in(slot_blocks[BLOCKS - 1], seg->stride));
-		if (with_slack(live) <= most || !plan_split(plan, seg, room))
-			plan_rebuild(plan, seg, slots_for_many(with_slack(live), seg->stride), room);
-	} else if (room != 0) {
+	if (full)
+		plan_full(plan, seg, room);
+	else if (room != 0)
 		plan_arena(plan, seg, room);
-	} else if (table_is_sparse(seg)) {
-		plan_rebuild(plan, seg, slots_for(live, seg->stride), 0);
-	}
+	else if (table_is_sparse(seg))
+		plan_rebuild(plan, seg, slots_for(seg->table, table_live(seg), seg->base), 0);
 }
 
 /* ---- making what was planned ---- */
@@ -324,7 +388,7 @@ static bool plan_allocate(struct plan *plan, struct table *table, unsigned depth
 		return false;
 	for (unsigned k = 0; k < parts; k++) {
 		unsigned deeper = depth + (parts == 2);
-		uint32_t its_base = k == 0 ? base : base | UINT32_C(1) << (31 - depth);
+		uint32_t its_base = parts == 2 ? base_of_side(base, depth, k) : base;
 		plan->fresh[k] = table_segment_new(table, plan->n[k], deeper, its_base, plan->arena_size[k]);
 		if (plan->fresh[k] == NULL)
 			return false;
@@ -336,119 +400,230 @@ static bool plan_allocate(struct plan *plan, struct table *table, unsigned depth
 
 /* ---- applying ---- */
 
-static void apply_arena_locked(struct plan *plan, struct table_segment *seg)
+/* False, here and below, where the plan does not fit any more, or never did. */
+static bool apply_arena_locked(struct plan *plan, struct table_segment *seg)
 {
 	struct table_arena *old = table_arena_of(seg);
 
 	if (old != NULL && (old->capacity >= plan->arena->capacity || seg->fill > plan->arena->capacity))
-		return;
+		return false;
 	if (old == NULL)
 		seg->fill = sizeof(struct table_arena);
 	else
 		memcpy(plan->arena->bytes, old->bytes, seg->fill - sizeof(struct table_arena));
 	atomic_store_explicit(&seg->arena, plan->arena, memory_order_release);
+	return true;
+}
+
+/* Values, and payloads, on their way. Here they are roots: both lie on the stack as what they are, without tag. */
+struct batch {
+	uintptr_t raw[BATCH];
+	void *value[BATCH];
+	uintptr_t payload[BATCH];
+};
+
+/* Where entries go: what changes there, at hand. */
+struct target {
+	struct table_segment *seg;
+	_Atomic(uintptr_t) *words;
+	unsigned char *arena; /* NULL: keys stay where they are */
+	uint32_t fill, capacity;
+	uint32_t used, limit;
+	uint32_t n, groups;
+	unsigned depth;
+	/* No slot from `run` on, before `next`, is empty. */
+	uint32_t run, next;
+};
+
+FLATTEN unsigned payload_word(enum table_layout layout)
+{
+	return layout == TABLE_BARE ? TABLE_BARE_PAYLOAD : TABLE_PAYLOAD;
+}
+
+FLATTEN uint32_t hash_of(uint64_t word, const void *value, enum table_layout layout)
+{
+	return table_fold(layout == TABLE_WORD ? base_mix(word) : layout == TABLE_BARE ? table_pointer_word((uintptr_t)value) : word);
+}
+
+/* Reads some slots, all at one moment: if the epoch moved meanwhile, one by one. */
+FLATTEN void batch_load(struct batch *batch, const struct table_segment *old, uint32_t first, uint32_t count, enum table_layout layout)
+{
+	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
+	_Atomic(uintptr_t) *slot = &old->slots->words[(size_t)first * stride];
+	uint64_t before = atomic_load_explicit(&epoch_now, memory_order_acquire);
+
+	for (uint32_t k = 0; k < count; k++, slot += stride) {
+		batch->raw[k] = atomic_load_explicit(slot + TABLE_VALUE, memory_order_acquire);
+		batch->value[k] = (void *)(batch->raw[k] & ~EPOCH_TAG);
+		if (layout >= TABLE_PAIR)
+			batch->payload[k] = atomic_load_explicit(slot + payload_word(layout), memory_order_acquire);
+	}
+	BASE_KEEP(batch);
+	if (likely((before & 1) == 0 && atomic_load_explicit(&epoch_now, memory_order_relaxed) == before))
+		return;
+	for (uint32_t k = 0; k < count; k++) {
+		if (layout >= TABLE_PAIR)
+			batch->raw[k] = slots_load(old->slots, first + k, &batch->value[k], &batch->payload[k]);
+		else
+			batch->value[k] = epoch_load(table_value_at(old, first + k), &batch->raw[k]);
+	}
+	BASE_KEEP(batch);
 }
 
 /* Copies a key with its length and NUL into another arena: its key word there, or 0 where there is no room. */
-static inline uint64_t move_key(struct table_segment *fresh, const struct table_arena *from, uint64_t word)
+FLATTEN uint64_t move_key(struct target *to, const struct table_arena *from, uint64_t word)
 {
-	struct table_arena *to = table_arena_of(fresh);
-	const unsigned char *key = (const unsigned char *)from + (uint32_t)word;
-	size_t size;
+	uint32_t offset = (uint32_t)word, fill = to->fill, bytes = key_bytes(from, word);
+	unsigned char *p = to->arena + fill;
+	const unsigned char *key = (const unsigned char *)from + offset;
 
-	table_arena_key(from, (uint32_t)word, &size);
-	if (to == NULL || table_key_room(size) > to->capacity - fresh->fill)
+	if (unlikely(bytes > to->capacity - fill))
 		return 0;
-	bytes_copy((unsigned char *)to + fresh->fill, key, table_key_room(size));
-	word = (word & ~(uint64_t)UINT32_MAX) | fresh->fill;
-	fresh->fill += (uint32_t)table_key_room(size);
-	return word;
+	/* What is copied beyond a short key is overwritten by the next one, or never looked at. */
+	if (likely(bytes <= KEY_BLOCK && to->capacity - fill >= KEY_BLOCK && from->capacity - offset >= KEY_BLOCK))
+		memcpy(p, key, KEY_BLOCK);
+	else
+		memcpy(p, key, bytes);
+	to->fill = fill + bytes;
+	return (word & ~(uint64_t)UINT32_MAX) | fill;
+}
+
+/* The empty slot that ends the way of a key. Slots are in the order of their hashes, but for those that were taken by others: so in general
+ * a key goes behind the one before, or into its home, and it need not be looked for. */
+FLATTEN uint32_t place_for(struct target *to, uint32_t hash, unsigned stride)
+{
+	uint32_t home = (uint32_t)(((uint64_t)(uint32_t)(hash << to->depth) * to->groups) >> 32) * TABLE_GROUP;
+	bool in_order = home >= to->run && home - to->run < to->n / 2;
+	uint32_t j = home;
+
+	if (likely(in_order)) {
+		if (home < to->next)
+			j = to->next;
+		else
+			to->run = home;
+	}
+	while (unlikely(j >= to->n || atomic_load_explicit(&to->words[(size_t)j * stride + TABLE_VALUE], memory_order_relaxed) != SLOTS_EMPTY))
+		j = j >= to->n ? 0 : j + 1;
+	if (likely(in_order && j >= to->run))
+		to->next = j + 1;
+	return j;
 }
 
 /* Puts an entry into a segment that nobody knows yet, where none has its key; live was counted before. False: there is no room. */
-FLATTEN bool move_in(struct table_segment *fresh, const struct table_segment *old, uint32_t i, uint64_t word, uint32_t hash, uintptr_t raw,
-		     enum table_layout layout)
+FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_t i, uint64_t word, uint32_t hash, const struct batch *batch,
+		     uint32_t k, enum table_layout layout)
 {
 	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
-	uint32_t j = table_home(fresh, hash);
+	struct table_segment *fresh = to->seg;
 
-	if (fresh->used >= fresh->limit)
+	if (unlikely(to->used >= to->limit))
 		return false;
-	if (layout == TABLE_BYTES && (word = move_key(fresh, table_arena_of(old), word)) == 0)
+	if (layout == TABLE_BYTES && to->arena != NULL && unlikely((word = move_key(to, table_arena_of(old), word)) == 0))
 		return false;
-	_Atomic(uintptr_t) *slot = &fresh->slots->words[(size_t)j * stride];
-	while (atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) != SLOTS_EMPTY) {
-		slot += stride;
-		if (++j == fresh->n) {
-			j = 0;
-			slot = fresh->slots->words;
-		}
-	}
-	if (layout < TABLE_SELF && fresh->keys != NULL)
+	uint32_t j = place_for(to, hash, stride);
+	_Atomic(uintptr_t) *slot = &to->words[(size_t)j * stride];
+	if ((layout == TABLE_WORD || layout == TABLE_HASHED) && fresh->keys != NULL)
 		atomic_store_explicit(&fresh->keys[j], atomic_load_explicit(&old->keys[i], memory_order_relaxed), memory_order_relaxed);
-	atomic_store_explicit(slot, word, memory_order_relaxed);
-	if (layout == TABLE_PAIR)
-		atomic_store_explicit(slot + TABLE_PAYLOAD, atomic_load_explicit(table_payload_at(old, i), memory_order_relaxed),
-				      memory_order_relaxed);
-	atomic_store_explicit(slot + TABLE_VALUE, raw, memory_order_release);
-	fresh->used++;
+	if (layout != TABLE_BARE)
+		atomic_store_explicit(slot, word, memory_order_relaxed);
+	if (layout >= TABLE_PAIR)
+		atomic_store_explicit(slot + payload_word(layout), batch->payload[k], memory_order_relaxed);
+	atomic_store_explicit(slot + TABLE_VALUE, batch->raw[k], memory_order_release);
+	to->used++;
 	return true;
 }
 
-/* Copies all values through a register, one by one: a collection may come at any point. Counts what went where. */
-FLATTEN bool move_layout(const struct table_segment *old, struct table_segment *fresh[2], uint32_t stored[2], enum table_layout layout)
+/* Copies all values, some at a time: a collection may come at any point. *stale counts bytes of keys that stayed behind. */
+FLATTEN bool move_layout(const struct table_segment *old, struct target to[2], uint32_t *stale, enum table_layout layout)
 {
 	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
-	const unsigned shift = fresh[1] != NULL ? 31U - old->depth : 32;
+	const unsigned shift = to[1].seg != NULL ? 31U - old->depth : 32;
 	_Atomic(uintptr_t) *slot = old->slots->words;
+	struct batch batch;
+	bool fits = true;
 
-	for (uint32_t i = 0; i < old->n; i++, slot += stride) {
-		uintptr_t raw = atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed);
-		void *payload = NULL;
-		if (!slots_is_value(raw))
-			continue;
-		void *value = epoch_load(slot + TABLE_VALUE, &raw);
-		if (!slots_is_value(raw) || (layout == TABLE_PAIR && !table_self_payload_locked(old, i, &payload)))
-			continue;
-		uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
-		uint32_t hash = table_fold(layout == TABLE_WORD ? base_mix(word) : word);
-		unsigned k = (uint64_t)hash >> shift & 1;
-		if (unlikely(!move_in(fresh[k], old, i, word, hash, raw, layout)))
-			return false;
-		stored[k]++;
-		BASE_KEEP(value);
-		BASE_KEEP(payload);
+	memset(&batch, 0, sizeof batch);
+	for (uint32_t i = 0; fits && i < old->n; i += BATCH) {
+		uint32_t count = old->n - i < BATCH ? old->n - i : BATCH;
+		batch_load(&batch, old, i, count, layout);
+		for (uint32_t k = 0; fits && k < count; k++, slot += stride) {
+			if (batch.raw[k] == SLOTS_EMPTY)
+				continue;
+			uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
+			if (batch.raw[k] != SLOTS_VACANT) {
+				uint32_t hash = hash_of(word, batch.value[k], layout);
+				fits = move_in(&to[(uint64_t)hash >> shift & 1], old, i + k, word, hash, &batch, k, layout);
+			} else if (layout == TABLE_BYTES) {
+				*stale += key_bytes(table_arena_of(old), word);
+			}
+		}
+		BASE_KEEP(&batch);
 	}
-	return true;
+	/* Nothing is left on the stack that would keep it alive. */
+	memset(&batch, 0, sizeof batch);
+	BASE_KEEP(&batch);
+	return fits;
 }
 
-static bool move_each(const struct table_segment *old, struct table_segment *fresh[2], uint32_t stored[2])
+static bool move_each(const struct table_segment *old, struct target to[2], uint32_t *stale)
 {
 	switch ((enum table_layout)old->table->layout) {
 	case TABLE_BYTES:
-		return move_layout(old, fresh, stored, TABLE_BYTES);
+		return move_layout(old, to, stale, TABLE_BYTES);
 	case TABLE_WORD:
-		return move_layout(old, fresh, stored, TABLE_WORD);
+		return move_layout(old, to, stale, TABLE_WORD);
 	case TABLE_HASHED:
-		return move_layout(old, fresh, stored, TABLE_HASHED);
+		return move_layout(old, to, stale, TABLE_HASHED);
 	case TABLE_SELF:
-		return move_layout(old, fresh, stored, TABLE_SELF);
+		return move_layout(old, to, stale, TABLE_SELF);
+	case TABLE_PAIR:
+		return move_layout(old, to, stale, TABLE_PAIR);
 	default:
-		return move_layout(old, fresh, stored, TABLE_PAIR);
+		return move_layout(old, to, stale, TABLE_BARE);
 	}
 }
 
-static bool move_all_locked(const struct table_segment *old, struct table_segment *fresh[2])
+static struct target target_of(struct table_segment *fresh, bool share)
 {
-	unsigned parts = fresh[1] != NULL ? 2 : 1;
-	uint32_t stored[2] = {0};
+	struct target to = {.seg = fresh};
+
+	if (fresh == NULL)
+		return to;
+	struct table_arena *arena = table_arena_of(fresh);
+	to.words = fresh->slots->words;
+	to.n = fresh->n;
+	to.groups = fresh->n / TABLE_GROUP;
+	to.depth = fresh->depth;
+	to.limit = fresh->limit;
+	if (!share && fresh->table->layout == TABLE_BYTES) {
+		/* Without an arena there is no room for any key. */
+		to.arena = arena == NULL ? (unsigned char *)fresh : (unsigned char *)arena;
+		to.capacity = arena == NULL ? 0 : arena->capacity;
+		to.fill = fresh->fill;
+	}
+	return to;
+}
+
+static bool move_all_locked(const struct plan *plan, const struct table_segment *old)
+{
+	struct target to[2] = {target_of(plan->fresh[0], plan->share), target_of(plan->fresh[1], plan->share)};
+	unsigned parts = to[1].seg != NULL ? 2 : 1;
+	uint32_t stale = 0;
 
 	/* Counted before they are stored: as many as there can be, and the rest taken back. */
 	for (unsigned k = 0; k < parts; k++)
-		atomic_fetch_add_explicit(&fresh[k]->slots->live, fresh[k]->n, memory_order_relaxed);
-	bool fits = move_each(old, fresh, stored);
-	for (unsigned k = 0; k < parts; k++)
-		atomic_fetch_sub_explicit(&fresh[k]->slots->live, fresh[k]->n - stored[k], memory_order_relaxed);
+		atomic_fetch_add_explicit(&to[k].seg->slots->live, to[k].seg->n, memory_order_relaxed);
+	bool fits = move_each(old, to, &stale);
+	for (unsigned k = 0; k < parts; k++) {
+		struct table_segment *fresh = to[k].seg;
+		atomic_fetch_sub_explicit(&fresh->slots->live, fresh->n - to[k].used, memory_order_relaxed);
+		fresh->used = to[k].used;
+		fresh->fill = plan->share ? old->fill : to[k].fill;
+	}
+	if (plan->share) {
+		plan->fresh[0]->garbage = old->garbage + stale;
+		atomic_store_explicit(&plan->fresh[0]->arena, table_arena_of(old), memory_order_relaxed);
+	}
 	return fits;
 }
 
@@ -480,15 +655,15 @@ static void publish_locked(struct table_directory *dir, struct table_segment *ol
 				      memory_order_release);
 }
 
-static void apply_segments_locked(struct plan *plan, struct table *table, struct table_segment *old)
+static bool apply_segments_locked(struct plan *plan, struct table *table, struct table_segment *old)
 {
 	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
 	bool deeper = plan->what == PLAN_SPLIT && old->depth == dir->depth;
 
 	if (deeper && (plan->directory == NULL || plan->directory->depth != dir->depth + 1))
-		return;
-	if (!move_all_locked(old, plan->fresh))
-		return;
+		return false;
+	if (!move_all_locked(plan, old))
+		return false;
 	if (deeper) {
 		double_directory_locked(dir, plan->directory);
 		publish_locked(plan->directory, old, plan->fresh);
@@ -497,26 +672,40 @@ static void apply_segments_locked(struct plan *plan, struct table *table, struct
 		publish_locked(dir, old, plan->fresh);
 	}
 	table_self_forget_locked(old);
+	return true;
+}
+
+/* With the lock, drops it: 0, -ENOMEM, or 1 where what was made does not fit. */
+static int resize(struct plan *plan, struct table *table, struct table_segment *seg, bool full, size_t room)
+{
+	bool done = true;
+
+	plan_make_locked(plan, seg, full, room);
+	lock_stripe_drop(table->lock);
+	if (plan->what == PLAN_NOTHING)
+		return 0;
+	if (!plan_allocate(plan, table, seg->depth, seg->base))
+		return -WEAKREF_ENOMEM;
+	lock_stripe_take(table->lock);
+	if (!seg->retired)
+		done = plan->what == PLAN_ARENA ? apply_arena_locked(plan, seg) : apply_segments_locked(plan, table, seg);
+	lock_stripe_drop(table->lock);
+	return done ? 0 : 1;
 }
 
 int table_resize(struct table *table, struct table_segment *seg, bool full, size_t room)
 {
-	struct plan plan;
+	struct plan guess = {.exact = false}, exact = {.exact = true};
 
-	lock_check_held(table->lock);
-	plan_make_locked(&plan, seg, full, room);
-	lock_drop(table->lock);
-	if (plan.what == PLAN_NOTHING)
+	lock_check_held_stripe();
+	int result = resize(&guess, table, seg, full, room);
+	if (likely(result <= 0))
+		return result;
+	lock_stripe_take(table->lock);
+	if (seg->retired) {
+		lock_stripe_drop(table->lock);
 		return 0;
-	if (!plan_allocate(&plan, table, seg->depth, seg->base))
-		return -WEAKREF_ENOMEM;
-	lock_take(table->lock);
-	if (!seg->retired) {
-		if (plan.what == PLAN_ARENA)
-			apply_arena_locked(&plan, seg);
-		else
-			apply_segments_locked(&plan, table, seg);
 	}
-	lock_drop(table->lock);
-	return 0;
+	result = resize(&exact, table, seg, full, room);
+	return result < 0 ? result : 0;
 }

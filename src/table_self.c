@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * table_self: the layouts in which the key is the weak word (SELF), with a payload beside it (PAIR). What belongs to these
+ * table_self: the layouts in which the key is the weak word (SELF), with a payload beside it (PAIR, BARE). What belongs to these
  * alone: how a key is matched, and how a payload is read and replaced. The rest is shared; table.h tells states, invariants
  * and locks.
  *
@@ -20,7 +20,7 @@ static bool same_hash(uint64_t word, const struct table_key *key)
 int table_self_match(const struct table *table, const struct table_segment *seg, uint32_t i, const struct table_key *key, void **have,
 		     uintptr_t *raw)
 {
-	if (!same_hash(atomic_load_explicit(table_key_at(seg, i), memory_order_acquire), key))
+	if (table->layout != TABLE_BARE && !same_hash(atomic_load_explicit(table_key_at(seg, i), memory_order_acquire), key))
 		return 0;
 	if (table->equal == NULL) {
 		*have = (void *)(uintptr_t)key->data;
@@ -72,12 +72,12 @@ again:
 				continue;
 			if (unlikely(same < 0))
 				return same;
-			if (want_payload && table->layout == TABLE_PAIR && unlikely(!payload_of_key(seg, i, raw, &payload)))
+			if (want_payload && table_is_pair(table) && unlikely(!payload_of_key(seg, i, raw, &payload)))
 				goto again;
 			*entry = (struct table_entry){
-				.key = {.data = have, .word = key->word & ~TABLE_TAGS, .hash = key->hash, .self = raw},
-				.value = table->layout == TABLE_PAIR ? payload : have,
-				.raw = raw};
+				.key = {.data = have, .word = key->word & ~TABLE_TAGS, .hash = key->hash, .self = raw & ~SLOTS_PAYLOAD_TAGS},
+				.value = table_is_pair(table) ? payload : have,
+				.raw = raw & ~SLOTS_PAYLOAD_TAGS};
 			BASE_KEEP(have);
 			BASE_KEEP(payload);
 			return 0;
@@ -91,7 +91,7 @@ again:
 enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bool want_payload, struct table_entry *entry)
 {
 	const struct table *table = seg->table;
-	bool pair = table->layout == TABLE_PAIR;
+	bool pair = table_is_pair(table);
 	uint64_t takeovers, word;
 	uintptr_t raw, payload = 0;
 	void *key;
@@ -106,9 +106,12 @@ enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bo
 			key = epoch_load(table_value_at(seg, i), &raw);
 		if (!slots_is_value(raw))
 			return TABLE_NOTHING;
-		word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire) & ~TABLE_TAGS;
+		word = table->layout == TABLE_BARE ? table_pointer_word((uintptr_t)key)
+						   : atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
 	} while (table_peek(seg, i) != raw || atomic_load_explicit(&seg->takeovers, memory_order_relaxed) != takeovers);
-	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = table_word_hash(table, word), .self = raw},
+	word &= ~TABLE_TAGS;
+	raw &= ~SLOTS_PAYLOAD_TAGS;
+	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = table_fold(word), .self = raw},
 				      .value = pair ? (void *)payload : key,
 				      .raw = raw};
 	BASE_KEEP(key);
@@ -143,12 +146,15 @@ bool table_self_replace_locked(const struct table_spot *at, const struct table_k
 
 void table_self_forget_locked(struct table_segment *seg)
 {
-	if (seg->stride != TABLE_STRIDE_PAIR || seg->forgotten)
+	const bool bare = seg->table->layout == TABLE_BARE;
+	const uintptr_t kind = bare ? SLOTS_PAYLOAD_TAGS : SLOTS_PAYLOAD_MASK;
+
+	if (!table_is_pair(seg->table) || seg->forgotten)
 		return;
 	atomic_store_explicit(&seg->forgotten, true, memory_order_release);
 	/* After the word of it: who loads a payload that is nobody's by now, sees the word. */
 	for (uint32_t i = 0; i < seg->n; i++) {
-		atomic_fetch_and_explicit(table_key_at(seg, i), ~SLOTS_PAYLOAD_MASK, memory_order_release);
+		atomic_fetch_and_explicit(bare ? table_value_at(seg, i) : table_key_at(seg, i), ~kind, memory_order_release);
 		atomic_store_explicit(table_payload_at(seg, i), 0, memory_order_release);
 	}
 }

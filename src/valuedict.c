@@ -192,6 +192,7 @@ static int put(weakref_valuedict *dict, const void *key, void *value, enum table
 
 	if (unlikely(error < 0))
 		return error;
+	table_expect(&dict->container.table, &ready);
 	uintptr_t raw = weakarray_encode(value);
 	if (unlikely(raw == 0))
 		return -WEAKREF_EINVAL;

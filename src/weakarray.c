@@ -5,20 +5,27 @@
  * The registry is an array of plain pointers in memory of ours. An array that is not marked at the end of a marking is scanned like the
  * others (it is all there yet), and parked: an object with a finalizer may hold it, and then it lives on. After reclaim that is known.
  *
+ * The scan is cut into pieces of some arrays, which several threads may take (cycle_pieces_stw): whoever has a piece writes its entries and
+ * what is in its arrays, and reads mark bits. No array's fate hangs on another's: nothing is marked by then.
+ *
  * Invariants
  *  1. Every registered array is there: it was marked in the last collection, revived in it, or made since.
  *  2. parked entries exist between scan and settle only.
  *
- * Locks: the registry is read and written with libgc's lock held. Never write into an array at settle that did not survive.
+ * Locks: the registry is read and written with libgc's lock held, and, in the scan, by who has a piece of it. Never write into an array at
+ * settle that did not survive.
  */
 #include "weakarray_impl.h"
 
 #include <string.h>
 
+#include "crew.h"
 #include "marking.h"
 
 /* Arrays of single values, and arrays of pairs (weakarray_pairs). */
 static struct weakarray_registry values;
+/* For who would know without the lock. */
+static _Atomic size_t slots_of_all;
 
 static struct weakarray_registry *registry_of(const struct slots *slots)
 {
@@ -40,24 +47,29 @@ static bool room_locked(struct weakarray_registry *registry)
 	return true;
 }
 
+static void slots_count(struct weakarray_registry *registry, size_t more)
+{
+	registry->slots += more;
+	atomic_store_explicit(&slots_of_all, values.slots + weakarray_pairs.slots, memory_order_relaxed);
+}
+
 static void *register_locked(void *arg)
 {
 	struct slots *slots = arg;
 	struct weakarray_registry *registry = registry_of(slots);
 	struct weakarray_entry entry = {.slots = slots, .n = slots->n, .weakness = slots->weakness};
 
-	if (!room_locked(registry) || !cycle_words_add_locked(weakarray_words(&entry)))
+	if (!room_locked(registry) || (registry == &weakarray_pairs && !weakarray_pairs_add_locked(&entry)))
 		return NULL;
-	if (registry == &weakarray_pairs && !weakarray_pairs_add_locked(&entry)) {
-		cycle_words_remove_locked(weakarray_words(&entry));
-		return NULL;
-	}
+	cycle_words_add_locked(weakarray_words(&entry));
 	registry->at[registry->count++] = entry;
+	slots_count(registry, entry.n);
 	return slots;
 }
 
-static void unregister_locked(const struct weakarray_entry *entry)
+static void unregister_locked(struct weakarray_registry *registry, const struct weakarray_entry *entry)
 {
+	slots_count(registry, -(size_t)entry->n);
 	cycle_words_remove_locked(weakarray_words(entry));
 	if (entry->weakness != SLOTS_WEAK_VALUE)
 		weakarray_pairs_remove_locked(entry);
@@ -84,6 +96,7 @@ struct slots *weakarray_new_weak(uint32_t n, unsigned stride, unsigned value, un
 	slots->weakness = (uint16_t)weakness;
 	slots->purge = purge;
 	slots->signature = SLOTS_SIGNATURE;
+	crew_make(atomic_load_explicit(&slots_of_all, memory_order_relaxed) + n);
 	if (heap_with_lock(register_locked, slots) == NULL)
 		return base_null(WEAKREF_ENOMEM);
 	return slots;
@@ -121,68 +134,81 @@ uintptr_t weakarray_encode_payload(const void *p, enum slots_payload *kind)
 
 /* ---- the scan ---- */
 
-static uint32_t clear_values_stw(struct slots *slots)
+static uint32_t clear_values_stw(struct slots *slots, struct cycle_tally *tally)
 {
-	_Atomic(uintptr_t) *word = &slots->words[slots->value];
-	uint32_t stride = slots->stride, dead = 0;
+	uint32_t dead = 0;
 
-	for (uint32_t n = slots->n; n > 0; n--, word += stride) {
-		uintptr_t raw = atomic_load_explicit(word, memory_order_relaxed);
-		if (!slots_is_value(raw))
-			continue;
-		const void *block = weakarray_block_of(raw);
-		if (likely(weakarray_alive(block)))
-			continue;
-		atomic_store_explicit(word, SLOTS_VACANT, memory_order_relaxed);
-		if (block != NULL)
-			cycle_dead_stw(block);
-		dead++;
+	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
+		uint64_t batch = weakarray_dead_of_batch(slots, from);
+		dead += (uint32_t)__builtin_popcountll(batch);
+		for (; batch != 0; batch &= batch - 1) {
+			_Atomic(uintptr_t) *word = slots_word(slots, from + (uint32_t)__builtin_ctzll(batch), slots->value);
+			const void *block = weakarray_block_of(atomic_load_explicit(word, memory_order_relaxed));
+			atomic_store_explicit(word, SLOTS_VACANT, memory_order_relaxed);
+			if (block != NULL)
+				cycle_dead_stw(block, tally);
+		}
 	}
 	return dead;
 }
 
-static uint32_t clear_stw(const struct weakarray_entry *entry, bool marked)
+static uint32_t clear_stw(const struct weakarray_entry *entry, bool marked, struct cycle_tally *tally)
 {
-	return entry->weakness == SLOTS_WEAK_VALUE ? clear_values_stw(entry->slots) : weakarray_pairs_clear_stw(entry->slots, marked);
+	if (entry->weakness == SLOTS_WEAK_VALUE)
+		return clear_values_stw(entry->slots, tally);
+	return weakarray_pairs_clear_stw(entry->slots, marked, tally);
 }
 
 /* What dies in an array that is garbage, or that its table has given up, is no entry that somebody lost. */
-static void scan_array_stw(const struct weakarray_entry *entry, bool marked)
+static void scan_array_stw(const struct weakarray_entry *entry, bool marked, struct cycle_tally *tally)
 {
 	struct slots *slots = entry->slots;
-	uint32_t dead = clear_stw(entry, marked);
+	uint32_t dead = clear_stw(entry, marked, tally);
 	uintptr_t owner = atomic_load_explicit(&slots->owner, memory_order_relaxed);
 
 	if (dead != 0) {
 		atomic_fetch_sub_explicit(&slots->live, dead, memory_order_relaxed);
 		atomic_fetch_add_explicit(&slots->dead, dead, memory_order_relaxed);
 		if (marked && owner != 0)
-			cycle_count_stw(dead, 0);
+			tally->entries += dead;
 	}
 	if (owner != 0 && !cycle_alive_stw(heap_base((const void *)owner)))
 		atomic_store_explicit(&slots->owner, 0, memory_order_relaxed);
 }
 
-static void scan_registry_stw(struct weakarray_registry *registry)
+static void scan_piece_stw(struct weakarray_registry *registry, size_t piece, struct cycle_tally *tally)
 {
-	for (size_t i = 0; i < registry->count; i++) {
+	size_t n = weakarray_piece(registry), end = (piece + 1) * n < registry->count ? (piece + 1) * n : registry->count;
+
+	for (size_t i = piece * n; i < end; i++) {
 		struct weakarray_entry *entry = &registry->at[i];
 		if (entry->clean && entry->undecided == 0)
 			continue;
 		bool marked = cycle_alive_stw(entry->slots);
-		scan_array_stw(entry, marked);
+		scan_array_stw(entry, marked, tally);
 		if (!marked) {
 			entry->parked = true;
-			registry->parked++;
+			atomic_fetch_add_explicit(&registry->parked, 1, memory_order_relaxed);
 		}
 	}
+}
+
+/* Pieces of single values come first. Nothing is marked by now: each array is judged without regard to the others. */
+static void take_piece_stw(size_t i, struct cycle_tally *tally)
+{
+	size_t of_values = weakarray_pieces(&values);
+
+	if (i < of_values)
+		scan_piece_stw(&values, i, tally);
+	else
+		scan_piece_stw(&weakarray_pairs, i - of_values, tally);
 }
 
 void weakarray_scan_stw(void)
 {
 	marking_watch_stw(NULL);
-	scan_registry_stw(&values);
-	scan_registry_stw(&weakarray_pairs);
+	cycle_pieces_stw(take_piece_stw, weakarray_pieces(&values) + weakarray_pieces(&weakarray_pairs),
+			 values.slots + weakarray_pairs.slots);
 }
 
 static void settle_registry_locked(struct weakarray_registry *registry)
@@ -194,7 +220,7 @@ static void settle_registry_locked(struct weakarray_registry *registry)
 	for (size_t i = 0; i < registry->count; i++) {
 		struct weakarray_entry entry = registry->at[i];
 		if (entry.parked && !cycle_survived_locked(entry.slots)) {
-			unregister_locked(&entry);
+			unregister_locked(registry, &entry);
 			continue;
 		}
 		entry.parked = false;

@@ -18,8 +18,8 @@
 struct slots *weakarray_new(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner));
 
 /*
- * The same with pairs in its slots: key in word `value`, payload in word `payload`, flags in word 0 (slots.h has the contract). stride >= 3;
- * weakness any but SLOTS_WEAK_VALUE. Errors and GC as above.
+ * The same with pairs in its slots: key in word `value`, payload in word `payload`, flags in word 0 (slots.h has the contract). Weakness
+ * any but SLOTS_WEAK_VALUE; value is not word 0. Errors and GC as above.
  */
 struct slots *weakarray_new_weak(uint32_t n, unsigned stride, unsigned value, unsigned payload, enum slots_weakness weakness,
 				 void (*purge)(struct slots *slots, void *owner));

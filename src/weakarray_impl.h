@@ -5,6 +5,9 @@
 #ifndef WEAKARRAY_IMPL_H
 #define WEAKARRAY_IMPL_H
 
+#include <gc/gc.h>
+#include <gc/gc_mark.h>
+
 #include "cycle.h"
 #include "heap.h"
 #include "weakarray.h"
@@ -16,12 +19,26 @@ struct weakarray_entry {
 	bool parked;
 	bool clean; /* between closure and scan: it is alive and may have nothing to lose, neither in a slot nor its owner ... */
 	uint32_t undecided; /* ... but pairs for which the closure waits; at its end, pairs that go */
+	uint32_t decided;   /* in the closure: pairs from 0 on that need nothing of it */
 };
 
 struct weakarray_registry {
 	struct weakarray_entry *at;
-	size_t count, capacity, parked;
+	size_t count, capacity;
+	size_t slots;          /* of all arrays */
+	_Atomic size_t parked; /* arrays */
 };
+
+/* Arrays are scanned in pieces of some: so few that a piece is done soon, so many that taking one costs little. */
+static inline size_t weakarray_piece(const struct weakarray_registry *registry)
+{
+	return registry->count >= 4096 ? 64 : registry->count / 64 + 1;
+}
+
+static inline size_t weakarray_pieces(const struct weakarray_registry *registry)
+{
+	return (registry->count + weakarray_piece(registry) - 1) / weakarray_piece(registry);
+}
 
 /* The arrays of pairs; all others are in a registry of weakarray.c's own. */
 extern struct weakarray_registry weakarray_pairs;
@@ -35,21 +52,47 @@ static inline size_t weakarray_words(const struct weakarray_entry *entry)
 /* The block that a weak word watches; NULL where it is no longer on the heap. World stopped. */
 static inline const void *weakarray_block_of(uintptr_t raw)
 {
-	if (likely((raw & SLOTS_INNER) == 0))
-		return (const char *)raw - HEAP_HEADER;
-	return heap_base((const void *)(raw & ~SLOTS_INNER));
+	const char *p = (const char *)(raw & ~EPOCH_TAG);
+
+	return likely((raw & SLOTS_INNER) == 0) ? p - HEAP_HEADER : heap_base(p);
 }
 
 static inline bool weakarray_alive(const void *block)
 {
-	return likely(block != NULL) && cycle_alive_stw(block);
+	return likely(block != NULL) && GC_is_marked(block);
+}
+
+/*
+ * Slots are looked at WEAKARRAY_BATCH at a time: first all mark bits are asked for, then it is decided. So no branch hangs on memory that has
+ * yet to come where some live and some are dead, and the processor waits for many mark bits at once.
+ */
+#define WEAKARRAY_BATCH 64
+
+static inline uint32_t weakarray_batch_end(const struct slots *slots, uint32_t from)
+{
+	return slots->n - from <= WEAKARRAY_BATCH ? slots->n : from + WEAKARRAY_BATCH;
+}
+
+/* A bit for each slot of a batch whose value is dead, the first slot's lowest. */
+static inline uint64_t weakarray_dead_of_batch(struct slots *slots, uint32_t from)
+{
+	const uint32_t n = weakarray_batch_end(slots, from) - from, stride = slots->stride;
+	_Atomic(uintptr_t) *word = slots_word(slots, from, slots->value);
+	uint64_t dead = 0;
+
+	for (uint32_t k = 0; k < n; k++, word += stride) {
+		uintptr_t raw = atomic_load_explicit(word, memory_order_relaxed);
+		if (slots_is_value(raw))
+			dead |= (uint64_t)!weakarray_alive(weakarray_block_of(raw)) << k;
+	}
+	return dead;
 }
 
 /* Makes room, before an array of pairs is registered, for what the closure has to note of it. libgc's lock held. False: no memory. */
 bool weakarray_pairs_add_locked(const struct weakarray_entry *entry);
 void weakarray_pairs_remove_locked(const struct weakarray_entry *entry);
 /* Clears the pairs that go, in an array that is marked or not. How many. */
-uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked);
+uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked, struct cycle_tally *tally);
 /* Gives back what the closure used. */
 void weakarray_pairs_settle_locked(void);
 

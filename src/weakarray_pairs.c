@@ -3,7 +3,8 @@
  * weakarray_pairs: arrays of pairs in a collection: the closure, which keeps alive what ephemerons keep alive, and then the clearing.
  * slots.h says what the weaknesses mean.
  *
- * The closure is linear in slots and in what it marks. First every array that is marked is walked: a pair that is decided (its key is
+ * The closure is linear in slots and in what it marks. First every array that is marked is looked at, by several threads: from its first
+ * slot on, as far as there is nothing to mark or to note. What is behind is walked, by one: a pair that is decided (its key is
  * marked: then its payload is marked too) is done with; most are, and cost a look at the key's mark bit. A pair whose key is not marked
  * waits: a node is noted for it, which says what to mark when the key is. An array that is not marked waits likewise. Then the nodes are
  * linked into an index by the block that they wait for, and marking runs; each block that it reaches is looked up there, and wakes those
@@ -125,7 +126,7 @@ void weakarray_pairs_settle_locked(void)
 
 static enum slots_payload kind_at(struct slots *slots, uint32_t i)
 {
-	return atomic_load_explicit(slots_word(slots, i, 0), memory_order_relaxed) & SLOTS_PAYLOAD_MASK;
+	return slots_payload_kind(slots, i);
 }
 
 static uintptr_t raw_at(struct slots *slots, uint32_t i)
@@ -139,6 +140,71 @@ static const void *payload_block(struct slots *slots, uint32_t i, enum slots_pay
 	uintptr_t payload = atomic_load_explicit(slots_word(slots, i, slots->payload), memory_order_relaxed);
 
 	return kind == SLOTS_PAYLOAD_OURS ? (const char *)payload - HEAP_HEADER : heap_base((const void *)payload);
+}
+
+/* ---- the first look ---- */
+
+/* Of a pair with a payload that is no number: whether it is decided, without anything to mark. */
+static bool is_at_rest(struct slots *slots, uint32_t i, enum slots_payload kind)
+{
+	const void *payload = payload_block(slots, i, kind);
+
+	return payload == NULL || cycle_alive_stw(payload);
+}
+
+/*
+ * How many slots from 0 on need no more than this look: pairs with a living key whose payload is marked or a number, and those with a dead
+ * key and a number, which go unless something keeps the key yet: for their sake *all is made false. Writes nothing.
+ */
+static uint32_t look(struct slots *slots, bool *all)
+{
+	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
+		uint64_t dead = weakarray_dead_of_batch(slots, from);
+		*all &= dead == 0;
+		for (uint32_t i = from; i < weakarray_batch_end(slots, from); i++) {
+			enum slots_payload kind = kind_at(slots, i);
+			if (kind == SLOTS_PAYLOAD_NUMBER || !slots_is_value(raw_at(slots, i)))
+				continue;
+			if ((dead >> (i - from) & 1) != 0 || !is_at_rest(slots, i, kind))
+				return i;
+		}
+	}
+	return slots->n;
+}
+
+/* Whether the array has an owner that may be dead. */
+static bool owner_waits(struct slots *slots)
+{
+	uintptr_t owner = atomic_load_explicit(&slots->owner, memory_order_relaxed);
+
+	return owner != 0 && !cycle_alive_stw(heap_base((const void *)owner));
+}
+
+/* Small arrays are many, and each is somewhere else. */
+static void fetch(size_t k)
+{
+	if (k >= weakarray_pairs.count)
+		return;
+	__builtin_prefetch(weakarray_pairs.at[k].slots);
+	__builtin_prefetch(weakarray_pairs.at[k].slots->words);
+}
+
+/* Arrays of a piece: in `clean` is whether nothing goes of what was looked at. */
+static void look_at_piece(size_t piece, struct cycle_tally *tally)
+{
+	size_t n = weakarray_piece(&weakarray_pairs), end = (piece + 1) * n;
+
+	(void)tally;
+	for (size_t k = piece * n; k < end && k < weakarray_pairs.count; k++) {
+		struct weakarray_entry *entry = &weakarray_pairs.at[k];
+		fetch(k + AHEAD);
+		entry->undecided = entry->decided = 0;
+		entry->clean = nodes_of(entry->n, entry->weakness) != 0;
+		if (!entry->clean || !cycle_alive_stw(entry->slots))
+			continue;
+		entry->clean = !owner_waits(entry->slots);
+		entry->decided = look(entry->slots, &entry->clean);
+	}
 }
 
 /* ---- waiting ---- */
@@ -182,14 +248,14 @@ static bool decide(struct slots *slots, uint32_t i)
 	return true;
 }
 
-/* An array that is alive. Whether none of its pairs goes but those that wait. */
+/* The rest of an array that is alive. Whether none of its pairs goes but those that wait. */
 static bool walk(size_t entry)
 {
 	struct slots *slots = weakarray_pairs.at[entry].slots;
 	bool all = true;
 
 	walked = entry;
-	for (uint32_t i = 0; i < slots->n; i++)
+	for (uint32_t i = weakarray_pairs.at[entry].decided; i < slots->n; i++)
 		all &= decide(slots, i);
 	return all;
 }
@@ -286,43 +352,26 @@ static void index_open(size_t n)
 	heads_clear();
 }
 
-/* Small arrays are many, and each is somewhere else. */
-static void fetch(size_t k)
-{
-	if (k >= weakarray_pairs.count)
-		return;
-	__builtin_prefetch(weakarray_pairs.at[k].slots);
-	__builtin_prefetch(weakarray_pairs.at[k].slots->words);
-}
-
-/* Whether the array has an owner that may be dead. */
-static bool owner_waits(struct slots *slots)
-{
-	uintptr_t owner = atomic_load_explicit(&slots->owner, memory_order_relaxed);
-
-	return owner != 0 && !cycle_alive_stw(heap_base((const void *)owner));
-}
-
 void weakarray_close_stw(void)
 {
 	size_t late = 0;
 
 	noted = jumps = 0;
+	cycle_pieces_stw(look_at_piece, weakarray_pieces(&weakarray_pairs), weakarray_pairs.slots);
 	for (size_t k = 0; k < weakarray_pairs.count; k++) {
 		struct weakarray_entry *entry = &weakarray_pairs.at[k];
 		size_t n = nodes_of(entry->n, entry->weakness);
-		entry->clean = false;
-		entry->undecided = 0;
-		fetch(k + AHEAD);
-		if (n == 0)
+		if (n == 0 || entry->decided == entry->n)
 			continue;
+		fetch(k + AHEAD);
 		if (cycle_alive_stw(entry->slots)) {
-			entry->clean = walk(k) && !owner_waits(entry->slots);
+			entry->clean &= walk(k);
 			/* While the payloads' mark bits are in the cache. Nothing is looked up in the index yet: linking will. */
 			if (marking_waiting_stw() >= BATCH)
 				marking_run_stw();
 			continue;
 		}
+		entry->clean = false;
 		walked = k;
 		note(entry->slots, WALK);
 		late += n;
@@ -337,37 +386,44 @@ void weakarray_close_stw(void)
 
 /* ---- clearing ---- */
 
-static bool pair_dies(struct slots *slots, uint32_t i, uintptr_t raw, bool strict)
+static bool pair_dies(struct slots *slots, uint32_t i, bool key_dies, bool strict, struct cycle_tally *tally)
 {
-	const void *key = weakarray_block_of(raw), *payload = NULL;
-	bool key_dies = !weakarray_alive(key), payload_dies = false;
+	bool payload_counts = slots->weakness >= SLOTS_WEAK_BOTH, payload_dies = false;
+	const void *key = NULL, *payload = NULL;
 	enum slots_payload kind = kind_at(slots, i);
 
-	if (kind != SLOTS_PAYLOAD_NUMBER && (strict || key_dies)) {
+	if (kind != SLOTS_PAYLOAD_NUMBER && (strict || (key_dies && payload_counts))) {
 		payload = payload_block(slots, i, kind);
 		payload_dies = !weakarray_alive(payload);
 	}
-	if (!key_dies && !(strict && payload_dies))
+	if (!key_dies && !payload_dies)
 		return false;
-	if (key_dies && key != NULL)
-		cycle_dead_stw(key);
-	if (payload_dies && payload != NULL && slots->weakness >= SLOTS_WEAK_BOTH)
-		cycle_dead_stw(payload);
+	if (key_dies)
+		key = weakarray_block_of(raw_at(slots, i));
+	if (key != NULL)
+		cycle_dead_stw(key, tally);
+	if (payload_dies && payload != NULL && payload_counts)
+		cycle_dead_stw(payload, tally);
 	return true;
 }
 
-uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked)
+uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked, struct cycle_tally *tally)
 {
 	bool strict = !marked || slots->weakness == SLOTS_WEAK_BOTH;
 	uint32_t dead = 0;
 
-	for (uint32_t i = 0; i < slots->n; i++) {
-		uintptr_t raw = raw_at(slots, i);
-		if (!slots_is_value(raw) || !pair_dies(slots, i, raw, strict))
-			continue;
-		atomic_store_explicit(slots_word(slots, i, slots->value), SLOTS_VACANT, memory_order_relaxed);
-		atomic_store_explicit(slots_word(slots, i, slots->payload), 0, memory_order_relaxed);
-		dead++;
+	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
+		uint64_t keys = weakarray_dead_of_batch(slots, from);
+		uint64_t suspects = strict ? UINT64_MAX >> (WEAKARRAY_BATCH - (weakarray_batch_end(slots, from) - from)) : keys;
+		for (; suspects != 0; suspects &= suspects - 1) {
+			int k = __builtin_ctzll(suspects);
+			uint32_t i = from + (uint32_t)k;
+			if (!slots_is_value(raw_at(slots, i)) || !pair_dies(slots, i, (keys >> k & 1) != 0, strict, tally))
+				continue;
+			atomic_store_explicit(slots_word(slots, i, slots->value), SLOTS_VACANT, memory_order_relaxed);
+			atomic_store_explicit(slots_word(slots, i, slots->payload), 0, memory_order_relaxed);
+			dead++;
+		}
 	}
 	return dead;
 }

@@ -290,6 +290,47 @@ START_TEST(test_policy_follows_the_use)
 }
 END_TEST
 
+/* What comes back soon after it went passes the window by when the shadows say so; what takes no room or too much does not. */
+START_TEST(test_policy_readmission)
+{
+	static const uint8_t expected[SHADOWS][4] = {
+		{POLICY_WINDOW, POLICY_WINDOW, POLICY_WINDOW, POLICY_WINDOW},
+		{POLICY_WINDOW, POLICY_PROBATION, POLICY_PROBATION, POLICY_PROBATION},
+		{POLICY_WINDOW, POLICY_WINDOW, POLICY_PROTECTED, POLICY_PROTECTED},
+		{POLICY_WINDOW, POLICY_WINDOW, POLICY_PROTECTED, POLICY_PROTECTED},
+		{POLICY_WINDOW, POLICY_WINDOW, POLICY_WINDOW, POLICY_WINDOW},
+	};
+
+	start(200);
+	for (int i = 0; i < 250; i++)
+		get(i);
+	expect(policy.shadows.started);
+	for (unsigned kind = 0; kind < SHADOWS; kind++)
+		for (int time = 0; time < 4; time++) {
+			int i = 300 + (int)kind;
+
+			policy.shadows.chosen = kind;
+			policy_resize(&policy, 200);
+			add(i, 1);
+			/* The sketch may have counted others as this one, and take it in sooner. */
+			expect(nodes[i].queue == expected[kind][time] || nodes[i].queue == expected[kind][3]);
+			policy_check(&policy);
+			policy_remove(&policy, &nodes[i]);
+			in[i] = false;
+		}
+	policy.shadows.chosen = 2;
+	for (int time = 0; time < 8; time++) {
+		policy_remove(&policy, &nodes[320]);
+		policy_remove(&policy, &nodes[321]);
+		add(320, 0);
+		add(321, 201);
+		expect(nodes[320].queue == POLICY_WEIGHTLESS && nodes[321].queue == POLICY_DOOMED);
+	}
+	expect(settle() == 1 && in[320] && !in[321]);
+	policy_check(&policy);
+}
+END_TEST
+
 /* Larger than the shadows' memory, then much smaller: the sample follows, and nothing is lost. */
 START_TEST(test_policy_sample_follows_the_size)
 {
@@ -333,11 +374,14 @@ START_TEST(test_policy_sketch)
 	uint32_t hashes[HASHES];
 
 	state = seed;
-	expect(sketch_frequency(&(struct sketch){.n = 0}, 1) == 0);
+	expect(sketch_frequency(&(struct sketch){.n = 0}, 1) == 0 && sketch_count(&(struct sketch){.n = 0}, 1) == 0);
 	for (int i = 0; i < HASHES; i++) {
 		hashes[i] = (uint32_t)draw();
-		for (counts[i] = 0; counts[i] < (unsigned)i % 7; counts[i]++)
-			sketch_count(&sketch, hashes[i]);
+		for (counts[i] = 0; counts[i] < (unsigned)i % 7; counts[i]++) {
+			unsigned before = sketch_frequency(&sketch, hashes[i]), told = sketch_count(&sketch, hashes[i]);
+
+			expect(told == sketch_frequency(&sketch, hashes[i]) && told == before + 1);
+		}
 	}
 	for (int i = 0; i < HASHES; i++) {
 		expect(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
@@ -353,6 +397,40 @@ START_TEST(test_policy_sketch)
 	}
 	for (int i = 0; i < HASHES; i++)
 		expect(sketch_frequency(&sketch, hashes[i]) >= counts[i] / 2);
+}
+END_TEST
+
+/* What is rewritten is read once more: it keeps its part of the policy, or rises, whatever it weighs; one that was not in is added. */
+START_TEST(test_policy_replace)
+{
+	start(100);
+	for (int i = 0; i < 50; i++)
+		add(i, 1);
+	give();
+	for (int i = 0; i < 50; i++)
+		policy_hit(&policy, &nodes[i]);
+	uint8_t before = nodes[0].queue;
+	policy_replace(&policy, &nodes[0], &nodes[60]);
+	ck_assert_int_eq(nodes[0].queue, POLICY_NONE);
+	ck_assert_int_eq(nodes[60].queue, before == POLICY_PROBATION ? POLICY_PROTECTED : before);
+	ck_assert_uint_eq(policy_weight(&policy), 50);
+	/* The same node: it becomes the hottest of its part. */
+	policy_replace(&policy, &nodes[1], &nodes[1]);
+	ck_assert_ptr_eq(policy.queues[nodes[1].queue].hottest, &nodes[1]);
+	nodes[61].weight = 0;
+	policy_replace(&policy, &nodes[2], &nodes[61]);
+	ck_assert_int_eq(nodes[61].queue, POLICY_WEIGHTLESS);
+	nodes[62].weight = 101;
+	policy_replace(&policy, &nodes[61], &nodes[62]);
+	ck_assert_int_eq(nodes[62].queue, POLICY_DOOMED);
+	nodes[63].weight = 10;
+	policy_replace(&policy, &nodes[62], &nodes[63]);
+	ck_assert_int_eq(nodes[63].queue, POLICY_WINDOW);
+	ck_assert_uint_eq(policy_weight(&policy), 59);
+	policy_replace(&policy, &nodes[2], &nodes[64]);
+	ck_assert_int_ne(nodes[64].queue, POLICY_NONE);
+	ck_assert_uint_eq(policy_weight(&policy), 60);
+	policy_check(&policy);
 }
 END_TEST
 
@@ -375,7 +453,9 @@ int main(void)
 	tcase_add_test(tcase, test_policy_scan_resistance);
 	tcase_add_test(tcase, test_policy_sketch);
 	tcase_add_test(tcase, test_policy_follows_the_use);
+	tcase_add_test(tcase, test_policy_readmission);
 	tcase_add_test(tcase, test_policy_sample_follows_the_size);
+	tcase_add_test(tcase, test_policy_replace);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

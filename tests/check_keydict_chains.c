@@ -344,7 +344,7 @@ static int back_make(void *arg)
 	return 0;
 }
 
-static void back_round(size_t n)
+static void check_back_round(size_t n)
 {
 	struct back back = {weakref_keydict_new(WEAKREF_BY_IDENTITY), n};
 
@@ -360,8 +360,8 @@ static void back_round(size_t n)
 /* Values that lead to, or are, their own keys and their table: all gone in one collection. */
 START_TEST(test_D43_values_lead_back)
 {
-	back_round(support_scaled(10000, 100));
-	back_round(support_scaled(40000, 400));
+	check_back_round(support_scaled(10000, 100));
+	check_back_round(support_scaled(40000, 400));
 }
 END_TEST
 

@@ -1649,6 +1649,115 @@ START_TEST(test_T24_concurrent_plain_refs_are_one)
 }
 END_TEST
 
+#define LEAVERS 6
+#define LEFT_BY_ONE 100
+
+struct leaver {
+	void **objects;
+	weakref_ref **refs;
+	int index;
+};
+
+static int leaves_references(void *arg)
+{
+	struct leaver *l = arg;
+
+	/* Different numbers, so that what is left over is as well. */
+	for (int i = 0; i < LEFT_BY_ONE - l->index * 7; i++) {
+		l->objects[i] = support_node_new((uint64_t)i);
+		l->refs[i] = weakref_ref_new(l->objects[i], NULL, NULL);
+		SUPPORT_REQUIRE(weakref_ref_get(l->refs[i]) == l->objects[i]);
+	}
+	return 0;
+}
+
+static size_t left_that_read(struct leaver *leavers, bool null)
+{
+	size_t found = 0;
+
+	for (int t = 0; t < LEAVERS; t++)
+		for (int i = 0; i < LEFT_BY_ONE; i++)
+			found += leavers[t].refs[i] != NULL && (weakref_ref_get(leavers[t].refs[i]) == NULL) == null;
+	return found;
+}
+
+/* T24: references of threads that have ended live as long as their objects, and no longer; the threads that come after change nothing. */
+START_TEST(test_T24_references_of_ended_threads)
+{
+	struct leaver *leavers = GC_MALLOC(LEAVERS * sizeof(*leavers));
+	size_t all = 0;
+
+	for (int round = 0; round < 3; round++) {
+		for (int t = 0; t < LEAVERS; t++)
+			leavers[t] = (struct leaver){GC_MALLOC(LEFT_BY_ONE * sizeof(void *)), refs_new(LEFT_BY_ONE), t};
+		ck_assert_int_eq(support_threads(LEAVERS, leaves_references, leavers, sizeof(*leavers)), 0);
+		all = left_that_read(leavers, false);
+		ck_assert_uint_eq(left_that_read(leavers, true), 0);
+		ck_assert_int_ge(support_collect(), 0);
+		ck_assert_uint_eq(left_that_read(leavers, false), all);
+		for (int t = 0; t < LEAVERS; t++)
+			memset(leavers[t].objects, 0, LEFT_BY_ONE * sizeof(void *));
+		ck_assert_int_ge(support_collect(), 0);
+		ck_assert_uint_le(left_that_read(leavers, false), LEAVERS);
+	}
+	SUPPORT_KEEP(leavers);
+}
+END_TEST
+
+struct comeback {
+	void **objects;
+	uintptr_t *hidden; /* the references that were dropped */
+	size_t back;
+};
+
+static weakref_ref *_Atomic returned[8];
+
+static void hand_back(void *block, void *index)
+{
+	returned[(uintptr_t)index] = *(weakref_ref **)block;
+}
+
+static int drop_references(void *arg)
+{
+	struct comeback *c = arg;
+
+	for (uintptr_t i = 0; i < 8; i++) {
+		weakref_ref **block = GC_MALLOC(sizeof(*block));
+		*block = weakref_ref_new(c->objects[i], NULL, NULL);
+		c->hidden[i] = support_hide(*block);
+		if (i % 2 == 0)
+			GC_register_finalizer_no_order(block, hand_back, (void *)i, NULL, NULL);
+	}
+	return 0;
+}
+
+/* A plain reference that only a finalizer gave back is the shared one again; where it went, another takes its place. */
+START_TEST(test_shared_reference_comes_back)
+{
+	struct comeback *c = GC_MALLOC(sizeof(*c));
+
+	c->objects = GC_MALLOC(8 * sizeof(void *));
+	c->hidden = GC_MALLOC_ATOMIC(8 * sizeof(uintptr_t));
+	for (size_t i = 0; i < 8; i++)
+		c->objects[i] = support_node_new(i);
+	ck_assert_int_eq(support_on_thread(drop_references, c), 0);
+	ck_assert_int_ge(support_collect(), 0);
+	for (size_t i = 0; i < 8; i++) {
+		weakref_ref *ref = weakref_ref_new(c->objects[i], NULL, NULL);
+		ck_assert_ptr_eq(weakref_ref_get(ref), c->objects[i]);
+		ck_assert_uint_eq(weakref_getweakrefcount(c->objects[i]), 1);
+		ck_assert(weakref_ref_new(c->objects[i], NULL, NULL) == ref);
+		if (returned[i] != NULL)
+			ck_assert(support_hides(c->hidden[i], ref) && ref == returned[i]);
+		c->back += returned[i] != NULL;
+		returned[i] = NULL;
+		SUPPORT_KEEP(ref);
+	}
+	ck_assert_uint_ge(c->back, 3);
+	SUPPORT_KEEP(c);
+}
+END_TEST
+
 #define T10_THREADS 8
 #define T10_OBJECTS ((size_t)400)
 
@@ -1937,6 +2046,8 @@ static Suite *suite(void)
 	t = support_tcase("threads");
 	tcase_add_test(t, test_T16_unknown_thread);
 	tcase_add_loop_test(t, test_T24_concurrent_plain_refs_are_one, 0, 3);
+	tcase_add_test(t, test_T24_references_of_ended_threads);
+	tcase_add_test(t, test_shared_reference_comes_back);
 	tcase_add_test(t, test_T10_callbacks_equal_deaths);
 	tcase_add_test(t, test_reading_beside_collections);
 	suite_add_tcase(s, t);

@@ -95,10 +95,6 @@ static struct slots *plain_slots_new(uint32_t n, unsigned stride, unsigned value
 	slots->stride = (uint16_t)stride;
 	slots->value = (uint16_t)value;
 	slots->purge = purge;
-	if (stride == TABLE_STRIDE_PAIR) {
-		slots->payload = TABLE_PAYLOAD;
-		slots->weakness = SLOTS_WEAK_EPHEMERON;
-	}
 	slots->signature = SLOTS_SIGNATURE;
 	struct array *array = malloc(sizeof *array);
 	expect(array != NULL);
@@ -109,12 +105,24 @@ static struct slots *plain_slots_new(uint32_t n, unsigned stride, unsigned value
 	return slots;
 }
 
+static struct slots *plain_pairs_new(uint32_t n, unsigned stride, unsigned value, void (*purge)(struct slots *slots, void *owner))
+{
+	struct slots *slots = plain_slots_new(n, stride, value, purge);
+
+	if (slots == NULL)
+		return NULL;
+	slots->payload = stride == TABLE_STRIDE ? TABLE_BARE_PAYLOAD : TABLE_PAYLOAD;
+	slots->weakness = SLOTS_WEAK_EPHEMERON;
+	return slots;
+}
+
 static void plain_set_owner(struct slots *slots, const void *owner)
 {
 	atomic_store(&slots->owner, (uintptr_t)owner);
 }
 
-static const struct table_ops plain_ops = {plain_alloc, plain_alloc_leaf, plain_slots_new, plain_set_owner};
+static const struct table_ops plain_ops = {plain_alloc, plain_alloc_leaf, plain_slots_new, plain_set_owner},
+			      plain_pair_ops = {plain_alloc, plain_alloc_leaf, plain_pairs_new, plain_set_owner};
 
 static void heap_free_all(void)
 {
@@ -165,11 +173,11 @@ static uint32_t objects[2][KEYS];
 /* A slot's key and version: a pair's weak word is the key's object, its payload the value. */
 static bool slot_dies(struct slots *slots, uint32_t i, uintptr_t raw, dies_fn dies, void *arg)
 {
-	if (slots->stride != TABLE_STRIDE_PAIR)
+	if (slots->weakness == SLOTS_WEAK_VALUE)
 		return dies(value_key(raw), value_version(raw), arg);
 	uintptr_t payload = atomic_load(slots_word(slots, i, slots->payload));
 	/* 0: a segment that was replaced has let go of it. */
-	return payload != 0 && dies(*(uint32_t *)raw, value_version(payload), arg);
+	return payload != 0 && dies(*(uint32_t *)(raw & ~EPOCH_TAG), value_version(payload), arg);
 }
 
 /* The values that die vanish from all arrays there are, those of retired segments as well. */
@@ -182,8 +190,8 @@ static void collect(dies_fn dies, void *arg)
 			if (!slots_is_value(raw) || !slot_dies(array->slots, i, raw, dies, arg))
 				continue;
 			kill_slot(array->slots, word, raw);
-			if (array->slots->stride == TABLE_STRIDE_PAIR)
-				atomic_store(slots_word(array->slots, i, TABLE_PAYLOAD), 0);
+			if (array->slots->weakness != SLOTS_WEAK_VALUE)
+				atomic_store(slots_word(array->slots, i, array->slots->payload), 0);
 		}
 	}
 }
@@ -300,7 +308,8 @@ static struct table *table_make(enum style style, int *error)
 {
 	struct table *table = plain_alloc(sizeof *table);
 
-	expect_eq(table_init(table, &plain_ops, styles[style].layout, styles[style].strong,
+	const struct table_ops *ops = styles[style].layout == TABLE_PAIR ? &plain_pair_ops : &plain_ops;
+	expect_eq(table_init(table, ops, styles[style].layout, styles[style].strong,
 			     style == STYLE_PAIR ? NULL : objects_equal, error), 0);
 	return table;
 }
@@ -374,7 +383,7 @@ static void *quick_get(enum style style, const struct table *table, const struct
 	if (styles[style].layout == TABLE_WORD)
 		found = table_quick_word(table, key->word, &value);
 	else if (style == STYLE_PAIR)
-		found = table_quick_pair(table, key->data, &value);
+		found = table_quick_bare(table, key->data, &value);
 	else if (*has)
 		found = table_quick_bytes(table, key->hash, key->data, key->size, &value);
 	return found ? value : NULL;

@@ -368,7 +368,7 @@ static int fill_customs(void *arg)
 	return 0;
 }
 
-static void copies(support_fn copying, size_t full, size_t quick)
+static void check_copies(support_fn copying, size_t full, size_t quick)
 {
 	support_fn fns[] = {copying, drop_at_random};
 	struct shared *shared = shared_new(keys_dict(WEAKREF_KEY_CUSTOM), rounds(COPIED_FULL, 10000));
@@ -385,14 +385,14 @@ static void copies(support_fn copying, size_t full, size_t quick)
 /* T05: copying a large dictionary while another thread drops and changes it at random: no error, and what is copied is alive. */
 START_TEST(test_T05_copy)
 {
-	copies(copy_rounds, 20, 5);
+	check_copies(copy_rounds, 20, 5);
 }
 END_TEST
 
 /* T06: the same with a deep copy, whose function copies each key. */
 START_TEST(test_T06_deepcopy)
 {
-	copies(deepcopy_rounds, 20, 5);
+	check_copies(deepcopy_rounds, 20, 5);
 }
 END_TEST
 

@@ -10,6 +10,8 @@ contract_tests = \
 	tests/check_cache \
 	tests/check_cache_builder \
 	tests/check_cache_load \
+	tests/check_cache_reads \
+	tests/check_cache_refresh \
 	tests/check_cache_threads \
 	tests/check_cache_weak \
 	tests/check_delivery \
@@ -51,6 +53,8 @@ short_tests = \
 	tests/check_cache \
 	tests/check_cache_builder \
 	tests/check_cache_load \
+	tests/check_cache_reads \
+	tests/check_cache_refresh \
 	tests/check_cache_threads \
 	tests/check_cache_weak \
 	tests/check_ephemeron \
@@ -79,6 +83,7 @@ short_tests = \
 unit_tests = \
 	tests/check_cache_policy \
 	tests/check_cache_wheel \
+	tests/check_crew \
 	tests/check_cycle \
 	tests/check_marking \
 	tests/check_purge \
@@ -89,6 +94,8 @@ tests_check_cache_policy_CPPFLAGS = $(core_cppflags)
 tests_check_cache_policy_LDADD = $(unit_ldadd)
 tests_check_cache_wheel_CPPFLAGS = $(core_cppflags)
 tests_check_cache_wheel_LDADD = $(unit_ldadd)
+tests_check_crew_CPPFLAGS = $(core_cppflags)
+tests_check_crew_LDADD = $(unit_ldadd)
 tests_check_cycle_CPPFLAGS = $(core_cppflags)
 tests_check_cycle_LDADD = $(unit_ldadd)
 tests_check_marking_CPPFLAGS = $(core_cppflags)
@@ -172,6 +179,7 @@ tests_httpd_LDADD = $(MICROHTTPD_LIBS)
 
 tests_libsupport_la_SOURCES = \
 	tests/elements.h \
+	tests/loader.h \
 	tests/model_valuedict.h \
 	tests/pool_resources.c \
 	tests/pool_resources.h \
