@@ -67,7 +67,9 @@ static int tables_fill(void *arg)
 		SUPPORT_REQUIRE(t->refs[i] != NULL);
 		t->strong[i] = is_held(i) ? all[i] : NULL;
 	}
-	SUPPORT_KEEP(all);
+	/* The block may lie where libgc remembers an address of its own, and live on. */
+	for (size_t i = 0; i < t->n; i++)
+		SUPPORT_CLEAR(all[i]);
 	return 0;
 }
 
