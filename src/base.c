@@ -43,15 +43,29 @@ void base_warn(const char *format, ...)
 	va_end(args);
 }
 
-uint64_t base_now(void)
+static uint64_t now_of(clockid_t clock)
 {
 	uint64_t frozen;
 	struct timespec t;
 
 	if (CHECKS && checks_clock(&frozen))
 		return frozen;
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+uint64_t base_now(void)
+{
+	return now_of(CLOCK_MONOTONIC);
+}
+
+uint64_t base_now_rough(void)
+{
+#ifdef CLOCK_MONOTONIC_COARSE
+	return now_of(CLOCK_MONOTONIC_COARSE);
+#else
+	return now_of(CLOCK_MONOTONIC);
+#endif
 }
 
 void *base_null(enum weakref_error code)

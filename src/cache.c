@@ -22,11 +22,13 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 {
 	const weakref_cache_expiry *expiry = &cache->config.expiry;
 
-	if (cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS) != CACHE_NEVER)
+	uint64_t expires = atomic_load_explicit(&entry->times.used, memory_order_relaxed);
+	/* The rough clock may be behind who wrote it. What is there already need not be written, nor taken from other processors. */
+	if (expires != now && cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS) != CACHE_NEVER &&
+	    (expires < now || atomic_load_explicit(&cache->slack, memory_order_relaxed) == 0))
 		atomic_store_explicit(&entry->times.used, now, memory_order_relaxed);
 	if (expiry->read == NULL)
 		return;
-	uint64_t expires = atomic_load_explicit(&entry->times.used, memory_order_relaxed);
 	uint64_t left = expires == CACHE_NEVER ? CACHE_NEVER : expires > now ? expires - now : 0;
 	weakref_bytes bytes;
 	double lives = expiry->read(cache_key(cache, entry, &bytes), value, cache_seconds(left), expiry->user);
@@ -45,10 +47,12 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 
 void cache_used(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
 {
+	uint32_t pace = atomic_load_explicit(&cache->pace, memory_order_relaxed);
+
 	if (unlikely(cache->expires))
 		touch(cache, entry, value, now);
-	if (cache->recorded)
-		cache_record(cache, entry, now);
+	if (pace != CACHE_PACE_NONE)
+		cache_record(cache, entry, pace);
 }
 
 void cache_hit(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
@@ -87,20 +91,36 @@ static NOINLINE int look_up_slowly(weakref_cache *cache, const void *key, void *
 	cache_miss(cache);
 	/* It is expired, or was collected. */
 	if (unlikely(entry != NULL && cache_state(entry) == CACHE_LIVE))
-		cache_try_maintain(cache, now);
+		cache_try_maintain(cache);
 	return -WEAKREF_ENOENT;
 }
 
 static inline int look_up(weakref_cache *cache, const void *key, void **value)
 {
 	struct cache_entry *entry = NULL;
+	uint64_t now = 0, slack;
 
-	if (likely(cache_check(cache) == 0) && cache->config.kind == WEAKREF_KEY_STRING && !cache->timed && key != NULL)
+	if (likely(cache_check(cache) == 0) && cache->config.kind == WEAKREF_KEY_STRING && key != NULL)
 		entry = cache_find_string(cache, key);
+	if (entry == CACHE_GONE) {
+		*value = NULL;
+		cache_miss(cache);
+		return -WEAKREF_ENOENT;
+	}
 	if (unlikely(entry == NULL || (*value = cache_value(entry)) == NULL))
 		return look_up_slowly(cache, key, value);
-	cache_hit(cache, entry, *value, 0);
+	if (cache->timed) {
+		now = cache_now_reading(cache, &slack);
+		if (unlikely(cache_expired(cache, entry, cache_later(now, slack))))
+			return look_up_slowly(cache, key, value);
+	}
+	cache_hit(cache, entry, *value, now);
 	return 0;
+}
+
+int cache_look_up(weakref_cache *cache, const void *key, void **value)
+{
+	return look_up(cache, key, value);
 }
 
 void *weakref_cache_get_if_present(weakref_cache *cache, const void *key)
@@ -226,10 +246,28 @@ void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct 
 			cause = WEAKREF_CAUSE_EXPIRED;
 		cache_overtake_locked(cache, entry);
 		cache_displace_locked(cache, entry, w->fresh);
+		if (cache->recorded)
+			policy_replace(&cache->policy, &entry->policy, &w->fresh->policy);
 		cache_bury_locked(cache, entry, cause, w->value);
 	}
 	cache_track_locked(cache, w->fresh);
 	cache_maintain_locked(cache, now);
+}
+
+/* Where nobody has a say in it, a value takes the other's place in the entry itself. Whether it did. */
+static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void *value)
+{
+	cache_lock(cache);
+	bool does = cache_state(entry) == CACHE_LIVE && entry->work == NULL;
+	if (does) {
+		cache->invalidations++;
+		atomic_store_explicit(&entry->value, value, memory_order_release);
+		if (cache->recorded)
+			policy_replace(&cache->policy, &entry->policy, &entry->policy);
+		cache_maintain_locked(cache, 0);
+	}
+	cache_unlock(cache);
+	return does;
 }
 
 static int store(struct cache_change *c)
@@ -237,17 +275,22 @@ static int store(struct cache_change *c)
 	weakref_cache *cache = c->cache;
 	const struct table_key *ready = &c->ready;
 	struct cache_write w = {.key = c->key, .value = c->value};
-	struct cache_entry *entry = NULL;
 	uint64_t now = cache_now(cache);
-	int error = cache->config.expiry.create != NULL ? cache_find(cache, ready, &entry) : 0;
+	struct cache_seen seen;
+	int error = cache_see(cache, ready, &seen);
 
+	if (error == 0 && cache->plain && seen.entry != NULL && c->value != NULL && store_in_place(cache, seen.entry, c->value)) {
+		BASE_KEEP(c->value);
+		cache_after(cache);
+		return 0;
+	}
 	if (error == 0)
-		error = cache_write_prepare(cache, ready, entry, now, &w);
+		error = cache_write_prepare(cache, ready, seen.entry, now, &w);
 	if (error == 0)
-		error = cache_lock_at(cache, ready, true, &entry);
+		error = cache_lock_seen(cache, ready, true, &seen);
 	if (unlikely(error < 0))
 		return error;
-	cache_write_locked(cache, entry, &w, now);
+	cache_write_locked(cache, seen.entry, &w, now);
 	cache_unlock(cache);
 	BASE_KEEP(c->key);
 	BASE_KEEP(c->value);

@@ -15,7 +15,8 @@
  *   cache_stats.c      figures
  *   cache_policy.[ch], cache_wheel.[ch]   which entry goes; deadlines. They know nothing of this
  *
- * An entry is a block of its own; its key never changes, and a value is replaced by putting another entry in its place:
+ * An entry is a block of its own; its key never changes, and a value is replaced by putting another entry in its place. Only
+ * where nobody has a say in it (`plain`) a LIVE entry that has no work gets another value itself:
  *
  *   entry states   FRESH ──insert──▶ LIVE ──removed, replaced, evicted, expired, collected──▶ DEAD ──▶ told of, where somebody listens
  *                    └─────────────▶ LOADING ──▶ LIVE, or DEAD where the load failed or was overtaken
@@ -132,16 +133,18 @@ struct cache_bank {
 };
 
 #define CACHE_READS 64
-#define CACHE_LOSSES 2048
 
-/* What a share of the threads did lately. */
+/* What a share of the threads did lately: figures, and the last entries that they read, of which some may be missing or there twice. */
 struct cache_stripe {
-	_Atomic uint32_t head, tail;
-	_Atomic uint32_t lost; /* reads that found no room, roughly */
+	_Atomic uint32_t tail; /* where the next one is written; the stripe's threads */
+	uint32_t head;	       /* what stands before was looked at; lock */
 	_Atomic uint64_t hits, misses;
-	uint64_t unused[4]; /* a cache line */
+	uint64_t unused[5]; /* a cache line */
 	_Atomic(struct cache_entry *) reads[CACHE_READS];
 };
+
+/* How often a reader empties the buffers: once in so many reads. */
+enum { CACHE_PACE_NONE = 0, CACHE_PACE_EAGER = CACHE_READS / 2, CACHE_PACE_CALM = 2048 };
 
 struct cache_config {
 	enum weakref_key_kind kind;
@@ -180,18 +183,24 @@ struct cache_aside {
 };
 
 struct weakref_cache {
+	/* What readers look at, and what is rarely written: */
 	uint64_t signature; /* written last */
 	struct lock_word *lock;
 	_Atomic(struct cache_map *) map;
 	struct cache_stripe *stripes;
 	uint32_t stripe_mask;
 	bool timed;    /* somebody looks at the clock */
-	bool recorded; /* the order of reads matters */
-	_Atomic bool eager;       /* no read is to be lost now, since entries are evicted */
+	bool recorded; /* there is a policy: the order of use matters */
 	bool expires;  /* there is a wheel */
 	bool celled;
+	bool plain; /* nothing is asked or told of a value: one may be replaced where it stands */
 	uint8_t bytes_at; /* in an entry, the key's bytes */
+	_Atomic uint32_t pace;  /* enum CACHE_PACE: whether reads are recorded, and how well */
+	_Atomic uint64_t slack; /* readers go by the rough clock, but for so much before a deadline; 0: by the exact one */
 	_Atomic uint64_t times[3];
+	struct cache_config config;
+	uint64_t unused[8]; /* a cache line */
+	/* What writers write all the time: */
 	_Atomic size_t wants;     /* bytes that the policy would like to have */
 	_Atomic uint64_t inserts; /* places of the map that got an entry */
 	size_t used, live, loading;
@@ -206,7 +215,6 @@ struct weakref_cache {
 	uint64_t invalidations; /* lock: how often keys were removed by the program */
 	unsigned long trimmed;  /* lock: the collection after which soft values were looked at */
 	struct cache_counts counts;
-	struct cache_config config;
 };
 
 struct cache_thread;
@@ -295,6 +303,13 @@ static inline uint64_t cache_now(const weakref_cache *cache)
 	return cache->config.ticker != NULL ? cache->config.ticker(cache->config.ticker_user) : base_now();
 }
 
+/* The same for readers: *slack is by how much it may be behind. */
+static inline uint64_t cache_now_reading(const weakref_cache *cache, uint64_t *slack)
+{
+	*slack = atomic_load_explicit(&cache->slack, memory_order_relaxed);
+	return *slack != 0 ? base_now_rough() : cache_now(cache);
+}
+
 static inline uint64_t cache_time(const weakref_cache *cache, enum weakref_cache_rule rule)
 {
 	return atomic_load_explicit(&cache->times[rule], memory_order_relaxed);
@@ -353,13 +368,23 @@ int cache_same_key(const weakref_cache *cache, const struct table_key *a, const 
 
 /* The entry of a key that is not DEAD; NULL where there is none. 0 or equal's error. No lock. */
 int cache_find(const weakref_cache *cache, const struct table_key *key, struct cache_entry **entry);
-/* The same for a string, in a hurry: NULL says nothing, and what it finds may be DEAD, and have no value then. No lock. */
+/* The same for a string, in a hurry: NULL says nothing, CACHE_GONE that there is none; what it finds may be DEAD, and has no value then. */
 struct cache_entry *cache_find_string(const weakref_cache *cache, const char *key);
 /* The same as cache_find, and the entry's value: *value is NULL where there is none, or one that is expired. No lock. */
 int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t now, struct cache_entry **entry, void **value);
 /* Takes the lock, with room in the map (and a cell) for one more entry where `room` asks for it, and finds a key's entry. 0 with the lock;
  * -WEAKREF_ENOMEM or equal's error without. GC: may collect. */
 int cache_lock_at(weakref_cache *cache, const struct table_key *key, bool room, struct cache_entry **entry);
+
+/* What a search without the lock found, and when. */
+struct cache_seen {
+	uint64_t inserts;
+	struct cache_entry *entry;
+};
+/* cache_find. 0 or equal's error. */
+int cache_see(const weakref_cache *cache, const struct table_key *key, struct cache_seen *seen);
+/* cache_lock_at after that: it searches again only if another came meanwhile. The entry is seen->entry. */
+int cache_lock_seen(weakref_cache *cache, const struct table_key *key, bool room, struct cache_seen *seen);
 
 /* The same without looking for a key. 0 with the lock, -WEAKREF_ENOMEM without. */
 int cache_lock_room(weakref_cache *cache);
@@ -401,7 +426,9 @@ void cache_complete_locked(weakref_cache *cache, struct cache_entry *entry, cons
 int cache_value_check(const weakref_cache *cache, const void *key, const void *value);
 /* The value of an entry, NULL where it has none or is expired. */
 void *cache_value_now(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now);
-/* An entry was used: its times, and the policy. */
+/* A look-up that counts: 0 and the value, -WEAKREF_ENOENT, or another error. *value is NULL where it does not return 0. */
+int cache_look_up(weakref_cache *cache, const void *key, void **value);
+/* An entry was used: its times, and the policy. `now` may be a reader's. */
 void cache_used(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now);
 /* A hit of a look-up: counted as well, and it may be time for a refresh. */
 void cache_hit(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now);
@@ -423,13 +450,17 @@ void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum w
 /* The end of an entry that is out of the map: DEAD, and the notice. */
 void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause, void *successor);
 /* An entry's read, for the policy. */
-void cache_record(weakref_cache *cache, struct cache_entry *entry, uint64_t now);
-/* All that is due. */
+void cache_record(weakref_cache *cache, struct cache_entry *entry, uint32_t pace);
+/* All that is due after a write, the reads that were recorded only if they matter now. */
 void cache_maintain_locked(weakref_cache *cache, uint64_t now);
+/* All that is due. */
+void cache_maintain_whole_locked(weakref_cache *cache, uint64_t now);
 /* After a write, or when the lock was free: what needs memory or runs user functions. No lock held. */
 void cache_after(weakref_cache *cache);
 /* Maintenance by a reader, who does not wait for it. */
-void cache_try_maintain(weakref_cache *cache, uint64_t now);
+void cache_try_maintain(weakref_cache *cache);
+/* Whether readers may go by the rough clock; after a change of times. */
+void cache_set_slack(weakref_cache *cache);
 /* The purge of a bank (slots.h). */
 void cache_purge(struct slots *slots, void *cache);
 

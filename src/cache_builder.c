@@ -493,6 +493,9 @@ static int assemble(weakref_cache *cache, const struct cache_config *config)
 	cache->bytes_at = cache->timed ? sizeof(struct cache_entry) : CACHE_ENTRY_SHORT;
 	for (int i = 0; i < 3; i++)
 		cache->times[i] = config->times[i];
+	cache_set_slack(cache);
+	cache->plain = !cache->celled && !cache->timed && config->weigher == NULL && config->listener == NULL;
+	cache->pace = config->bounded ? CACHE_PACE_EAGER : config->soft_values ? CACHE_PACE_CALM : CACHE_PACE_NONE;
 	cache->stripe_mask = stripes_wanted() - 1;
 	cache->stripes = cache_stripes_new(&cache->stripe_mask);
 	cache->map = cache->stripes == NULL ? NULL : cache_map_new(config->capacity);

@@ -52,7 +52,7 @@ int weakref_cache_policy_set_maximum(weakref_cache *cache, int64_t maximum)
 	uint64_t now = cache_now(cache);
 	cache_lock(cache);
 	policy_resize(&cache->policy, (uint64_t)maximum);
-	cache_maintain_locked(cache, now);
+	cache_maintain_whole_locked(cache, now);
 	cache_unlock(cache);
 	cache_after(cache);
 	return 0;
@@ -89,6 +89,7 @@ int weakref_cache_policy_set_time(weakref_cache *cache, enum weakref_cache_rule 
 	uint64_t now = cache_now(cache);
 	cache_lock(cache);
 	atomic_store_explicit(&cache->times[rule], cache_ns(seconds), memory_order_relaxed);
+	cache_set_slack(cache);
 	if (rule != WEAKREF_CACHE_REFRESH)
 		reschedule_locked(cache);
 	cache_maintain_locked(cache, now);
@@ -231,7 +232,7 @@ long weakref_cache_policy_order(weakref_cache *cache, bool hottest, weakref_pair
 		return -WEAKREF_ENOMEM;
 	uint64_t now = cache_now(cache);
 	cache_lock(cache);
-	cache_maintain_locked(cache, now);
+	cache_maintain_whole_locked(cache, now);
 	size_t count = list_locked(cache, hottest, entries, room);
 	cache_unlock(cache);
 	cache_after(cache);

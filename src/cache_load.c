@@ -374,26 +374,20 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 
 static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
 {
-	struct cache_entry *entry;
 	struct table_key ready;
-	void *found = NULL;
-	int error = cache_enter(cache, key, &ready);
+	int error = -WEAKREF_EINVAL;
 
-	if (value == NULL && error == 0)
-		error = -WEAKREF_EINVAL;
-	if (likely(error == 0)) {
-		uint64_t now = cache_now(cache);
-		error = cache_read(cache, &ready, now, &entry, &found);
-		if (likely(found != NULL)) {
-			cache_hit(cache, entry, found, now);
-		} else if (error == 0) {
-			cache_miss(cache);
-			error = cache_load(cache, key, &ready, load, user, true, &found);
-			BASE_KEEP(key);
-		}
-	}
-	if (value != NULL)
-		*value = error == 0 ? found : NULL;
+	if (unlikely(value == NULL))
+		return error;
+	error = cache_look_up(cache, key, value);
+	if (likely(error != -WEAKREF_ENOENT))
+		return error;
+	error = cache_enter(cache, key, &ready);
+	if (error == 0)
+		error = cache_load(cache, key, &ready, load, user, true, value);
+	BASE_KEEP(key);
+	if (error < 0)
+		*value = NULL;
 	return error;
 }
 

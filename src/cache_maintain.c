@@ -2,10 +2,17 @@
 /*
  * cache_maintain: what keeps a cache within its bounds: recency, eviction, expiry, entries that the collector took, and notices.
  *
- * Reads leave their entries in buffers, one of CACHE_READS places for each stripe of threads. Every writer empties them into the policy, and
- * so does the reader who finds his full, if nobody has the lock. When nothing was evicted for long (policy_is_calm) the order matters
- * little: then what does not fit is lost, a reader empties the buffers only once in CACHE_LOSSES reads that were, and a hit costs little
- * more than the look-up. A buffer may hold an entry that is DEAD by then; it has no value any more, and the policy ignores it.
+ * Reads leave their entries in buffers, rings of CACHE_READS places for each stripe of threads, written without asking whether there is
+ * room: what was not looked at in time is lost, and where two threads of a stripe write at once, one of their reads is. Who empties them
+ * into the policy, and how often, is the pace:
+ *     EAGER   entries are evicted: all reads count. Every writer, and the reader who has filled half of his, if nobody has the lock
+ *     CALM    nothing was evicted for long (policy_is_calm), or there is no bound, but soft values: a sample is enough. A reader once in
+ *             so many reads, and a writer who is about to evict. A hit costs little more than the look-up
+ *     NONE    there is neither a bound nor are values soft
+ * Caffeine records nothing until a cache is half full. Here that cost up to six points of the hit ratio (doc/cache-policy.md), and a cache that
+ * stays half empty is calm soon.
+ *
+ * A buffer may hold an entry that is DEAD by then; it has no value any more, and the policy ignores it.
  *
  * Expiry after access is lazy: a read writes the time into the entry only. When the wheel hands the entry out, its deadline is computed anew.
  *
@@ -36,6 +43,20 @@ unsigned cache_thread_number(void)
 
 /* ---- deadlines ---- */
 
+/* Where all times are of a second at least, the system's tick of 1 to 10 ms is near enough to tell when an entry was read; and an entry
+ * whose deadline is further away than SLACK is not expired yet, however late the tick is. */
+#define ROUGH_LEAST UINT64_C(1000000000)
+#define SLACK UINT64_C(100000000)
+
+void cache_set_slack(weakref_cache *cache)
+{
+	bool rough = cache->config.ticker == NULL && cache->config.expiry.create == NULL;
+
+	for (int i = 0; i < 3; i++)
+		rough = rough && atomic_load_explicit(&cache->times[i], memory_order_relaxed) >= ROUGH_LEAST;
+	atomic_store_explicit(&cache->slack, rough ? SLACK : 0, memory_order_relaxed);
+}
+
 uint64_t cache_deadline(const weakref_cache *cache, const struct cache_entry *entry)
 {
 	uint64_t after_write = cache_time(cache, WEAKREF_CACHE_AFTER_WRITE), after_access = cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS);
@@ -54,7 +75,8 @@ uint64_t cache_deadline(const weakref_cache *cache, const struct cache_entry *en
 
 void cache_track_locked(weakref_cache *cache, struct cache_entry *entry)
 {
-	if (cache->recorded)
+	/* One that took another's place is in already. */
+	if (cache->recorded && entry->policy.queue == POLICY_NONE)
 		policy_add(&cache->policy, &entry->policy);
 	if (!cache->expires)
 		return;
@@ -121,37 +143,46 @@ void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum w
 
 /* ---- reads ---- */
 
-void cache_record(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
+void cache_record(weakref_cache *cache, struct cache_entry *entry, uint32_t pace)
 {
 	struct cache_stripe *stripe = cache_stripe(cache);
 	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_relaxed);
 
-	if (tail - atomic_load_explicit(&stripe->head, memory_order_acquire) >= CACHE_READS) {
-		uint32_t lost = atomic_load_explicit(&stripe->lost, memory_order_relaxed) + 1;
-		atomic_store_explicit(&stripe->lost, lost, memory_order_relaxed);
-		if (unlikely(lost % CACHE_LOSSES == 0 || atomic_load_explicit(&cache->eager, memory_order_relaxed)))
-			cache_try_maintain(cache, now);
-		return;
-	}
-	if (atomic_compare_exchange_strong_explicit(&stripe->tail, &tail, tail + 1, memory_order_relaxed, memory_order_relaxed))
-		atomic_store_explicit(&stripe->reads[tail % CACHE_READS], entry, memory_order_release);
+	atomic_store_explicit(&stripe->reads[tail % CACHE_READS], entry, memory_order_release);
+	atomic_store_explicit(&stripe->tail, tail + 1, memory_order_release);
+	if (unlikely((tail + 1) % pace == 0))
+		cache_try_maintain(cache);
 }
 
 static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
 {
-	uint32_t head = atomic_load_explicit(&stripe->head, memory_order_relaxed);
+	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_acquire), n = tail - stripe->head;
 
-	while (head != atomic_load_explicit(&stripe->tail, memory_order_acquire)) {
-		_Atomic(struct cache_entry *) *place = &stripe->reads[head % CACHE_READS];
+	stripe->head = tail;
+	/* A thread that slept between its look at the tail and its store set it back: what stands there is overwritten sooner or later. */
+	if (n > UINT32_MAX / 2)
+		return;
+	for (uint32_t i = tail - (n < CACHE_READS ? n : CACHE_READS); i != tail; i++) {
+		_Atomic(struct cache_entry *) *place = &stripe->reads[i % CACHE_READS];
 		struct cache_entry *entry = atomic_load_explicit(place, memory_order_acquire);
-		/* Taken, and not written yet. */
-		if (entry == NULL)
-			break;
+		if (unlikely(entry == NULL))
+			continue;
 		atomic_store_explicit(place, NULL, memory_order_relaxed);
 		policy_hit(&cache->policy, &entry->policy);
-		head++;
 	}
-	atomic_store_explicit(&stripe->head, head, memory_order_release);
+}
+
+static void drain_all_locked(weakref_cache *cache)
+{
+	for (uint32_t i = 0; cache->recorded && i <= cache->stripe_mask; i++)
+		drain_locked(cache, &cache->stripes[i]);
+}
+
+static uint32_t pace_locked(const weakref_cache *cache)
+{
+	if (!cache->config.bounded)
+		return cache->config.soft_values ? CACHE_PACE_CALM : CACHE_PACE_NONE;
+	return policy_is_calm(&cache->policy) ? CACHE_PACE_CALM : CACHE_PACE_EAGER;
 }
 
 /* ---- what is due ---- */
@@ -185,11 +216,11 @@ static void expire_locked(weakref_cache *cache, uint64_t now)
 
 void cache_maintain_locked(weakref_cache *cache, uint64_t now)
 {
+	uint32_t pace = atomic_load_explicit(&cache->pace, memory_order_relaxed), next;
 	struct policy_node *node;
 
-	if (cache->recorded)
-		for (uint32_t i = 0; i <= cache->stripe_mask; i++)
-			drain_locked(cache, &cache->stripes[i]);
+	if (pace == CACHE_PACE_EAGER || cache->config.soft_values || policy_weight(&cache->policy) > cache->policy.maximum)
+		drain_all_locked(cache);
 	for (size_t i = 0; i < cache->nbanks; i++)
 		if (unlikely(atomic_load_explicit(&cache->banks[i].slots->dead, memory_order_relaxed) != 0))
 			bury_taken_locked(cache, cache->banks[i].slots, cache->banks[i].fresh);
@@ -197,14 +228,21 @@ void cache_maintain_locked(weakref_cache *cache, uint64_t now)
 		expire_locked(cache, now);
 	if (cache->config.soft_values)
 		cache_soft_trim_locked(cache);
-	if (!cache->config.bounded)
-		return;
-	while ((node = policy_evict(&cache->policy)) != NULL)
-		cache_remove_locked(cache, CACHE_OF(policy, node), WEAKREF_CAUSE_SIZE);
+	if (cache->config.bounded) {
+		while ((node = policy_evict(&cache->policy)) != NULL)
+			cache_remove_locked(cache, CACHE_OF(policy, node), WEAKREF_CAUSE_SIZE);
+		atomic_store_explicit(&cache->wants, policy_sketch_wanted(&cache->policy), memory_order_relaxed);
+	}
 	/* Readers look at it often. */
-	if (policy_is_calm(&cache->policy) == atomic_load_explicit(&cache->eager, memory_order_relaxed))
-		atomic_store_explicit(&cache->eager, !policy_is_calm(&cache->policy), memory_order_relaxed);
-	atomic_store_explicit(&cache->wants, policy_sketch_wanted(&cache->policy), memory_order_relaxed);
+	next = pace_locked(cache);
+	if (next != pace)
+		atomic_store_explicit(&cache->pace, next, memory_order_relaxed);
+}
+
+void cache_maintain_whole_locked(weakref_cache *cache, uint64_t now)
+{
+	drain_all_locked(cache);
+	cache_maintain_locked(cache, now);
 }
 
 /* ---- afterwards ---- */
@@ -281,11 +319,13 @@ void cache_after(weakref_cache *cache)
 		tell_all(cache);
 }
 
-void cache_try_maintain(weakref_cache *cache, uint64_t now)
+NOINLINE void cache_try_maintain(weakref_cache *cache)
 {
+	uint64_t now = cache_now(cache);
+
 	if (!lock_word_try(cache->lock))
 		return;
-	cache_maintain_locked(cache, now);
+	cache_maintain_whole_locked(cache, now);
 	cache_unlock(cache);
 	cache_after(cache);
 }
@@ -297,7 +337,7 @@ void cache_purge(struct slots *slots, void *owner)
 
 	(void)slots;
 	cache_lock(cache);
-	cache_maintain_locked(cache, now);
+	cache_maintain_whole_locked(cache, now);
 	cache_unlock(cache);
 	cache_after(cache);
 }
@@ -310,7 +350,7 @@ int weakref_cache_cleanup(weakref_cache *cache)
 		return error;
 	uint64_t now = cache_now(cache);
 	cache_lock(cache);
-	cache_maintain_locked(cache, now);
+	cache_maintain_whole_locked(cache, now);
 	cache_unlock(cache);
 	cache_after(cache);
 	return 0;

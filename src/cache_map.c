@@ -296,6 +296,8 @@ again:
 struct cache_entry *cache_find_string(const weakref_cache *cache, const char *key)
 {
 	size_t size = strlen(key);
+	if (unlikely(size > TABLE_KEY_MAX))
+		return NULL;
 	uint32_t hash = table_hash_bytes(key, size);
 	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_acquire);
 	size_t i = hash & (map->n - 1);
@@ -304,7 +306,7 @@ struct cache_entry *cache_find_string(const weakref_cache *cache, const char *ke
 		struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_acquire);
 		BASE_PIN(entry);
 		if (entry == NULL)
-			return NULL;
+			return CACHE_GONE;
 		if (atomic_load_explicit(&map->at[i].hash, memory_order_relaxed) != hash || entry == CACHE_GONE)
 			continue;
 		const unsigned char *bytes = (const unsigned char *)cache_bytes(cache, entry);
@@ -485,34 +487,44 @@ int cache_lock_room(weakref_cache *cache)
 	return made;
 }
 
-int cache_lock_at(weakref_cache *cache, const struct table_key *key, bool room, struct cache_entry **entry)
+int cache_see(const weakref_cache *cache, const struct table_key *key, struct cache_seen *seen)
 {
-	bool custom = cache->config.kind == WEAKREF_KEY_CUSTOM;
+	seen->inserts = atomic_load_explicit(&cache->inserts, memory_order_acquire);
+	return cache_find(cache, key, &seen->entry);
+}
 
+int cache_lock_seen(weakref_cache *cache, const struct table_key *key, bool room, struct cache_seen *seen)
+{
 	for (;;) {
-		uint64_t inserts = 0;
-		if (custom) {
-			inserts = atomic_load_explicit(&cache->inserts, memory_order_acquire);
-			int error = cache_find(cache, key, entry);
-			if (error < 0)
-				return error;
-		}
 		cache_lock(cache);
 		int made = room ? room_locked(cache) : 0;
 		if (made < 0)
 			return made;
 		if (made > 0)
 			continue;
-		if (!custom) {
-			cache_find(cache, key, entry);
-			return 0;
-		}
-		if (atomic_load_explicit(&cache->inserts, memory_order_relaxed) == inserts) {
+		if (likely(atomic_load_explicit(&cache->inserts, memory_order_relaxed) == seen->inserts)) {
 			/* Nobody came since; it may have gone. */
-			if (*entry != NULL && cache_state(*entry) == CACHE_DEAD)
-				*entry = NULL;
+			if (seen->entry != NULL && cache_state(seen->entry) == CACHE_DEAD)
+				seen->entry = NULL;
 			return 0;
 		}
+		/* With the lock no function of the program's runs. */
+		if (cache->config.kind != WEAKREF_KEY_CUSTOM)
+			return cache_see(cache, key, seen);
 		cache_unlock(cache);
+		int error = cache_see(cache, key, seen);
+		if (error < 0)
+			return error;
 	}
+}
+
+int cache_lock_at(weakref_cache *cache, const struct table_key *key, bool room, struct cache_entry **entry)
+{
+	struct cache_seen seen;
+	int error = cache_see(cache, key, &seen);
+
+	if (error == 0)
+		error = cache_lock_seen(cache, key, room, &seen);
+	*entry = error == 0 ? seen.entry : NULL;
+	return error;
 }

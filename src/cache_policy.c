@@ -184,6 +184,23 @@ void policy_hit(struct policy *p, struct policy_node *node)
 	balance(p);
 }
 
+void policy_replace(struct policy *p, struct policy_node *old, struct policy_node *fresh)
+{
+	enum policy_queue_id id = (enum policy_queue_id)old->queue;
+
+	if (id == POLICY_NONE) {
+		policy_add(p, fresh);
+		return;
+	}
+	take(p, old);
+	p->weight = p->weight - old->weight + fresh->weight;
+	if (entrance(p, fresh->weight) != POLICY_WINDOW || id == POLICY_WEIGHTLESS || id == POLICY_DOOMED)
+		id = entrance(p, fresh->weight);
+	push(p, fresh, id == POLICY_PROBATION ? POLICY_PROTECTED : id);
+	record(p, fresh);
+	balance(p);
+}
+
 void policy_remove(struct policy *p, struct policy_node *node)
 {
 	if (node->queue == POLICY_NONE)

@@ -68,6 +68,8 @@ void policy_init(struct policy *p, uint64_t maximum);
 void policy_add(struct policy *p, struct policy_node *node);
 /* It was read or rewritten. Ignored when it is not in the policy: reads are recorded late, and it may be gone. */
 void policy_hit(struct policy *p, struct policy_node *node);
+/* A node's entry was rewritten: `fresh`, which may be the same, is in its place from now on, read once more. Added, where `old` is not in. */
+void policy_replace(struct policy *p, struct policy_node *old, struct policy_node *fresh);
 void policy_reweigh(struct policy *p, struct policy_node *node, uint32_t weight);
 /* Ignored when it is not in the policy. */
 void policy_remove(struct policy *p, struct policy_node *node);

@@ -356,6 +356,40 @@ START_TEST(test_policy_sketch)
 }
 END_TEST
 
+/* What is rewritten is read once more: it keeps its part of the policy, or rises, whatever it weighs; one that was not in is added. */
+START_TEST(test_policy_replace)
+{
+	start(100);
+	for (int i = 0; i < 50; i++)
+		add(i, 1);
+	give();
+	for (int i = 0; i < 50; i++)
+		policy_hit(&policy, &nodes[i]);
+	uint8_t before = nodes[0].queue;
+	policy_replace(&policy, &nodes[0], &nodes[60]);
+	ck_assert_int_eq(nodes[0].queue, POLICY_NONE);
+	ck_assert_int_eq(nodes[60].queue, before == POLICY_PROBATION ? POLICY_PROTECTED : before);
+	ck_assert_uint_eq(policy_weight(&policy), 50);
+	/* The same node: it becomes the hottest of its part. */
+	policy_replace(&policy, &nodes[1], &nodes[1]);
+	ck_assert_ptr_eq(policy.queues[nodes[1].queue].hottest, &nodes[1]);
+	nodes[61].weight = 0;
+	policy_replace(&policy, &nodes[2], &nodes[61]);
+	ck_assert_int_eq(nodes[61].queue, POLICY_WEIGHTLESS);
+	nodes[62].weight = 101;
+	policy_replace(&policy, &nodes[61], &nodes[62]);
+	ck_assert_int_eq(nodes[62].queue, POLICY_DOOMED);
+	nodes[63].weight = 10;
+	policy_replace(&policy, &nodes[62], &nodes[63]);
+	ck_assert_int_eq(nodes[63].queue, POLICY_WINDOW);
+	ck_assert_uint_eq(policy_weight(&policy), 59);
+	policy_replace(&policy, &nodes[2], &nodes[64]);
+	ck_assert_int_ne(nodes[64].queue, POLICY_NONE);
+	ck_assert_uint_eq(policy_weight(&policy), 60);
+	policy_check(&policy);
+}
+END_TEST
+
 int main(void)
 {
 	const char *text = getenv("WEAKREF_SEED");
@@ -376,6 +410,7 @@ int main(void)
 	tcase_add_test(tcase, test_policy_sketch);
 	tcase_add_test(tcase, test_policy_follows_the_use);
 	tcase_add_test(tcase, test_policy_sample_follows_the_size);
+	tcase_add_test(tcase, test_policy_replace);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -10,6 +10,7 @@ contract_tests = \
 	tests/check_cache \
 	tests/check_cache_builder \
 	tests/check_cache_load \
+	tests/check_cache_reads \
 	tests/check_cache_threads \
 	tests/check_cache_weak \
 	tests/check_delivery \
@@ -51,6 +52,7 @@ short_tests = \
 	tests/check_cache \
 	tests/check_cache_builder \
 	tests/check_cache_load \
+	tests/check_cache_reads \
 	tests/check_cache_threads \
 	tests/check_cache_weak \
 	tests/check_ephemeron \

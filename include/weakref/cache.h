@@ -255,6 +255,7 @@ WEAKREF_API int weakref_cache_builder_expire_after_write(weakref_cache_builder *
 
 /**
  * @brief An entry goes so long after it was last read or written. Looking at it by an iterator, and the inspections below, are no reads.
+ * With times of a second and more, and without a clock of the program's, a read counts from the system's last tick, 1 to 10 ms before.
  * @param builder the builder.
  * @param seconds as for weakref_cache_builder_expire_after_write.
  * @return 0, or a negative error.
