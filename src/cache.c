@@ -18,10 +18,23 @@ void *cache_value_now(const weakref_cache *cache, const struct cache_entry *entr
 	return entry == NULL || cache_expired(cache, entry, now) ? NULL : cache_value(entry);
 }
 
+/* Of soft values: it was used now. */
+static void want(struct cache_entry *entry)
+{
+	uint64_t now = base_now_rough();
+
+	if (atomic_load_explicit(&entry->wanted, memory_order_relaxed) != now)
+		atomic_store_explicit(&entry->wanted, now, memory_order_relaxed);
+}
+
 static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
 {
 	const weakref_cache_expiry *expiry = &cache->config.expiry;
 
+	if (cache->config.soft_values)
+		want(entry);
+	if (!cache->expires)
+		return;
 	uint64_t expires = atomic_load_explicit(&entry->times.used, memory_order_relaxed);
 	/* The rough clock may be behind who wrote it. What is there already need not be written, nor taken from other processors. */
 	if (expires != now && cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS) != CACHE_NEVER &&
@@ -49,7 +62,7 @@ void cache_used(weakref_cache *cache, struct cache_entry *entry, void *value, ui
 {
 	uint32_t pace = atomic_load_explicit(&cache->pace, memory_order_relaxed);
 
-	if (unlikely(cache->expires))
+	if (unlikely(cache->touched))
 		touch(cache, entry, value, now);
 	if (pace != CACHE_PACE_NONE)
 		cache_record(cache, entry, pace);
@@ -217,6 +230,8 @@ static void dress_locked(weakref_cache *cache, struct cache_entry *entry, const 
 		atomic_store_explicit(&entry->times.written, now, memory_order_relaxed);
 		atomic_store_explicit(&entry->times.used, used, memory_order_relaxed);
 	}
+	if (unlikely(cache->config.soft_values))
+		want(entry);
 	cache_value_set_locked(cache, entry, w->key, w->value);
 	atomic_store_explicit(&entry->state, CACHE_LIVE, memory_order_release);
 	cache->live++;
@@ -262,6 +277,8 @@ static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void
 	if (does) {
 		cache->invalidations++;
 		atomic_store_explicit(&entry->value, value, memory_order_release);
+		if (unlikely(cache->config.soft_values))
+			want(entry);
 		if (cache->recorded)
 			policy_replace(&cache->policy, &entry->policy, &entry->policy);
 		cache_maintain_locked(cache, 0);

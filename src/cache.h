@@ -100,10 +100,12 @@ struct cache_entry {
 	uint32_t cell;
 	_Atomic uint8_t state;
 	uint8_t cause; /* DEAD: enum weakref_cause */
-	struct cache_times times; /* in caches with `timed` only; then come the bytes of the key */
+	struct cache_times times; /* in caches with `timed` or soft values only */
+	_Atomic uint64_t wanted;  /* in caches with soft values only: when it was used last, by the rough clock. Then come the bytes of the key */
 };
 
 #define CACHE_ENTRY_SHORT (offsetof(struct cache_entry, cause) + 1)
+#define CACHE_ENTRY_TIMED offsetof(struct cache_entry, wanted)
 
 _Static_assert(offsetof(struct cache_entry, work) == 4 * 8 && offsetof(struct cache_entry, bank) == 7 * 8,
 	       "the scanned words are those of heap.c's bitmap");
@@ -193,6 +195,7 @@ struct weakref_cache {
 	bool recorded; /* there is a policy: the order of use matters */
 	bool expires;  /* there is a wheel */
 	bool celled;
+	bool touched; /* a read writes into the entry: there is a wheel, or values are soft */
 	bool plain; /* nothing is asked or told of a value: one may be replaced where it stands */
 	uint8_t bytes_at; /* in an entry, the key's bytes */
 	_Atomic uint32_t pace;  /* enum CACHE_PACE: whether reads are recorded, and how well */
@@ -213,7 +216,6 @@ struct weakref_cache {
 	struct cache_aside *aside;
 	unsigned aside_forks;
 	uint64_t invalidations; /* lock: how often keys were removed by the program */
-	unsigned long trimmed;  /* lock: the collection after which soft values were looked at */
 	struct cache_counts counts;
 };
 
@@ -451,6 +453,8 @@ void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum w
 void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause, void *successor);
 /* An entry's read, for the policy. */
 void cache_record(weakref_cache *cache, struct cache_entry *entry, uint32_t pace);
+/* Reads that were recorded go to the policy. */
+void cache_drain_locked(weakref_cache *cache);
 /* All that is due after a write, the reads that were recorded only if they matter now. */
 void cache_maintain_locked(weakref_cache *cache, uint64_t now);
 /* All that is due. */
@@ -534,7 +538,7 @@ void cache_level_remove(weakref_cache *cache, const void *key);
 
 /* Makes a cache one of those that give way. 0 or a negative error. GC: may collect. */
 int cache_soft_add(weakref_cache *cache);
-/* Where the heap nears its limit, some go. With the lock. */
-void cache_soft_trim_locked(weakref_cache *cache);
+/* Where the heap nears its limit, some go, of whatever cache. No lock held. */
+void cache_soft_trim(void);
 
 #endif

@@ -47,9 +47,9 @@ static const struct {
 	const char *name;
 	unsigned excludes;
 } options[OPTIONS] = {
-	[OPTION_WEAK_KEYS] = {"weakKeys", BIT(OPTION_SOFT_VALUES) | BIT(OPTION_LEVEL)},
+	[OPTION_WEAK_KEYS] = {"weakKeys", BIT(OPTION_LEVEL)},
 	[OPTION_WEAK_VALUES] = {"weakValues", BIT(OPTION_SOFT_VALUES)},
-	[OPTION_SOFT_VALUES] = {"softValues", BIT(OPTION_WEAK_VALUES) | BIT(OPTION_WEAK_KEYS)},
+	[OPTION_SOFT_VALUES] = {"softValues", BIT(OPTION_WEAK_VALUES)},
 	[OPTION_MAXIMUM_SIZE] = {"maximumSize", BIT(OPTION_MAXIMUM_WEIGHT) | BIT(OPTION_WEIGHER)},
 	[OPTION_MAXIMUM_WEIGHT] = {"maximumWeight", BIT(OPTION_MAXIMUM_SIZE)},
 	[OPTION_WEIGHER] = {"weigher", BIT(OPTION_MAXIMUM_SIZE)},
@@ -490,7 +490,8 @@ static int assemble(weakref_cache *cache, const struct cache_config *config)
 	cache->expires = config->times[WEAKREF_CACHE_AFTER_WRITE] != CACHE_NEVER || config->times[WEAKREF_CACHE_AFTER_ACCESS] != CACHE_NEVER ||
 			 config->expiry.create != NULL;
 	cache->timed = cache->expires || config->times[WEAKREF_CACHE_REFRESH] != CACHE_NEVER;
-	cache->bytes_at = cache->timed ? sizeof(struct cache_entry) : CACHE_ENTRY_SHORT;
+	cache->touched = cache->expires || config->soft_values;
+	cache->bytes_at = config->soft_values ? sizeof(struct cache_entry) : cache->timed ? CACHE_ENTRY_TIMED : CACHE_ENTRY_SHORT;
 	for (int i = 0; i < 3; i++)
 		cache->times[i] = config->times[i];
 	cache_set_slack(cache);

@@ -130,7 +130,7 @@ void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum wea
 	/* A soft value is given up to be freed: a notice must not keep it. */
 	entry->left = cause == WEAKREF_CAUSE_COLLECTED ? NULL : value;
 	if (cache->config.weak_keys)
-		entry->key = key;
+		entry->key = cause == WEAKREF_CAUSE_COLLECTED ? NULL : key;
 	queue_notice_locked(cache, entry);
 }
 
@@ -172,7 +172,7 @@ static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
 	}
 }
 
-static void drain_all_locked(weakref_cache *cache)
+void cache_drain_locked(weakref_cache *cache)
 {
 	for (uint32_t i = 0; cache->recorded && i <= cache->stripe_mask; i++)
 		drain_locked(cache, &cache->stripes[i]);
@@ -220,14 +220,12 @@ void cache_maintain_locked(weakref_cache *cache, uint64_t now)
 	struct policy_node *node;
 
 	if (pace == CACHE_PACE_EAGER || cache->config.soft_values || policy_weight(&cache->policy) > cache->policy.maximum)
-		drain_all_locked(cache);
+		cache_drain_locked(cache);
 	for (size_t i = 0; i < cache->nbanks; i++)
 		if (unlikely(atomic_load_explicit(&cache->banks[i].slots->dead, memory_order_relaxed) != 0))
 			bury_taken_locked(cache, cache->banks[i].slots, cache->banks[i].fresh);
 	if (cache->expires)
 		expire_locked(cache, now);
-	if (cache->config.soft_values)
-		cache_soft_trim_locked(cache);
 	if (cache->config.bounded) {
 		while ((node = policy_evict(&cache->policy)) != NULL)
 			cache_remove_locked(cache, CACHE_OF(policy, node), WEAKREF_CAUSE_SIZE);
@@ -241,7 +239,7 @@ void cache_maintain_locked(weakref_cache *cache, uint64_t now)
 
 void cache_maintain_whole_locked(weakref_cache *cache, uint64_t now)
 {
-	drain_all_locked(cache);
+	cache_drain_locked(cache);
 	cache_maintain_locked(cache, now);
 }
 
@@ -313,6 +311,8 @@ static NOINLINE void tell_all(weakref_cache *cache)
 
 void cache_after(weakref_cache *cache)
 {
+	if (unlikely(cache->config.soft_values))
+		cache_soft_trim();
 	if (unlikely(atomic_load_explicit(&cache->wants, memory_order_relaxed) != 0))
 		give_sketch(cache);
 	if (unlikely(atomic_load_explicit(&cache->first, memory_order_relaxed) != NULL))

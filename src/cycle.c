@@ -354,6 +354,11 @@ void *cycle_roots_new(size_t size)
 	return GC_MALLOC_UNCOLLECTABLE(size);
 }
 
+void cycle_roots_free(void *roots)
+{
+	GC_FREE(roots);
+}
+
 static void *stats_locked(void *out)
 {
 	*(gc_cycle_stats *)out = stats;

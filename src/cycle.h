@@ -60,6 +60,8 @@ bool cycle_survived_locked(const void *base);
 
 /* A block that the collector scans and never frees: roots of ours. NULL when there is no memory. */
 void *cycle_roots_new(size_t size);
+/* Gives one back that nobody refers to. */
+void cycle_roots_free(void *roots);
 void cycle_stats(gc_cycle_stats *out);
 /* Dead objects counted since the start, by the rule in force. libgc's lock held. */
 uint64_t cycle_dead_total_locked(void);

@@ -7,6 +7,7 @@
 #include <gc/gc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "support.h"
 #include "weakref/cache.h"
@@ -468,6 +469,116 @@ START_TEST(test_h30_soft)
 }
 END_TEST
 
+/* Entries of weak keys and soft values, in two caches: keys are kept in `kept`. */
+static weakref_cache *second;
+
+static int fill_soft_weak_keys(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < N; i++) {
+		void *key = support_node_new(i), *value = gc_alloc_leaf(PIECE / 4);
+		SUPPORT_REQUIRE(key != NULL && value != NULL);
+		SUPPORT_REQUIRE(weakref_cache_put(cache, key, value) == 0);
+		kept[i] = key;
+	}
+	return 0;
+}
+
+/* Allocates under the limit until values had to go. */
+static int press(void *arg)
+{
+	size_t most = *(size_t *)arg, before = weakref_cache_len(cache) + (second == NULL ? 0 : weakref_cache_len(second));
+	void **chain = NULL;
+
+	for (size_t i = 0; i < most; i++) {
+		void **more = gc_alloc(PIECE / 4);
+		SUPPORT_REQUIRE(more != NULL);
+		*more = chain;
+		chain = more;
+		if (weakref_cache_len(cache) + (second == NULL ? 0 : weakref_cache_len(second)) < before)
+			return 0;
+	}
+	return 1;
+}
+
+/* Soft values of weak keys: they live as long as their keys, and no longer than the heap has room; a notice of one has neither side. */
+START_TEST(test_soft_values_of_weak_keys)
+{
+	size_t most = 4096;
+
+	ck_assert(make_cache(WEAKREF_KEY_POINTER, "weakKeys,softValues"));
+	second = NULL;
+	ck_assert_int_eq(support_on_thread(fill_soft_weak_keys, NULL), 0);
+	support_collect();
+	ck_assert_uint_eq(weakref_cache_len(cache), N);
+	for (size_t i = 0; i < N / 2; i++)
+		kept[i] = NULL;
+	support_collect();
+	ck_assert_uint_le(weakref_cache_len(cache), N / 2 + SLACK);
+	ck_assert_uint_ge(weakref_cache_len(cache), N / 2);
+	for (size_t i = N / 2; i < N; i++)
+		ck_assert_ptr_nonnull(weakref_cache_get_if_present(cache, kept[i]));
+	ck_assert_int_eq(gc_set_heap_limit(GC_get_heap_size() + 8 * PIECE), 0);
+	ck_assert_int_eq(support_on_thread(press, &most), 0);
+	gc_set_heap_limit(0);
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_lt(weakref_cache_len(cache), N / 2);
+	ck_assert_uint_eq(told, N - weakref_cache_len(cache));
+	ck_assert_uint_eq(told_collected, told);
+	ck_assert_uint_eq(told_with_key + told_with_value, 0);
+	for (size_t i = N / 2; i < N; i++)
+		ck_assert_uint_eq(((struct support_node *)kept[i])->id, i);
+	drop_cache();
+}
+END_TEST
+
+static int fill_pieces(void *arg)
+{
+	weakref_cache *which = arg;
+
+	for (size_t i = 0; i < N; i++) {
+		void *value = gc_alloc_leaf(PIECE / 4);
+		SUPPORT_REQUIRE(value != NULL && weakref_cache_put(which, KEY((intptr_t)i), value) == 0);
+	}
+	return 0;
+}
+
+static int read_pieces(void *arg)
+{
+	weakref_cache *which = arg;
+
+	for (size_t i = 0; i < N; i++)
+		SUPPORT_REQUIRE(weakref_cache_get_if_present(which, KEY((intptr_t)i)) != NULL);
+	return 0;
+}
+
+/* H30: of several caches, what was used least recently goes first, whichever it is in: _i says which is read last. */
+START_TEST(test_h30_soft_order_among_caches)
+{
+	static const struct timespec pause = {.tv_nsec = 60000000};
+	size_t most = 4096;
+
+	ck_assert(make_cache(WEAKREF_KEY_INT, "softValues"));
+	second = cache;
+	ck_assert(make_cache(WEAKREF_KEY_INT, "softValues,maximumSize=1000"));
+	weakref_cache *fresh = _i == 0 ? cache : second, *stale = _i == 0 ? second : cache;
+	ck_assert_int_eq(support_on_thread(fill_pieces, fresh), 0);
+	nanosleep(&pause, NULL);
+	ck_assert_int_eq(support_on_thread(fill_pieces, stale), 0);
+	nanosleep(&pause, NULL);
+	ck_assert_int_eq(support_on_thread(read_pieces, fresh), 0);
+	nanosleep(&pause, NULL);
+	ck_assert_int_eq(gc_set_heap_limit(GC_get_heap_size() + 8 * PIECE), 0);
+	ck_assert_int_eq(support_on_thread(press, &most), 0);
+	gc_set_heap_limit(0);
+	/* One round takes a quarter of all, caches of other tests included that are not collected yet. */
+	ck_assert_uint_eq(weakref_cache_len(fresh), N);
+	ck_assert_uint_lt(weakref_cache_len(stale), N);
+	second = NULL;
+	drop_cache();
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_weak");
@@ -484,6 +595,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_h43_dropped, 0, 4);
 	tcase_add_test(tc, test_removed_keeps_nothing);
 	tcase_add_test(tc, test_h30_soft);
+	tcase_add_test(tc, test_soft_values_of_weak_keys);
+	tcase_add_loop_test(tc, test_h30_soft_order_among_caches, 0, 2);
 	suite_add_tcase(s, tc);
 	return s;
 }

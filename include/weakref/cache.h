@@ -10,8 +10,8 @@
  * by identity and kept alive; custom ones are compared by functions and kept alive. *Weak keys* are blocks of the collected heap, compared by
  * identity and not kept alive; their entries are ephemerons: a value that leads to its key keeps neither. Values are any pointers but NULL,
  * kept alive if they are on the heap; *weak values* are pointers of even address to or into its blocks, which are not. *Soft values* are
- * kept alive until the heap nears the limit of gc_set_heap_limit: then the least recently used go first, and all of them before an allocation
- * fails under it.
+ * kept alive until the heap nears the limit of gc_set_heap_limit: then the least recently used go first, of all caches of the process, and all
+ * of them before an allocation fails under it.
  *
  * Reads take no lock and never wait for writers, but for a load. Writers of one cache wait for each other. User functions (loader, weigher,
  * listener, expiry, hash, equal, functions of compute) run with no lock held and may use any cache, this one included. They must
@@ -176,7 +176,7 @@ WEAKREF_API int weakref_cache_builder_weak_keys(weakref_cache_builder *builder);
 WEAKREF_API int weakref_cache_builder_weak_values(weakref_cache_builder *builder);
 
 /**
- * @brief Soft values. Not together with weak ones, nor with weak keys.
+ * @brief Soft values. Not together with weak ones.
  * @param builder the builder.
  * @return 0, or a negative error.
  * Errors: as weakref_cache_builder_weak_keys.
