@@ -61,6 +61,7 @@
 #include "lock.h"
 #include "slots.h"
 #include "weakref/cache.h"
+#include "weakref/ref.h"
 
 #define CACHE_SIGNATURE UINT64_C(0x65686361632d6b77) /* "wk-cache" */
 #define CACHE_NEVER UINT64_MAX
@@ -227,7 +228,8 @@ struct cache_work {
 	weakref_cache *cache;
 	struct cache_entry *entry; /* that names it, as long as it is not overtaken */
 	const void *key;           /* as the caller knows it; alive */
-	struct cache_thread *owner; /* whose it is; NULL while an executor has it */
+	struct cache_thread *owner; /* whose it is; NULL while an executor has it and has not begun (lock) */
+	weakref_ref *task;          /* of an executor's: what it was given, weakly */
 	struct table_key ready;
 	weakref_bytes bytes; /* key points here, where a key of kind BYTES is the entry's */
 	void *old;                 /* LIVE: the value that there was */
@@ -241,7 +243,7 @@ struct cache_work {
 	bool abandoned; /* its thread ended, or was cancelled */
 	bool stands_aside; /* lock: overtaken, and in the list */
 	bool wrote;     /* to the second level */
-	uint64_t began;
+	uint64_t began;            /* 0: not yet */
 	struct cache_aside aside;
 	sem_t done;
 };

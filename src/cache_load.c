@@ -12,6 +12,10 @@
  * followed before each wait, under one lock for all caches. A work becomes finished under the same lock, so whose it is can be looked
  * at as long as it is not.
  *
+ * A reload that an executor has is begun by whoever runs its task and finds it not overtaken. Until then nobody waits for it, and anybody
+ * may overtake it: so little depends on an executor. What the executor got is a block that only it holds: when the collector has taken that,
+ * the task was dropped, and the reload has failed.
+ *
  * In a child after fork, works of threads that are not there are recognised by lock_forks, and taken off.
  *
  * Locks: the cache's; cache_waits alone.
@@ -89,7 +93,8 @@ void cache_overtake_locked(weakref_cache *cache, struct cache_entry *entry)
 	if (likely(work == NULL))
 		return;
 	entry->work = NULL;
-	if (work->level && work->forks == lock_forks) {
+	/* What has not begun has nothing to take back. */
+	if (work->level && work->forks == lock_forks && work->owner != NULL) {
 		work->stands_aside = true;
 		cache_aside_add_locked(cache, &work->aside, entry->policy.hash, false);
 	}
@@ -179,7 +184,7 @@ static int begin_locked(const struct cache_begin *b, struct cache_entry *entry, 
 	}
 	if (value != NULL && b->absent_only)
 		return CACHE_PRESENT;
-	if (entry->work != NULL && (entry->work->kind != CACHE_RELOAD || b->kind == CACHE_RELOAD))
+	if (entry->work != NULL && entry->work->owner != NULL && (entry->work->kind != CACHE_RELOAD || b->kind == CACHE_RELOAD))
 		return b->waits ? CACHE_BUSY : CACHE_JOINED;
 	work->old = value;
 	attach_locked(work, entry, b->level);
@@ -226,7 +231,8 @@ static void count_outcome(const struct cache_work *work, bool success)
 	if (!work->counted || !work->cache->config.records)
 		return;
 	atomic_fetch_add_explicit(success ? &counts->load_successes : &counts->load_failures, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&counts->load_time_ns, base_now() - work->began, memory_order_relaxed);
+	if (work->began != 0)
+		atomic_fetch_add_explicit(&counts->load_time_ns, base_now() - work->began, memory_order_relaxed);
 }
 
 /* Stores the outcome of a work that is its entry's. */
@@ -429,14 +435,69 @@ static int run_reload(struct cache_work *work)
 	return error;
 }
 
+/* The calling thread begins a reload that an executor had, unless it was overtaken, or begun already. */
+static bool take_over(struct cache_work *work)
+{
+	cache_lock(work->cache);
+	bool does = work->entry->work == work && work->owner == NULL;
+	if (does)
+		work->owner = &cache_thread;
+	cache_unlock(work->cache);
+	return does;
+}
+
+/* What an executor is given. */
+struct reload_task {
+	struct cache_work *work;
+};
+
 static void reload_task(void *arg)
 {
-	struct cache_work *work = arg;
+	struct reload_task *task = arg;
+	struct cache_work *work = task->work;
 
-	if (heap_thread_check() < 0)
-		return;
-	work->owner = &cache_thread;
-	run_reload(work);
+	if (heap_thread_check() >= 0 && take_over(work))
+		run_reload(work);
+}
+
+/* The collector has taken a task. If nobody began it, it was dropped. */
+static int task_gone(weakref_ref *ref, void *data)
+{
+	struct cache_work *work = data;
+	weakref_cache *cache = work->cache;
+
+	(void)ref;
+	cache_lock(cache);
+	bool dropped = work->entry->work == work && work->owner == NULL;
+	if (dropped)
+		cache_overtake_locked(cache, work->entry);
+	cache_unlock(cache);
+	if (dropped)
+		count_outcome(work, false);
+	return 0;
+}
+
+/* A task for a work that is nobody's entry's yet. NULL: no memory. */
+static struct reload_task *task_new(struct cache_work *work)
+{
+	struct reload_task *task = heap_alloc(sizeof *task);
+
+	work->task = task == NULL ? NULL : weakref_ref_new(task, task_gone, work);
+	if (work->task == NULL)
+		return NULL;
+	task->work = work;
+	work->owner = NULL;
+	return task;
+}
+
+/* Whether nobody reloads the entry that somebody reloaded in the parent of this process. */
+static bool parent_reloaded(weakref_cache *cache, struct cache_entry *entry)
+{
+	if (likely(lock_forks == 0) || !lock_word_try(cache->lock))
+		return false;
+	bool over = cache_state(entry) == CACHE_LIVE && settle_fork_locked(cache, entry) && entry->work == NULL;
+	cache_unlock(cache);
+	return over;
 }
 
 /* A key of its own for a work that is an entry's. */
@@ -457,11 +518,15 @@ NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry,
 	uint64_t written = atomic_load_explicit(&entry->times.written, memory_order_relaxed);
 	const struct table_key none = {0};
 
-	if (now < written || now - written < cache_time(cache, WEAKREF_CACHE_REFRESH) || __atomic_load_n(&entry->work, __ATOMIC_RELAXED) != NULL)
+	if (now < written || now - written < cache_time(cache, WEAKREF_CACHE_REFRESH))
+		return;
+	if (__atomic_load_n(&entry->work, __ATOMIC_RELAXED) != NULL && !parent_reloaded(cache, entry))
 		return;
 	/* Without memory, the next one does it. */
+	const struct cache_config *config = &cache->config;
 	struct cache_work *work = work_new(cache, NULL, &none, CACHE_RELOAD);
-	if (work == NULL)
+	struct reload_task *task = work == NULL || config->executor == NULL ? NULL : task_new(work);
+	if (work == NULL || (config->executor != NULL && task == NULL))
 		return;
 	key_of_entry(work, entry);
 	work->counted = true;
@@ -474,13 +539,10 @@ NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry,
 	cache_unlock(cache);
 	if (!begun)
 		return;
-	if (cache->config.executor != NULL) {
-		work->owner = NULL;
-		if (cache->config.executor(reload_task, work, cache->config.executor_user) >= 0)
-			return;
-		work->owner = &cache_thread;
-	}
-	run_reload(work);
+	if (task == NULL)
+		run_reload(work);
+	else if (config->executor(reload_task, task, config->executor_user) < 0)
+		reload_task(task);
 }
 
 int weakref_cache_refresh(weakref_cache *cache, const void *key)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_cache_load: weakref/cache.h: loading, single flight, invalidation during loads, refreshing, several keys at once, loaders that fail,
- * recurse, are cancelled; the second level. Tests named h02 and so on are the lines of the conformance list. The clock is the tests' own.
+ * check_cache_load: weakref/cache.h: loading, single flight, invalidation during loads, several keys at once, loaders that fail, recurse, are
+ * cancelled; the second level. Tests named h02 and so on are the lines of the conformance list. The clock is the tests' own.
  */
 #define GC_THREADS
 #include <errno.h>
@@ -13,171 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "support.h"
-#include "weakref/cache.h"
+#include "loader.h"
 #include "weakref/checks.h"
 
-#define SECOND UINT64_C(1000000000)
-#define KEY(n) WEAKREF_INT(n)
 #define THREADS 16
-
-static uint64_t now_ns;
-
-static uint64_t tick(void *user)
-{
-	(void)user;
-	return now_ns;
-}
-
-static char things[4096];
-
-static void *thing(size_t i)
-{
-	return &things[i];
-}
-
-/* ---- the loader: what it does is set by each test ---- */
-
-static _Atomic unsigned loads, reloads;
-static _Atomic int load_error;
-static _Atomic bool load_none;
-static _Atomic bool hold;    /* loads wait until it is false */
-static _Atomic unsigned held; /* how many wait */
-static _Atomic(size_t) load_base;
-static weakref_cache *cache;
-
-static void wait_while_held(void)
-{
-	held++;
-	while (hold)
-		usleep(200);
-	held--;
-}
-
-static int load(const void *key, void **value, void *user)
-{
-	(void)user;
-	size_t base = load_base;
-	loads++;
-	if (hold)
-		wait_while_held();
-	if (load_error != 0)
-		return load_error;
-	*value = load_none ? NULL : thing(base + (size_t)WEAKREF_INT_VALUE(key));
-	return 0;
-}
-
-static int reload(const void *key, void *old, void **value, void *user)
-{
-	(void)user;
-	reloads++;
-	if (hold)
-		wait_while_held();
-	if (load_error != 0)
-		return load_error;
-	*value = load_none ? NULL : (char *)old + 1000;
-	(void)key;
-	return 0;
-}
-
-static _Atomic unsigned bulk_calls;
-static _Atomic size_t bulk_keys;
-static int bulk_skip = -1;
-
-/* Gives every key that was asked for but bulk_skip, and key 900 as well. */
-static int load_all(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user)
-{
-	(void)user;
-	bulk_calls++;
-	bulk_keys += n;
-	if (hold)
-		wait_while_held();
-	if (load_error != 0)
-		return load_error;
-	for (size_t i = 0; i < n; i++)
-		if (WEAKREF_INT_VALUE(keys[i]) != bulk_skip)
-			weakref_cache_bulk_give(bulk, keys[i], thing((size_t)WEAKREF_INT_VALUE(keys[i])));
-	return weakref_cache_bulk_give(bulk, KEY(900), thing(900));
-}
-
-static weakref_cache_builder *builder(const char *spec, bool with_reload, bool with_load_all)
-{
-	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
-	weakref_cache_loader loader = {.load = load, .reload = with_reload ? reload : NULL, .load_all = with_load_all ? load_all : NULL};
-
-	loads = reloads = bulk_calls = 0;
-	bulk_keys = 0;
-	bulk_skip = -1;
-	load_error = 0;
-	load_none = hold = false;
-	load_base = 0;
-	now_ns = 1000 * SECOND;
-	ck_assert_int_eq(weakref_cache_builder_spec(b, spec), 0);
-	ck_assert_int_eq(weakref_cache_builder_ticker(b, tick, NULL), 0);
-	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
-	return b;
-}
-
-static void make_cache(const char *spec)
-{
-	cache = weakref_cache_builder_build(builder(spec, true, false));
-	ck_assert_ptr_nonnull(cache);
-}
-
-static weakref_cache_stats stats(void)
-{
-	weakref_cache_stats out = {0};
-
-	weakref_cache_get_stats(cache, &out);
-	return out;
-}
-
-#define GET(n) weakref_cache_get_if_present(cache, KEY(n))
-
-/* A thread that gets a key. */
-struct getter {
-	pthread_t thread;
-	intptr_t key;
-	int result;
-	void *value;
-};
-
-static void *getter_run(void *arg)
-{
-	struct getter *g = arg;
-
-	g->result = weakref_cache_get(cache, KEY(g->key), &g->value);
-	return NULL;
-}
-
-static void getter_start(struct getter *g, intptr_t key)
-{
-	*g = (struct getter){.key = key};
-	ck_assert_int_eq(pthread_create(&g->thread, NULL, getter_run, g), 0);
-}
-
-static void getter_join(struct getter *g)
-{
-	pthread_join(g->thread, NULL);
-}
-
-static bool until_held(unsigned n)
-{
-	for (int i = 0; i < 50000 && held < n; i++)
-		usleep(200);
-	return held >= n;
-}
-
-/* Until so many look-ups have missed, and have had the time to wait for whoever loads. */
-static void until_missed(unsigned n)
-{
-	for (int i = 0; i < 50000 && stats().misses < n; i++)
-		usleep(200);
-	/* The collector's signals end sleeps. */
-	struct timespec left = {.tv_nsec = support_collect_every() != 0 ? 300000000 : 40000000};
-	while (nanosleep(&left, &left) != 0)
-		;
-}
 
 /* ---- loading ---- */
 
@@ -524,120 +363,6 @@ START_TEST(test_fork_during_a_load)
 }
 END_TEST
 
-/* ---- refreshing ---- */
-
-/* H34: the first read past the time returns the old value and reloads; later ones see the new. H44: get-if-present does so too. */
-START_TEST(test_h34_h44_refresh)
-{
-	void *value;
-
-	make_cache("refreshAfterWrite=10s,recordStats");
-	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
-	now_ns += 10 * SECOND - 1;
-	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
-	ck_assert_uint_eq(reloads, 0);
-	now_ns += 1;
-	if (_i == 0) {
-		ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
-		ck_assert_ptr_eq(value, thing(1));
-	} else {
-		ck_assert_ptr_eq(GET(1), thing(1));
-	}
-	ck_assert_uint_eq(reloads, 1);
-	ck_assert_ptr_eq(GET(1), thing(1001));
-	ck_assert_uint_eq(reloads, 1);
-	now_ns += 10 * SECOND;
-	ck_assert_int_eq(weakref_cache_contains(cache, KEY(1)), 1);
-	ck_assert_uint_eq(reloads, 1);
-	ck_assert_uint_eq(stats().load_successes, 2);
-}
-END_TEST
-
-/* H35: a reload that fails keeps the old value, is counted, and is tried again by the next read. */
-START_TEST(test_h35_failed_reload)
-{
-	void *value;
-
-	make_cache("refreshAfterWrite=10s,recordStats");
-	weakref_cache_get(cache, KEY(1), &value);
-	now_ns += 10 * SECOND;
-	load_error = -EBUSY;
-	ck_assert_ptr_eq(GET(1), thing(1));
-	ck_assert_ptr_eq(GET(1), thing(1));
-	load_error = 0;
-	load_none = true;
-	ck_assert_ptr_eq(GET(1), thing(1));
-	ck_assert_uint_eq(reloads, 3);
-	ck_assert_uint_eq(stats().load_failures, 3);
-	load_none = false;
-	ck_assert_ptr_eq(GET(1), thing(1));
-	ck_assert_ptr_eq(GET(1), thing(1001));
-}
-END_TEST
-
-static void (*task_given)(void *arg);
-static void *task_arg;
-static int executor_result;
-
-static int execute(void (*task)(void *arg), void *arg, void *user)
-{
-	(void)user;
-	if (executor_result < 0)
-		return executor_result;
-	task_given = task;
-	task_arg = arg;
-	return 0;
-}
-
-/* An executor reloads: until it does, everybody reads the old value, and none reloads once more. One that refuses leaves it to the reader. */
-START_TEST(test_executor)
-{
-	weakref_cache_builder *b = builder("refreshAfterWrite=10s", true, false);
-	void *value;
-
-	ck_assert_int_eq(weakref_cache_builder_executor(b, execute, NULL), 0);
-	cache = weakref_cache_builder_build(b);
-	executor_result = 0;
-	weakref_cache_get(cache, KEY(1), &value);
-	now_ns += 10 * SECOND;
-	ck_assert_ptr_eq(GET(1), thing(1));
-	ck_assert_ptr_eq(GET(1), thing(1));
-	ck_assert_uint_eq(reloads, 0);
-	task_given(task_arg);
-	ck_assert_uint_eq(reloads, 1);
-	ck_assert_ptr_eq(GET(1), thing(1001));
-	/* What is stored meanwhile is newer than what is loaded. */
-	now_ns += 10 * SECOND;
-	GET(1);
-	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(3)), 0);
-	task_given(task_arg);
-	ck_assert_ptr_eq(GET(1), thing(3));
-	executor_result = -EBUSY;
-	now_ns += 10 * SECOND;
-	ck_assert_ptr_eq(GET(1), thing(3));
-	ck_assert_ptr_eq(GET(1), thing(1003));
-	task_arg = NULL;
-}
-END_TEST
-
-/* weakref_cache_refresh loads what is absent and reloads what is there; the old value stays where it fails. */
-START_TEST(test_explicit_refresh)
-{
-	make_cache("");
-	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), 0);
-	ck_assert_ptr_eq(GET(1), thing(1));
-	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), 0);
-	ck_assert_ptr_eq(GET(1), thing(1001));
-	load_error = -EBUSY;
-	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), -EBUSY);
-	ck_assert_ptr_eq(GET(1), thing(1001));
-	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(2)), -EBUSY);
-	ck_assert_ptr_null(GET(2));
-	ck_assert_uint_eq(loads, 2);
-	ck_assert_uint_eq(reloads, 2);
-}
-END_TEST
-
 /* ---- several keys ---- */
 
 /* H37: only what is missing is loaded, by one call where there is load_all; extra ones are cached; one that is missing is an error. */
@@ -921,10 +646,6 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_cancelled);
 	tcase_add_test(tc, test_thread_ends_in_the_listener);
 	tcase_add_test(tc, test_fork_during_a_load);
-	tcase_add_loop_test(tc, test_h34_h44_refresh, 0, 2);
-	tcase_add_test(tc, test_h35_failed_reload);
-	tcase_add_test(tc, test_executor);
-	tcase_add_test(tc, test_explicit_refresh);
 	tcase_add_test(tc, test_h37_get_all);
 	tcase_add_test(tc, test_bulk_is_overtaken);
 	tcase_add_test(tc, test_h38_get_all_present);

@@ -11,6 +11,7 @@ contract_tests = \
 	tests/check_cache_builder \
 	tests/check_cache_load \
 	tests/check_cache_reads \
+	tests/check_cache_refresh \
 	tests/check_cache_threads \
 	tests/check_cache_weak \
 	tests/check_delivery \
@@ -53,6 +54,7 @@ short_tests = \
 	tests/check_cache_builder \
 	tests/check_cache_load \
 	tests/check_cache_reads \
+	tests/check_cache_refresh \
 	tests/check_cache_threads \
 	tests/check_cache_weak \
 	tests/check_ephemeron \
@@ -174,6 +176,7 @@ tests_httpd_LDADD = $(MICROHTTPD_LIBS)
 
 tests_libsupport_la_SOURCES = \
 	tests/elements.h \
+	tests/loader.h \
 	tests/model_valuedict.h \
 	tests/pool_resources.c \
 	tests/pool_resources.h \

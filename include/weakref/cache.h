@@ -99,7 +99,8 @@ typedef struct weakref_cache_expiry {
 } weakref_cache_expiry;
 
 /** Runs task(arg) somewhere, once: now or later, in a thread known to the collector. arg is a block of the collected heap, to be kept
- * where the collector looks. Returns 0, or a negative error: then the caller runs it itself. */
+ * where the collector looks. One that is kept nowhere and was not run counts as a reload that failed, once the collector has found it.
+ * Returns 0, or a negative error: then the caller runs it itself. */
 typedef int (*weakref_cache_executor_fn)(void (*task)(void *arg), void *arg, void *user);
 
 /** Nanoseconds of some clock. It may stand still or go back: then nothing expires meanwhile. */
