@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cachebench [SECONDS [THREADS...]]: look-ups each second by string keys, a figure a line, tab separated: work what threads million/s. By
- * default 0.2 s each, of 1 and 2 threads.
+ * cachebench [-o WORK] [SECONDS [THREADS...]]: operations each second by string keys, a line each, tab separated: work what threads, millions
+ * for each second of processor time, and of time. By default all works, 0.2 s each, of 1 and 2 threads.
  *
  *     work   hit    every key is there: 10000 of them in no order, room for twice as many
+ *            full   the same in a cache that is full, where every 32nd look-up is of a new key, which is put: so something is evicted all the
+ *                   time, and every read matters to who chooses what
  *            miss   no key is there
  *            turn   look-up, and a put where it misses: 40000 keys, skewed to the first ones, room for 10000
- *     what   valuedict    the bare weak-value dictionary (hit and miss)
+ *            write  puts of keys that are there, room for twice as many
+ *     what   valuedict    the bare weak-value dictionary (hit, miss and write)
  *            weak         a cache of weak values with a size bound
  *            cache        a cache of strong values with a size bound
  *            expiring     the same with expiry after access
  *            glib         GHashTable and a list in order of use, under one mutex: what programs write by hand
  *
- * The variants take turns, seven times over; the middle turn of each counts. Seconds are processor time, the mean of the threads', which other
- * work on the machine disturbs least. Sleep is not counted, so the mutex looks better here than it is.
+ * The variants take turns, seven times over; the middle turn of each counts. Processor time is the mean of the threads', which other work on
+ * the machine disturbs least. Sleep is not in it, so the mutex looks better there than it is.
  */
 #define GC_THREADS
 #include <gc/gc.h>
@@ -127,8 +130,8 @@ static void lru_empty(guint room)
 
 enum what { VALUEDICT, WEAK, CACHE, EXPIRING, GLIB, WHATS };
 static const char *const what_names[] = {"valuedict", "weak", "cache", "expiring", "glib"};
-enum work { HIT, MISS, TURN, WORKS };
-static const char *const work_names[] = {"hit", "miss", "turn"};
+enum work { HIT, FULL, MISS, TURN, WRITE, WORKS };
+static const char *const work_names[] = {"hit", "full", "miss", "turn", "write"};
 
 static weakref_valuedict *dict;
 static weakref_cache *caches[WHATS];
@@ -153,7 +156,7 @@ static void put(enum what what, const char *key, void *value)
 static void make(enum what what, enum work work)
 {
 	static const char *const specs[WHATS] = {[WEAK] = "weakValues,", [CACHE] = "", [EXPIRING] = "expireAfterAccess=1h,"};
-	int room = work == TURN ? ROOM : 2 * ROOM;
+	int room = work == TURN || work == FULL ? ROOM : 2 * ROOM;
 	char spec[64];
 
 	dict = weakref_valuedict_new(WEAKREF_KEY_STRING);
@@ -181,6 +184,34 @@ struct worker {
 	double cpu;
 };
 
+/* Which key is next. */
+static inline unsigned choose(enum work work, unsigned draw, unsigned at)
+{
+	switch (work) {
+	case MISS:
+		return ROOM + draw % (KEYS - ROOM);
+	case TURN:
+		return draw;
+	case FULL:
+		return at % 32 == 0 ? ROOM + at / 32 % (KEYS - ROOM) : draw % ROOM;
+	default:
+		return draw % ROOM;
+	}
+}
+
+/* One operation; whether it went wrong. */
+static inline bool operate(enum what what, enum work work, unsigned k)
+{
+	if (work == WRITE) {
+		put(what, keys[k], values[k]);
+		return false;
+	}
+	void *value = get(what, keys[k]);
+	if (value == NULL && (work == TURN || work == FULL))
+		put(what, keys[k], values[k]);
+	return work == HIT ? value != values[k] : work == MISS ? value != NULL : value != NULL && value != values[k];
+}
+
 static void *run(void *arg)
 {
 	struct worker *w = arg;
@@ -190,25 +221,24 @@ static void *run(void *arg)
 	pthread_barrier_wait(&ready);
 	double began = clock_now(CLOCK_THREAD_CPUTIME_ID);
 	while (!atomic_load_explicit(&stop, memory_order_relaxed))
-		for (int i = 0; i < 64; i++, done++) {
-			unsigned draw = order[at++ & 0xffff];
-			unsigned k = w->work == HIT ? draw % ROOM : w->work == MISS ? ROOM + draw % (KEYS - ROOM) : draw;
-			void *value = get(w->what, keys[k]);
-			if (value == NULL && w->work == TURN)
-				put(w->what, keys[k], values[k]);
-			wrong += w->work == HIT ? value != values[k] : w->work == MISS ? value != NULL : value != NULL && value != values[k];
-		}
+		for (int i = 0; i < 64; i++, done++, at++)
+			wrong += operate(w->what, w->work, choose(w->work, order[at & 0xffff], at));
 	w->cpu = clock_now(CLOCK_THREAD_CPUTIME_ID) - began;
 	w->done = done;
 	w->wrong = wrong;
 	return NULL;
 }
 
-static double measure(enum what what, enum work work, int threads, double seconds)
+/* Operations, in millions for each second. */
+struct figure {
+	double cpu, wall;
+};
+
+static struct figure measure(enum what what, enum work work, int threads, double seconds)
 {
 	static struct worker workers[MOST];
 	uint64_t done = 0;
-	double cpu = 0;
+	double cpu = 0, began, wall;
 
 	make(what, work);
 	stop = false;
@@ -218,9 +248,11 @@ static double measure(enum what what, enum work work, int threads, double second
 		pthread_create(&workers[i].thread, NULL, run, &workers[i]);
 	}
 	pthread_barrier_wait(&ready);
+	began = clock_now(CLOCK_MONOTONIC);
 	struct timespec t = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
 	nanosleep(&t, NULL);
 	stop = true;
+	wall = clock_now(CLOCK_MONOTONIC) - began;
 	for (int i = 0; i < threads; i++) {
 		pthread_join(workers[i].thread, NULL);
 		done += workers[i].done;
@@ -228,12 +260,12 @@ static double measure(enum what what, enum work work, int threads, double second
 		if (workers[i].wrong != 0)
 			die("a look-up gave the wrong value");
 	}
-	return (double)done / (cpu / threads) / 1e6;
+	return (struct figure){.cpu = (double)done / (cpu / threads) / 1e6, .wall = (double)done / wall / 1e6};
 }
 
 static int by_size(const void *a, const void *b)
 {
-	double x = *(const double *)a, y = *(const double *)b;
+	double x = ((const struct figure *)a)->cpu, y = ((const struct figure *)b)->cpu;
 
 	return (x > y) - (x < y);
 }
@@ -257,34 +289,52 @@ static void prepare(void)
 	}
 }
 
+/* A dictionary evicts nothing. */
+static bool applies(enum what what, enum work work)
+{
+	return what != VALUEDICT || (work != TURN && work != FULL);
+}
+
+static void compare(enum work work, int threads, double seconds)
+{
+	struct figure figures[WHATS][TURNS];
+
+	for (int turn = 0; turn < TURNS; turn++)
+		for (int what = 0; what < WHATS; what++)
+			if (applies((enum what)what, work))
+				figures[what][turn] = measure((enum what)what, work, threads, seconds);
+	for (int what = 0; what < WHATS; what++) {
+		if (!applies((enum what)what, work))
+			continue;
+		qsort(figures[what], TURNS, sizeof(struct figure), by_size);
+		const struct figure *middle = &figures[what][TURNS / 2];
+		printf("%s\t%s\t%d\t%.2f\t%.2f\n", work_names[work], what_names[what], threads, middle->cpu, middle->wall);
+		fflush(stdout);
+	}
+}
+
 int main(int argc, char **argv)
 {
-	double seconds = argc > 1 ? atof(argv[1]) : 0.2;
-	int fallback[] = {1, 2}, threads[MOST], n = 0;
+	const char *only = NULL;
+	double seconds = 0.2;
+	int threads[MOST] = {1, 2}, n = 2, arg = 1;
 
-	for (int i = 2; i < argc && n < MOST; i++)
-		threads[n++] = atoi(argv[i]);
-	if (n == 0)
-		memcpy(threads, fallback, sizeof fallback), n = 2;
+	if (argc > 2 && strcmp(argv[1], "-o") == 0)
+		only = argv[2], arg = 3;
+	if (argc > arg)
+		seconds = atof(argv[arg++]);
+	if (argc > arg)
+		n = 0;
+	for (; arg < argc && n < MOST; arg++) {
+		threads[n] = atoi(argv[arg]);
+		if (threads[n] < 1 || threads[n++] > MOST)
+			die("bad number of threads");
+	}
 	if (gc_init() != 0)
 		die("no collector");
 	prepare();
 	for (int work = 0; work < WORKS; work++)
-		for (int t = 0; t < n; t++) {
-			double figures[WHATS][TURNS];
-			if (threads[t] < 1 || threads[t] > MOST)
-				die("bad number of threads");
-			for (int turn = 0; turn < TURNS; turn++)
-				for (int what = 0; what < WHATS; what++)
-					if (work != TURN || what != VALUEDICT)
-						figures[what][turn] = measure((enum what)what, (enum work)work, threads[t], seconds);
-			for (int what = 0; what < WHATS; what++) {
-				if (work == TURN && what == VALUEDICT)
-					continue;
-				qsort(figures[what], TURNS, sizeof(double), by_size);
-				printf("%s\t%s\t%d\t%.2f\n", work_names[work], what_names[what], threads[t], figures[what][TURNS / 2]);
-				fflush(stdout);
-			}
-		}
+		for (int t = 0; t < n && (only == NULL || strcmp(only, work_names[work]) == 0); t++)
+			compare((enum work)work, threads[t], seconds);
 	return 0;
 }

@@ -60,12 +60,9 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 
 void cache_used(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
 {
-	uint32_t pace = atomic_load_explicit(&cache->pace, memory_order_relaxed);
-
-	if (unlikely(cache->touched))
+	if (cache->touched)
 		touch(cache, entry, value, now);
-	if (pace != CACHE_PACE_NONE)
-		cache_record(cache, entry, pace);
+	cache_record(cache, entry);
 }
 
 void cache_hit(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
@@ -127,7 +124,10 @@ static inline int look_up(weakref_cache *cache, const void *key, void **value)
 		if (unlikely(cache_expired(cache, entry, cache_later(now, slack))))
 			return look_up_slowly(cache, key, value);
 	}
-	cache_hit(cache, entry, *value, now);
+	if (cache->busy)
+		cache_hit(cache, entry, *value, now);
+	else
+		cache_record(cache, entry);
 	return 0;
 }
 

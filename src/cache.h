@@ -197,6 +197,7 @@ struct weakref_cache {
 	bool expires;  /* there is a wheel */
 	bool celled;
 	bool touched; /* a read writes into the entry: there is a wheel, or values are soft */
+	bool busy;    /* a hit is more than a record for the policy */
 	bool plain; /* nothing is asked or told of a value: one may be replaced where it stands */
 	uint8_t bytes_at; /* in an entry, the key's bytes */
 	_Atomic uint32_t pace;  /* enum CACHE_PACE: whether reads are recorded, and how well */
@@ -441,7 +442,21 @@ void cache_miss(weakref_cache *cache);
 /* ---- cache_maintain.c ---- */
 
 /* When an entry expires by all rules. */
-uint64_t cache_deadline(const weakref_cache *cache, const struct cache_entry *entry);
+static inline uint64_t cache_deadline(const weakref_cache *cache, const struct cache_entry *entry)
+{
+	uint64_t after_write = cache_time(cache, WEAKREF_CACHE_AFTER_WRITE), after_access = cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS);
+	uint64_t deadline = CACHE_NEVER;
+
+	if (cache->config.expiry.create != NULL)
+		return atomic_load_explicit(&entry->times.used, memory_order_relaxed);
+	if (after_write != CACHE_NEVER)
+		deadline = cache_later(atomic_load_explicit(&entry->times.written, memory_order_relaxed), after_write);
+	if (after_access != CACHE_NEVER) {
+		uint64_t other = cache_later(atomic_load_explicit(&entry->times.used, memory_order_relaxed), after_access);
+		deadline = other < deadline ? other : deadline;
+	}
+	return deadline;
+}
 static inline bool cache_expired(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now)
 {
 	return unlikely(cache->expires) && cache_deadline(cache, entry) <= now;
@@ -453,8 +468,6 @@ void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry);
 void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause);
 /* The end of an entry that is out of the map: DEAD, and the notice. */
 void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause, void *successor);
-/* An entry's read, for the policy. */
-void cache_record(weakref_cache *cache, struct cache_entry *entry, uint32_t pace);
 /* Reads that were recorded go to the policy. */
 void cache_drain_locked(weakref_cache *cache);
 /* All that is due after a write, the reads that were recorded only if they matter now. */
@@ -465,6 +478,21 @@ void cache_maintain_whole_locked(weakref_cache *cache, uint64_t now);
 void cache_after(weakref_cache *cache);
 /* Maintenance by a reader, who does not wait for it. */
 void cache_try_maintain(weakref_cache *cache);
+/* An entry's read, for the policy. */
+static inline void cache_record(weakref_cache *cache, struct cache_entry *entry)
+{
+	uint32_t pace = atomic_load_explicit(&cache->pace, memory_order_relaxed);
+
+	if (pace == CACHE_PACE_NONE)
+		return;
+	struct cache_stripe *stripe = cache_stripe(cache);
+	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_relaxed);
+	atomic_store_explicit(&stripe->reads[tail % CACHE_READS], entry, memory_order_release);
+	atomic_store_explicit(&stripe->tail, tail + 1, memory_order_release);
+	/* The pace is a power of two. */
+	if (unlikely(((tail + 1) & (pace - 1)) == 0))
+		cache_try_maintain(cache);
+}
 /* Whether readers may go by the rough clock; after a change of times. */
 void cache_set_slack(weakref_cache *cache);
 /* The purge of a bank (slots.h). */

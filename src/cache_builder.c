@@ -491,6 +491,7 @@ static int assemble(weakref_cache *cache, const struct cache_config *config)
 			 config->expiry.create != NULL;
 	cache->timed = cache->expires || config->times[WEAKREF_CACHE_REFRESH] != CACHE_NEVER;
 	cache->touched = cache->expires || config->soft_values;
+	cache->busy = cache->touched || cache->timed || config->records;
 	cache->bytes_at = config->soft_values ? sizeof(struct cache_entry) : cache->timed ? CACHE_ENTRY_TIMED : CACHE_ENTRY_SHORT;
 	for (int i = 0; i < 3; i++)
 		cache->times[i] = config->times[i];

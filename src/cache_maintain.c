@@ -57,22 +57,6 @@ void cache_set_slack(weakref_cache *cache)
 	atomic_store_explicit(&cache->slack, rough ? SLACK : 0, memory_order_relaxed);
 }
 
-uint64_t cache_deadline(const weakref_cache *cache, const struct cache_entry *entry)
-{
-	uint64_t after_write = cache_time(cache, WEAKREF_CACHE_AFTER_WRITE), after_access = cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS);
-	uint64_t deadline = CACHE_NEVER;
-
-	if (cache->config.expiry.create != NULL)
-		return atomic_load_explicit(&entry->times.used, memory_order_relaxed);
-	if (after_write != CACHE_NEVER)
-		deadline = cache_later(atomic_load_explicit(&entry->times.written, memory_order_relaxed), after_write);
-	if (after_access != CACHE_NEVER) {
-		uint64_t other = cache_later(atomic_load_explicit(&entry->times.used, memory_order_relaxed), after_access);
-		deadline = other < deadline ? other : deadline;
-	}
-	return deadline;
-}
-
 void cache_track_locked(weakref_cache *cache, struct cache_entry *entry)
 {
 	/* One that took another's place is in already. */
@@ -142,17 +126,6 @@ void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum w
 }
 
 /* ---- reads ---- */
-
-void cache_record(weakref_cache *cache, struct cache_entry *entry, uint32_t pace)
-{
-	struct cache_stripe *stripe = cache_stripe(cache);
-	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_relaxed);
-
-	atomic_store_explicit(&stripe->reads[tail % CACHE_READS], entry, memory_order_release);
-	atomic_store_explicit(&stripe->tail, tail + 1, memory_order_release);
-	if (unlikely((tail + 1) % pace == 0))
-		cache_try_maintain(cache);
-}
 
 static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
 {
