@@ -264,35 +264,41 @@ void shadows_seed(struct shadows *s, uint32_t hash, const struct sketch *sketch)
 
 static void count(struct shadows *s, uint32_t hash, unsigned frequency, const struct sketch *sketch)
 {
-	bool hit_by[SHADOWS];
+	unsigned hit_by = 0;
 
 	for (int i = 0; i < SHADOWS; i++) {
-		hit_by[i] = access_one(&s->at[i], hash, frequency, sketch);
-		s->hits[i] += hit_by[i] * 256u;
+		bool hit = access_one(&s->at[i], hash, frequency, sketch);
+
+		hit_by |= (unsigned)hit << i;
+		s->hits[i] += hit * 256u;
 	}
+	/* Most are of one mind. */
+	if (hit_by == 0 || hit_by == (1u << SHADOWS) - 1)
+		return;
 	for (int i = 0; i < SHADOWS; i++)
 		for (int j = 0; j < SHADOWS; j++)
-			s->apart[i][j] += (hit_by[i] != hit_by[j]) * 256u;
+			s->apart[i][j] += ((hit_by >> i ^ hit_by >> j) & 1) * 256u;
 }
 
-/* Whether the lead of one over the chosen is more than one standard deviation of chance beyond the least lead. */
-static bool leads(const struct shadows *s, unsigned one)
+/* Whether the lead of one over another is more than one standard deviation of chance beyond the least lead. */
+static bool leads(const struct shadows *s, unsigned one, unsigned other)
 {
-	unsigned a = kinds[one].window, b = kinds[s->chosen].window, moved = (a > b ? a - b : b - a) * s->at[0].capacity;
-	uint64_t least = s->hits[s->chosen] + UINT64_C(256) * LEAD + moved / LEAD_SHARE;
+	unsigned a = kinds[one].window, b = kinds[other].window, moved = (a > b ? a - b : b - a) * s->at[0].capacity;
+	uint64_t least = s->hits[other] + UINT64_C(256) * LEAD + moved / LEAD_SHARE;
 	uint64_t beyond = s->hits[one] > least ? s->hits[one] - least : 0;
 
-	return beyond * beyond > UINT64_C(256) * s->apart[one][s->chosen];
+	return beyond * beyond > UINT64_C(256) * s->apart[one][other];
 }
 
 static bool choose(struct shadows *s)
 {
 	unsigned best = 0, before = s->chosen;
 
+	/* Of equals the first, which resists loops. */
 	for (unsigned i = 1; i < SHADOWS; i++)
-		if (s->hits[i] > s->hits[best])
+		if (s->hits[i] > s->hits[best] + LEAD * 256u)
 			best = i;
-	if (leads(s, best))
+	if (leads(s, best, s->chosen))
 		s->chosen = best;
 	return s->chosen != before;
 }
