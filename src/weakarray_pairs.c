@@ -123,11 +123,6 @@ void weakarray_pairs_settle_locked(void)
 
 /* ---- the sides of a pair ---- */
 
-static enum slots_payload kind_at(struct slots *slots, uint32_t i)
-{
-	return slots_payload_kind(slots, i);
-}
-
 static uintptr_t raw_at(struct slots *slots, uint32_t i)
 {
 	return atomic_load_explicit(slots_word(slots, i, slots->value), memory_order_relaxed);
@@ -163,7 +158,7 @@ static bool decide(struct slots *slots, uint32_t i)
 		return true;
 	const void *key = weakarray_block_of(raw);
 	bool key_alive = weakarray_alive(key);
-	enum slots_payload kind = kind_at(slots, i);
+	enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
 	if (kind == SLOTS_PAYLOAD_NUMBER || key == NULL)
 		return key_alive;
 	const void *payload = payload_block(slots, i, kind);
@@ -341,7 +336,7 @@ static bool pair_dies(struct slots *slots, uint32_t i, uintptr_t raw, bool stric
 {
 	const void *key = weakarray_block_of(raw), *payload = NULL;
 	bool key_dies = !weakarray_alive(key), payload_dies = false;
-	enum slots_payload kind = kind_at(slots, i);
+	enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
 
 	if (kind != SLOTS_PAYLOAD_NUMBER && (strict || key_dies)) {
 		payload = payload_block(slots, i, kind);
