@@ -114,12 +114,17 @@ static inline uintptr_t slots_load(struct slots *slots, uint32_t i, void **p, ui
 	return raw;
 }
 
-/* What the payload of a slot is. Exact for who holds the table's lock; to others the truth of another moment. */
-static inline enum slots_payload slots_payload_kind(struct slots *slots, uint32_t i)
+/* What the payload of a slot is, which has this weak word. Exact for who holds the table's lock; to others the truth of another moment. */
+static inline enum slots_payload slots_payload_kind_of(struct slots *slots, uint32_t i, uintptr_t raw)
 {
 	if (slots->payload == 0)
-		return atomic_load_explicit(slots_word(slots, i, slots->value), memory_order_acquire) >> SLOTS_PAYLOAD_SHIFT & SLOTS_PAYLOAD_MASK;
+		return raw >> SLOTS_PAYLOAD_SHIFT & SLOTS_PAYLOAD_MASK;
 	return atomic_load_explicit(slots_word(slots, i, 0), memory_order_acquire) & SLOTS_PAYLOAD_MASK;
+}
+
+static inline enum slots_payload slots_payload_kind(struct slots *slots, uint32_t i)
+{
+	return slots_payload_kind_of(slots, i, atomic_load_explicit(slots_word(slots, i, slots->value), memory_order_acquire));
 }
 
 /* Replaces the payload of a slot in use, whose key the caller holds, and the new payload too. The table's lock is held. */

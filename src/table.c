@@ -358,13 +358,13 @@ FLATTEN int probe(const struct table *table, const struct table_key *key, enum t
 	uint32_t from = table_home(seg, key->hash), vacant = UINT32_MAX;
 
 	at->found = false;
-	for (uint32_t left = seg->n; left > 0; left -= TABLE_GROUP, from = table_group_next(seg, from)) {
+	for (;; from = table_group_next(seg, from)) {
 		struct table_group group = table_group_of_key(seg, from, key, layout);
-		while (group.hits != 0) {
+		while (unlikely(group.hits != 0)) {
 			uint32_t i = table_group_take(&group.hits, from);
 			uint64_t word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
 			uintptr_t raw = table_peek(seg, i);
-			if (raw == SLOTS_VACANT && table_is_erased(seg, i, word))
+			if (raw == SLOTS_EMPTY || (raw == SLOTS_VACANT && table_is_erased(seg, i, word)))
 				continue;
 			int same = layout >= TABLE_SELF ? table_self_match(table, seg, i, key, &at->have, &raw)
 							: match(table, seg, i, word, key, layout, &at->have);
@@ -376,15 +376,17 @@ FLATTEN int probe(const struct table *table, const struct table_key *key, enum t
 				return 0;
 			}
 		}
-		if (vacant == UINT32_MAX && group.vacant != 0)
-			vacant = from + (uint32_t)__builtin_ctz(group.vacant);
-		if (group.empty != 0) {
-			at->i = vacant != UINT32_MAX ? vacant : from + (uint32_t)__builtin_ctz(group.empty);
+		unsigned open = group.empty | group.vacant;
+		if (open == 0)
+			continue;
+		if (likely(vacant == UINT32_MAX))
+			vacant = from + (uint32_t)__builtin_ctz(open);
+		/* Some slot is empty (invariant 3): every search comes here. */
+		if (likely(group.empty != 0)) {
+			at->i = vacant;
 			return 0;
 		}
 	}
-	at->i = vacant; /* not reached: some slot is empty (invariant 3) */
-	return 0;
 }
 
 static int search(struct table *table, const struct table_key *key, struct table_spot *at)

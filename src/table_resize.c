@@ -42,6 +42,8 @@ static const uint32_t slot_blocks[] = {208, 512, 1024, 2048, 4096};
 #define SPLIT_MIN 64
 /* A split is worth it when the smaller side gets one in so many. */
 #define LOPSIDED 16
+/* How many entries a split looks at first: one in so many. No divisor of a group. */
+#define SAMPLE 7
 
 struct part {
 	uint32_t live;
@@ -66,7 +68,7 @@ struct plan {
 
 static uint32_t limit_of(uint32_t n)
 {
-	return (uint32_t)((uint64_t)n * 7 / 8);
+	return (uint32_t)((uint64_t)n * 15 / 16);
 }
 
 static uint32_t slots_in(size_t block, unsigned stride)
@@ -100,10 +102,11 @@ static uint32_t slots_most(uint32_t base, unsigned stride)
 }
 
 /* As many slots as hold `live` entries and some more; no more than the largest, as long as that holds them, and that rather than one
- * nearly as large. Where a slot is all that an entry has, half of them are left free. */
+ * nearly as large. Half of them are left free, so that the segment need not be rebuilt before it is split, if an entry's slot is all that it
+ * takes; of an entry with a key in the arena in every second segment. */
 static uint32_t slots_for(const struct table *table, uint32_t live, uint32_t base)
 {
-	bool light = table_stride(table) == TABLE_STRIDE && !table->strong_keys && table->layout != TABLE_BYTES;
+	bool light = table_stride(table) == TABLE_STRIDE && !table->strong_keys && (table->layout != TABLE_BYTES || (base >> 28 & 1) == 0);
 	unsigned stride = table_stride(table);
 	uint32_t most = slots_most(base, stride), want = live + (light ? live : live / 8 * 3) + 2;
 
@@ -139,7 +142,7 @@ static size_t block_size(size_t size)
 static size_t arena_size_for(size_t need, uint32_t live, uint32_t limit)
 {
 	size_t size = live == 0 ? need : (size_t)((uint64_t)need * limit / live);
-	size_t least = need + need / 4, most = need * 2;
+	size_t least = need + need / 8, most = need < PAGE ? need * 2 : need + need / 4;
 
 	size = size < least ? least : size > most ? most : size;
 	return block_size(sizeof(struct table_arena) + size);
@@ -277,12 +280,12 @@ static size_t bytes_in_use(const struct table_segment *seg)
 	return seg->fill == 0 ? 0 : seg->fill - sizeof(struct table_arena) - seg->garbage;
 }
 
-/* How many entries go where, and how many bytes of keys: by the length of the others if that need not be exact, a sixteenth more. */
+/* How many entries go where, and how many bytes of keys. If that need not be exact: by a sample, with a sixteenth more of bytes. */
 static void count_sides_locked(const struct table_segment *seg, struct part side[2], bool exact)
 {
 	bool bytes = exact && seg->table->layout == TABLE_BYTES;
 
-	for (uint32_t i = 0; i < seg->n; i++) {
+	for (uint32_t i = 0; i < seg->n; i += exact ? 1 : SAMPLE) {
 		if (!slots_is_value(table_peek(seg, i)))
 			continue;
 		struct part *part = &side[side_of(seg, hash_at(seg, i))];
@@ -290,9 +293,18 @@ static void count_sides_locked(const struct table_segment *seg, struct part side
 		if (bytes)
 			part->bytes += key_bytes(table_arena_of(seg), atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed));
 	}
-	uint64_t all = side[0].live + side[1].live, used = bytes_in_use(seg);
-	for (unsigned k = 0; !exact && all != 0 && k < 2; k++)
-		side[k].bytes = (size_t)(used * side[k].live / all + used / 16);
+	if (exact)
+		return;
+	uint64_t seen = side[0].live + side[1].live, live = table_live(seg), used = bytes_in_use(seg);
+	for (unsigned k = 0; seen != 0 && k < 2; k++) {
+		side[k].bytes = (size_t)(used * side[k].live / seen + used / 16);
+		side[k].live = (uint32_t)(live * side[k].live / seen);
+	}
+}
+
+static bool is_lopsided(uint32_t a, uint32_t b)
+{
+	return (a < b ? a : b) < (a + b) / LOPSIDED + 1;
 }
 
 static void plan_part(struct plan *plan, unsigned k, const struct table_segment *seg, uint32_t n, struct part part, size_t room)
@@ -322,9 +334,14 @@ static bool plan_split(struct plan *plan, const struct table_segment *seg, size_
 
 	if (seg->depth >= TABLE_DEPTH_MAX)
 		return false;
+	plan->exact |= seg->n < SPLIT_MIN * SAMPLE;
 	count_sides_locked(seg, side, plan->exact);
-	uint32_t all = side[0].live + side[1].live, least = side[0].live < side[1].live ? side[0].live : side[1].live;
-	if (least < all / LOPSIDED + 1)
+	if (!plan->exact && is_lopsided(side[0].live, side[1].live)) {
+		plan->exact = true;
+		memset(side, 0, sizeof side);
+		count_sides_locked(seg, side, true);
+	}
+	if (is_lopsided(side[0].live, side[1].live))
 		return false;
 	plan->what = PLAN_SPLIT;
 	for (unsigned k = 0; k < 2; k++)
@@ -426,13 +443,12 @@ struct batch {
 struct target {
 	struct table_segment *seg;
 	_Atomic(uintptr_t) *words;
+	_Atomic(uintptr_t) *end;
 	unsigned char *arena; /* NULL: keys stay where they are */
 	uint32_t fill, capacity;
 	uint32_t used, limit;
-	uint32_t n, groups;
+	uint32_t groups;
 	unsigned depth;
-	/* No slot from `run` on, before `next`, is empty. */
-	uint32_t run, next;
 };
 
 FLATTEN unsigned payload_word(enum table_layout layout)
@@ -488,25 +504,16 @@ FLATTEN uint64_t move_key(struct target *to, const struct table_arena *from, uin
 	return (word & ~(uint64_t)UINT32_MAX) | fill;
 }
 
-/* The empty slot that ends the way of a key. Slots are in the order of their hashes, but for those that were taken by others: so in general
- * a key goes behind the one before, or into its home, and it need not be looked for. */
-FLATTEN uint32_t place_for(struct target *to, uint32_t hash, unsigned stride)
+/* The empty slot that ends the way of a key. */
+FLATTEN _Atomic(uintptr_t) *place_for(const struct target *to, uint32_t hash, unsigned stride)
 {
 	uint32_t home = (uint32_t)(((uint64_t)(uint32_t)(hash << to->depth) * to->groups) >> 32) * TABLE_GROUP;
-	bool in_order = home >= to->run && home - to->run < to->n / 2;
-	uint32_t j = home;
+	_Atomic(uintptr_t) *slot = &to->words[(size_t)home * stride];
 
-	if (likely(in_order)) {
-		if (home < to->next)
-			j = to->next;
-		else
-			to->run = home;
-	}
-	while (unlikely(j >= to->n || atomic_load_explicit(&to->words[(size_t)j * stride + TABLE_VALUE], memory_order_relaxed) != SLOTS_EMPTY))
-		j = j >= to->n ? 0 : j + 1;
-	if (likely(in_order && j >= to->run))
-		to->next = j + 1;
-	return j;
+	while (atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) != SLOTS_EMPTY)
+		if (unlikely((slot += stride) == to->end))
+			slot = to->words;
+	return slot;
 }
 
 /* Puts an entry into a segment that nobody knows yet, where none has its key; live was counted before. False: there is no room. */
@@ -520,10 +527,9 @@ FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_
 		return false;
 	if (layout == TABLE_BYTES && to->arena != NULL && unlikely((word = move_key(to, table_arena_of(old), word)) == 0))
 		return false;
-	uint32_t j = place_for(to, hash, stride);
-	_Atomic(uintptr_t) *slot = &to->words[(size_t)j * stride];
+	_Atomic(uintptr_t) *slot = place_for(to, hash, stride);
 	if ((layout == TABLE_WORD || layout == TABLE_HASHED) && fresh->keys != NULL)
-		atomic_store_explicit(&fresh->keys[j], atomic_load_explicit(&old->keys[i], memory_order_relaxed), memory_order_relaxed);
+		atomic_store_explicit(&fresh->keys[(size_t)(slot - to->words) / stride], atomic_load_explicit(&old->keys[i], memory_order_relaxed), memory_order_relaxed);
 	if (layout != TABLE_BARE)
 		atomic_store_explicit(slot, word, memory_order_relaxed);
 	if (layout >= TABLE_PAIR)
@@ -591,7 +597,7 @@ static struct target target_of(struct table_segment *fresh, bool share)
 		return to;
 	struct table_arena *arena = table_arena_of(fresh);
 	to.words = fresh->slots->words;
-	to.n = fresh->n;
+	to.end = to.words + (size_t)fresh->n * fresh->stride;
 	to.groups = fresh->n / TABLE_GROUP;
 	to.depth = fresh->depth;
 	to.limit = fresh->limit;
@@ -655,6 +661,12 @@ static void publish_locked(struct table_directory *dir, struct table_segment *ol
 				      memory_order_release);
 }
 
+/* A guess was wrong: a split of no use. */
+static bool is_useless(const struct plan *plan)
+{
+	return plan->what == PLAN_SPLIT && !plan->exact && is_lopsided(plan->fresh[0]->used, plan->fresh[1]->used);
+}
+
 static bool apply_segments_locked(struct plan *plan, struct table *table, struct table_segment *old)
 {
 	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
@@ -662,7 +674,7 @@ static bool apply_segments_locked(struct plan *plan, struct table *table, struct
 
 	if (deeper && (plan->directory == NULL || plan->directory->depth != dir->depth + 1))
 		return false;
-	if (!move_all_locked(plan, old))
+	if (!move_all_locked(plan, old) || is_useless(plan))
 		return false;
 	if (deeper) {
 		double_directory_locked(dir, plan->directory);

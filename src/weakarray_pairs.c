@@ -124,11 +124,6 @@ void weakarray_pairs_settle_locked(void)
 
 /* ---- the sides of a pair ---- */
 
-static enum slots_payload kind_at(struct slots *slots, uint32_t i)
-{
-	return slots_payload_kind(slots, i);
-}
-
 static uintptr_t raw_at(struct slots *slots, uint32_t i)
 {
 	return atomic_load_explicit(slots_word(slots, i, slots->value), memory_order_relaxed);
@@ -162,8 +157,9 @@ static uint32_t look(struct slots *slots, bool *all)
 		uint64_t dead = weakarray_dead_of_batch(slots, from);
 		*all &= dead == 0;
 		for (uint32_t i = from; i < weakarray_batch_end(slots, from); i++) {
-			enum slots_payload kind = kind_at(slots, i);
-			if (kind == SLOTS_PAYLOAD_NUMBER || !slots_is_value(raw_at(slots, i)))
+			uintptr_t raw = raw_at(slots, i);
+			enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
+			if (kind == SLOTS_PAYLOAD_NUMBER || !slots_is_value(raw))
 				continue;
 			if ((dead >> (i - from) & 1) != 0 || !is_at_rest(slots, i, kind))
 				return i;
@@ -229,7 +225,7 @@ static bool decide(struct slots *slots, uint32_t i)
 		return true;
 	const void *key = weakarray_block_of(raw);
 	bool key_alive = weakarray_alive(key);
-	enum slots_payload kind = kind_at(slots, i);
+	enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
 	if (kind == SLOTS_PAYLOAD_NUMBER || key == NULL)
 		return key_alive;
 	const void *payload = payload_block(slots, i, kind);
@@ -386,11 +382,11 @@ void weakarray_close_stw(void)
 
 /* ---- clearing ---- */
 
-static bool pair_dies(struct slots *slots, uint32_t i, bool key_dies, bool strict, struct cycle_tally *tally)
+static bool pair_dies(struct slots *slots, uint32_t i, uintptr_t raw, bool key_dies, bool strict, struct cycle_tally *tally)
 {
 	bool payload_counts = slots->weakness >= SLOTS_WEAK_BOTH, payload_dies = false;
 	const void *key = NULL, *payload = NULL;
-	enum slots_payload kind = kind_at(slots, i);
+	enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
 
 	if (kind != SLOTS_PAYLOAD_NUMBER && (strict || (key_dies && payload_counts))) {
 		payload = payload_block(slots, i, kind);
@@ -399,7 +395,7 @@ static bool pair_dies(struct slots *slots, uint32_t i, bool key_dies, bool stric
 	if (!key_dies && !payload_dies)
 		return false;
 	if (key_dies)
-		key = weakarray_block_of(raw_at(slots, i));
+		key = weakarray_block_of(raw);
 	if (key != NULL)
 		cycle_dead_stw(key, tally);
 	if (payload_dies && payload != NULL && payload_counts)
@@ -418,7 +414,8 @@ uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked, struct cycl
 		for (; suspects != 0; suspects &= suspects - 1) {
 			int k = __builtin_ctzll(suspects);
 			uint32_t i = from + (uint32_t)k;
-			if (!slots_is_value(raw_at(slots, i)) || !pair_dies(slots, i, (keys >> k & 1) != 0, strict, tally))
+			uintptr_t raw = raw_at(slots, i);
+			if (!slots_is_value(raw) || !pair_dies(slots, i, raw, (keys >> k & 1) != 0, strict, tally))
 				continue;
 			atomic_store_explicit(slots_word(slots, i, slots->value), SLOTS_VACANT, memory_order_relaxed);
 			atomic_store_explicit(slots_word(slots, i, slots->payload), 0, memory_order_relaxed);
