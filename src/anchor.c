@@ -22,6 +22,7 @@
  */
 #include "anchor.h"
 
+#include "crew.h"
 #include "cycle.h"
 #include "executor.h"
 #include "foreign.h"
@@ -237,6 +238,7 @@ static void *attach_locked(void *arg)
 
 weakref_ref *anchor_attach(weakref_ref *ref, const void *referent)
 {
+	crew_make(__atomic_load_n(&shorts.count, __ATOMIC_RELAXED));
 	return heap_with_lock(attach_locked, &(struct attach){ref, referent});
 }
 
@@ -593,7 +595,7 @@ static uint64_t group_gone_stw(weakref_ref *const *at, uint64_t suspects, struct
 
 	/* The headers are in memory that nobody has looked at for long. */
 	for (uint64_t some = suspects; some != 0; some &= some - 1)
-		__builtin_prefetch(at[__builtin_ctzll(some)]->block, 1);
+		__builtin_prefetch(place_of(at[__builtin_ctzll(some)]).block, 1);
 	for (uint64_t some = suspects; some != 0; some &= some - 1) {
 		int k = __builtin_ctzll(some);
 		gone |= (uint64_t)goes_alone_stw(at[k], tally) << k;

@@ -160,13 +160,12 @@ static uint32_t look(struct slots *slots, bool *all)
 {
 	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
 		uint64_t dead = weakarray_dead_of_batch(slots, from);
-		*all &= dead == 0;
 		for (uint32_t i = from; i < weakarray_batch_end(slots, from); i++) {
 			enum slots_payload kind = kind_at(slots, i);
-			if (kind == SLOTS_PAYLOAD_NUMBER || !slots_is_value(raw_at(slots, i)))
-				continue;
-			if ((dead >> (i - from) & 1) != 0 || !is_at_rest(slots, i, kind))
+			bool dies = (dead >> (i - from) & 1) != 0;
+			if (kind != SLOTS_PAYLOAD_NUMBER && slots_is_value(raw_at(slots, i)) && (dies || !is_at_rest(slots, i, kind)))
 				return i;
+			*all &= !dies;
 		}
 	}
 	return slots->n;
