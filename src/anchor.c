@@ -39,6 +39,7 @@
  */
 #include "anchor.h"
 
+#include "crew.h"
 #include "cycle.h"
 #include "executor.h"
 #include "foreign.h"
@@ -420,20 +421,27 @@ static inline weakref_ref *attach_unlocked(struct attach *attach)
 	return atomic_compare_exchange_strong_explicit(word, &empty, hide(ref), memory_order_release, memory_order_relaxed) ? ref : NULL;
 }
 
+/* The registry's number is a hint here: it is read without the lock. */
+static NOINLINE weakref_ref *attach_slowly(void *(*locked)(void *arg), struct attach attach)
+{
+	crew_make(__atomic_load_n(&shorts.count, __ATOMIC_RELAXED));
+	return heap_with_lock(locked, &attach);
+}
+
 weakref_ref *anchor_attach_plain(weakref_ref *ref, const void *referent)
 {
 	struct attach attach = {.ref = ref, .referent = referent, .weak = heap_pending_weak()};
 
 	if (likely(attach_unlocked(&attach) != NULL))
 		return ref;
-	return heap_with_lock(attach_locked, &(struct attach){ref, referent, attach.weak, NULL, attach.registered});
+	return attach_slowly(attach_locked, (struct attach){ref, referent, attach.weak, NULL, attach.registered});
 }
 
 weakref_ref *anchor_attach(weakref_ref *ref, const void *referent)
 {
 	if (is_shared(ref) && (where(ref) & REF_FOREIGN) == 0)
 		return anchor_attach_plain(ref, referent);
-	return heap_with_lock(attach_locked, &(struct attach){.ref = ref, .referent = referent});
+	return attach_slowly(attach_locked, (struct attach){.ref = ref, .referent = referent});
 }
 
 /* This thread's finalizers are the newest from here on. First of all: who has seen another's place empty shall see that. */
@@ -457,7 +465,7 @@ weakref_ref *anchor_attach_finalizer(weakref_ref *ref, const void *referent)
 	struct heap_pending *strong = heap_pending_strong(false);
 
 	if (unlikely(strong == NULL || strong->left == 0 || atomic_load_explicit(&ordered_by, memory_order_relaxed) != strong))
-		return heap_with_lock(attach_finalizer_locked, &(struct attach){.ref = ref, .referent = referent, .strong = strong});
+		return attach_slowly(attach_finalizer_locked, (struct attach){.ref = ref, .referent = referent, .strong = strong});
 	where_set(ref, where(ref) | REF_PLACED);
 	pending_put(strong, ref, referent);
 	return ref;
@@ -814,7 +822,7 @@ static uint64_t group_gone_stw(weakref_ref *const *at, uint64_t suspects, struct
 
 	/* The headers are in memory that nobody has looked at for long. */
 	for (uint64_t some = suspects; some != 0; some &= some - 1)
-		__builtin_prefetch(at[__builtin_ctzll(some)]->block, 1);
+		__builtin_prefetch(place_of(at[__builtin_ctzll(some)]).block, 1);
 	for (uint64_t some = suspects; some != 0; some &= some - 1) {
 		int k = __builtin_ctzll(some);
 		gone |= (uint64_t)goes_alone_stw(at[k], tally) << k;

@@ -21,6 +21,7 @@
 
 #include <string.h>
 
+#include "deaths.h"
 #include "heap.h"
 #include "marking.h"
 #include "weakref/gc.h"
@@ -51,7 +52,7 @@ static bool room_for(size_t n)
 
 void garbage_prepare_locked(size_t words)
 {
-	garbage_saving = wanted && room_for(count + words);
+	garbage_saving = wanted && deaths_are_exact() && room_for(count + words);
 	if (garbage_saving || count > 0)
 		marking_prepare_locked();
 }

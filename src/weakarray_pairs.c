@@ -155,14 +155,13 @@ static uint32_t look(struct slots *slots, bool *all)
 {
 	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
 		uint64_t dead = weakarray_dead_of_batch(slots, from);
-		*all &= dead == 0;
 		for (uint32_t i = from; i < weakarray_batch_end(slots, from); i++) {
 			uintptr_t raw = raw_at(slots, i);
 			enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
-			if (kind == SLOTS_PAYLOAD_NUMBER || !slots_is_value(raw))
-				continue;
-			if ((dead >> (i - from) & 1) != 0 || !is_at_rest(slots, i, kind))
+			bool dies = (dead >> (i - from) & 1) != 0;
+			if (kind != SLOTS_PAYLOAD_NUMBER && slots_is_value(raw) && (dies || !is_at_rest(slots, i, kind)))
 				return i;
+			*all &= !dies;
 		}
 	}
 	return slots->n;
