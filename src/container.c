@@ -88,6 +88,28 @@ int container_type_truth(void *obj)
 	return len != 0;
 }
 
+struct visit {
+	gc_visit_fn visit;
+	void *user;
+};
+
+static int visit_key(const struct container *container, const struct table_entry *entry, void *arg)
+{
+	const struct visit *visit = arg;
+
+	(void)container;
+	return visit->visit((void *)(uintptr_t)entry->key.data, visit->user);
+}
+
+int container_type_iterate(void *obj, gc_visit_fn visit, void *user)
+{
+	const struct container *container = obj;
+	uint64_t signature = container->table.signature;
+	int error = signature == 0 ? -WEAKREF_EINVAL : container_check(obj, signature);
+
+	return error < 0 ? error : container_each(container, false, visit_key, &(struct visit){visit, user});
+}
+
 /* ---- one entry ---- */
 
 int container_take(struct container *container, const void *key, void **value)

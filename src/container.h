@@ -69,6 +69,8 @@ int container_clear(void *obj, uint64_t signature);
 int container_type_repr(void *obj, char *buf, size_t size);
 int container_type_len(void *obj, size_t *out);
 int container_type_truth(void *obj);
+/* Visits keys or elements: those of a table in which they are the weak words. */
+int container_type_iterate(void *obj, gc_visit_fn visit, void *user);
 
 /* ---- one entry ---- */
 

@@ -82,34 +82,13 @@ static void *key_of(const struct table_entry *entry)
 	return (void *)(uintptr_t)entry->key.data;
 }
 
-struct visit {
-	gc_visit_fn visit;
-	void *user;
-};
-
-static int visit_key(const struct container *container, const struct table_entry *entry, void *arg)
-{
-	const struct visit *visit = arg;
-
-	(void)container;
-	return visit->visit(key_of(entry), visit->user);
-}
-
-/* Visits keys, as iterating a dictionary does. */
-static int type_iterate(void *obj, gc_visit_fn visit, void *user)
-{
-	int error = check(obj);
-
-	return error < 0 ? error : container_each(obj, false, visit_key, &(struct visit){visit, user});
-}
-
 static const gc_type dict_type = {
 	.name = "WeakKeyDictionary",
 	.size = sizeof(struct weakref_keydict),
 	.repr = container_type_repr,
 	.len = container_type_len,
 	.truth = container_type_truth,
-	.iterate = type_iterate,
+	.iterate = container_type_iterate,
 };
 
 /* ---- making ---- */

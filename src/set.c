@@ -12,6 +12,7 @@
 #include "set.h"
 
 #include "container.h"
+#include "table_quick.h"
 
 #define SET_SIGNATURE UINT64_C(0x7465732d6b616577)  /* "weak-set" */
 #define ITER_SIGNATURE UINT64_C(0x726574692d746573) /* "set-iter" */
@@ -63,26 +64,6 @@ static int type_equal(void *a, void *b)
 	return weakref_set_equal(a, b);
 }
 
-struct visit {
-	gc_visit_fn visit;
-	void *user;
-};
-
-static int visit_element(const struct container *container, const struct table_entry *entry, void *arg)
-{
-	const struct visit *visit = arg;
-
-	(void)container;
-	return visit->visit(entry->value, visit->user);
-}
-
-static int type_iterate(void *obj, gc_visit_fn visit, void *user)
-{
-	int error = check(obj);
-
-	return error < 0 ? error : container_each(obj, true, visit_element, &(struct visit){visit, user});
-}
-
 static const gc_type set_type = {
 	.name = "WeakSet",
 	.size = sizeof(struct weakref_set),
@@ -91,7 +72,7 @@ static const gc_type set_type = {
 	.equal = type_equal,
 	.len = container_type_len,
 	.truth = container_type_truth,
-	.iterate = type_iterate,
+	.iterate = container_type_iterate,
 };
 
 /* ---- making ---- */
@@ -186,7 +167,15 @@ int weakref_set_pop(weakref_set *set, void **item)
 	return error;
 }
 
-int set_find(const weakref_set *set, const void *item, void **found)
+/* The usual case: an element that is there, in a set by identity. */
+static inline __attribute__((always_inline)) bool find_quickly(const weakref_set *set, const void *item)
+{
+	return likely(heap_thread != NULL && container_is(set, SET_SIGNATURE)) && set->container.hash == NULL &&
+	       table_quick_member(&set->container.table, item);
+}
+
+/* Not inlined: what it needs of the stack would be set up for every look-up. */
+static NOINLINE int find_slowly(const weakref_set *set, const void *item, void **found)
 {
 	struct table_key key;
 	int error = check(set);
@@ -203,12 +192,25 @@ int set_find(const weakref_set *set, const void *item, void **found)
 	return error;
 }
 
-int weakref_set_contains(const weakref_set *set, const void *item)
+static NOINLINE int contains_slowly(const weakref_set *set, const void *item)
 {
 	void *found;
-	int error = set_find(set, item, &found);
+	int error = find_slowly(set, item, &found);
 
 	return error == -WEAKREF_ENOENT ? 0 : error < 0 ? error : 1;
+}
+
+int set_find(const weakref_set *set, const void *item, void **found)
+{
+	if (unlikely(!find_quickly(set, item)))
+		return find_slowly(set, item, found);
+	*found = (void *)(uintptr_t)item;
+	return 0;
+}
+
+int weakref_set_contains(const weakref_set *set, const void *item)
+{
+	return likely(find_quickly(set, item)) ? 1 : contains_slowly(set, item);
 }
 
 void *weakref_set_find(const weakref_set *set, const void *item)

@@ -115,6 +115,19 @@ static inline __attribute__((always_inline)) bool table_quick_word(const struct 
 		      atomic_load_explicit(&seg->takeovers, memory_order_relaxed) == takeovers);
 }
 
+/* SELF, by identity: whether there is an element, which the caller holds: a slot with its address has it. */
+static inline __attribute__((always_inline)) bool table_quick_member(const struct table *table, const void *p)
+{
+	uint32_t hash = table_fold(table_pointer_word((uintptr_t)p));
+	const struct table_segment *seg = table_segment_of(table, hash);
+	const _Atomic(uintptr_t) *slot = table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p);
+
+	if (unlikely(slot == NULL))
+		return false;
+	uintptr_t raw = atomic_load_explicit(slot + TABLE_VALUE, memory_order_acquire);
+	return likely((raw & ~EPOCH_TAG) == (uintptr_t)p && slots_is_value(raw));
+}
+
 /* BARE: a key that the caller holds, and its payload. */
 static inline __attribute__((always_inline)) bool table_quick_bare(const struct table *table, const void *p, void **payload)
 {
