@@ -34,7 +34,8 @@
  * A slot never becomes EMPTY again and no entry moves within a segment: segments that are full of vacant slots, too small or
  * too sparse are replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again
  * but by the scan, and where a pair's payloads are let go (below); readers and iterators that still have it go on with it, and
- * the collector frees it after them.
+ * the collector frees it after them. Its arena may go on with the segment in its place: there keys are appended, behind the retired one's
+ * fill, and what is below never changes.
  *
  * Invariants (table_check, lock held)
  *  1. The directory has 2^depth entries. A segment of depth d stands in 2^(depth-d) of them, those whose index begins with its d bits.
@@ -57,8 +58,11 @@
  * pointers are only ever loaded from keys[i], which the collector scans: from the load on they are in a register. The unscanned
  * key word of such a key is compared, never followed.
  *
+ * The hash of a BARE key is its address's, so that a rebuild needs nothing but the weak word; a slot is a payload and a key that were there
+ * at one moment, which is what is compared.
+ *
  * A PAIR, bare or not, is read by slots_load, of one moment but for take-overs, which are counted as above. A replaced segment lets go of its
- * payloads (`forgotten`, tags and payload words 0), so that an iterator which has it yet keeps none alive; a reader that sees this
+ * payloads (`forgotten`, kinds and payload words 0), so that an iterator which has it yet keeps none alive; a reader that sees this
  * after it loaded one looks anew, in the segment that has been put in its place before.
  *
  * Writers hold one stripe lock. Neither user code runs nor anything is allocated with it: a custom key is looked for without
@@ -66,9 +70,10 @@
  * lock, and used if it still fits then.
  *
  * The collector may stop a writer between any two instructions. What the scan sees then: value words, and counts that were
- * raised before a value was stored and lowered after one was exchanged out. A rebuild takes each value through epoch_load, so
- * between the two arrays it is in a register, a root: either it is marked and both arrays keep it, or it was cleared in the old
- * one before it was read. Both arrays are registered, so a value that dies later vanishes from both.
+ * raised before a value was stored and lowered after one was exchanged out. A rebuild takes some values at a time onto its stack, without
+ * their tags, and looks at the epoch before and after, as epoch_load does for one: so between the two arrays they are where the collector
+ * looks, and each is marked and both arrays keep it, or was cleared in the old one before it was read. Both arrays are registered, so a value
+ * that dies later vanishes from both.
  *
  * Deliberately not here: what values are and who may be one, user-visible errors but the codes, merging of segments (a directory never
  * shrinks but by table_clear; small segments are cheap).

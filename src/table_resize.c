@@ -4,9 +4,12 @@
  *
  * A segment's slots fill a block of the sizes below, chosen so that block, header and the byte that libgc adds fill whole pages or size
  * classes. One that is full is rebuilt: at the size that leaves a fifth free for what it holds now, if that is no more than it has; else at
- * twice the size, but not beyond the largest; past that it is split, into two that leave a quarter free. Where a split would leave nearly
- * everything on one side (keys of equal hashes), the segment grows beyond instead. So an entry is moved twice or so for each time that the
- * table doubles, and the room that it takes is 1.2 slots on average, by what may be used of them.
+ * twice the size, but not beyond the largest; past that it is split. Where a split would leave nearly everything on one side (keys of equal
+ * hashes), the segment grows beyond instead.
+ *
+ * What a split makes is half full where slots are small: then each entry is moved once for each time that the table doubles, and takes 1.44
+ * slots on average, by what may be used of them. Where slots are large it is two thirds full, and rebuilt once before it is split again: 2.4
+ * moves, 1.2 slots. Where each entry has a key in the arena besides, both by turns, so that moves and memory are in between.
  *
  * How large the largest is depends on the segment's place among the hashes: hashes spread evenly, so segments of one size would all be full
  * at the same time, and a table three quarters empty a moment later.
@@ -42,7 +45,7 @@ static const uint32_t slot_blocks[] = {208, 512, 1024, 2048, 4096};
 #define SPLIT_MIN 64
 /* A split is worth it when the smaller side gets one in so many. */
 #define LOPSIDED 16
-/* How many entries a split looks at first: one in so many. No divisor of a group. */
+/* How many entries a split looks at first: one in so many. Not a multiple of a group's slots. */
 #define SAMPLE 7
 
 struct part {
