@@ -59,6 +59,9 @@ uint64_t base_now(void);
 /* The same as it was at the system's last tick, some milliseconds ago, for a fifth of the cost. */
 uint64_t base_now_rough(void);
 
+/* All signals but those that tell of a fault of the thread that gets them: what a thread of ours leaves to the program's threads. */
+void base_signals_of_program(sigset_t *set);
+
 /* Sets errno to a code and gives NULL: the end of a constructor that failed. */
 void *base_null(enum weakref_error code);
 
