@@ -131,6 +131,9 @@ static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
 {
 	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_acquire), n = tail - stripe->head;
 
+	/* A line that its threads need is not written for nothing. */
+	if (n == 0)
+		return;
 	stripe->head = tail;
 	/* A thread that slept between its look at the tail and its store set it back: what stands there is overwritten sooner or later. */
 	if (n > UINT32_MAX / 2)
