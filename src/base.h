@@ -83,14 +83,6 @@ static inline uint64_t base_spread(uint64_t x)
 	return (x ^ (x >> 22)) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-/* A hash of two words: both halves of one product. */
-static inline uint64_t base_mix_two(uint64_t a, uint64_t b)
-{
-	unsigned __int128 product = (unsigned __int128)(a ^ UINT64_C(0xa0761d6478bd642f)) * (b ^ UINT64_C(0xe7037ed1a0b428db));
-
-	return (uint64_t)(product >> 64) ^ (uint64_t)product;
-}
-
 /* A bijection of 64 bits that leaves no bit of the result independent of any bit of x (the finaliser of SplitMix64). */
 static inline uint64_t base_mix(uint64_t x)
 {

@@ -6,9 +6,6 @@
 #include "bytes.h"
 #include "table_group.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 /* Slots that a write looks at for dead keys to drop, when there are any. */
 #define SWEEP_STEPS 16
 

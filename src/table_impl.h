@@ -14,6 +14,9 @@
 
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "bytes.h"
 #include "table.h"
 
@@ -69,7 +72,7 @@ static inline uint32_t table_fold(uint64_t hash)
 /* What table_hash_bytes gives for fewer than BYTES_SHORT bytes. */
 static inline uint32_t table_hash_short(struct bytes_words words)
 {
-	return table_fold(base_mix_two(words.first, words.last));
+	return table_fold(XXH3_64bits(&words, sizeof words));
 }
 
 /* Where a search begins: the first slot of a group. The directory takes the hash's top bits, the group's place is the fraction that the
