@@ -17,6 +17,8 @@ struct chart_panel {
 	char labels[CHART_POINTS][16];
 	/* 0 to 100. */
 	double at[CHART_LINES][CHART_POINTS];
+	/* Not drawn: of the last line, over the best of the others that it is compared with. */
+	double ahead[CHART_POINTS];
 };
 
 struct chart {

@@ -3,12 +3,14 @@
  * hitratio TRACE... [-c SIZES] [-o FILE] [-s SEED]: how many of a trace's accesses find their key in a cache, in percent, for the library's
  * cache and for well-known policies, at several sizes; a table for each trace, and one chart of all (hitratio.png).
  *
- *     TRACE      a file of one key a line, plain or gzip; or zipf, scan, loop, shifting: generated (bench/trace.h)
+ *     TRACE      a file of one key a line, plain or gzip, of which :odd, :even, :first or :last takes half; or zipf, scan, loop, shifting,
+ *                mixed: generated, with other parameters as in zipf:keys=5000,skew=0.7 (bench/trace.h)
  *     -c SIZES   separated by commas, in entries, or with % in percent of the trace's distinct keys
  *     -s SEED    of the generated traces
  *
  * The last columns: the best of the policies that do not know the future, and how far ahead of it the library's cache is, in percentage
- * points; a line is marked where it is more than one behind. Exit status 1 when there is such a line.
+ * points; a line is marked where it is more than one behind. Exit status 1 when there is such a line. At the end, of all traces, the
+ * library's ratio and how far ahead it is, once more in one table.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -26,7 +28,8 @@
 static int usage(void)
 {
 	fputs("usage: hitratio TRACE... [-c SIZES] [-o FILE.png] [-s SEED]\n"
-	      "TRACE: a file of one key a line, plain or gzip, or zipf, scan, loop, shifting\n"
+	      "TRACE: a file of one key a line, plain or gzip, half of it with :odd, :even, :first or :last after its name;\n"
+	      "       or zipf, scan, loop, shifting, mixed, also as zipf:keys=5000,skew=0.7\n"
 	      "SIZES: " SIZES ", or other percentages of the distinct keys, or numbers of entries\n", stderr);
 	return 2;
 }
@@ -87,7 +90,24 @@ static double measure(const struct options *options, size_t i, const struct trac
 	ours = panel->at[RIVALS][i] = 100.0 * (double)ours_hits(trace, capacity) / (double)trace->n;
 	printf(" %7.2f   %-7s %7.2f %+7.2f%s\n", ours, name, best, ours - best, ours - best < -1 ? " *" : "");
 	fflush(stdout);
+	panel->ahead[i] = ours - best;
 	return ours - best;
+}
+
+static void summarize(const struct options *options, const struct chart_panel *panels, size_t n)
+{
+	printf("\n%-14s", "");
+	for (size_t i = 0; i < options->n; i++)
+		printf(" %13s", panels[0].labels[i]);
+	for (size_t t = 0; t < n; t++) {
+		printf("\n%-14s", panels[t].title);
+		/* A long name has a line. */
+		if (strlen(panels[t].title) > 14)
+			printf("\n%-14s", "");
+		for (size_t i = 0; i < options->n; i++)
+			printf(" %6.2f %+6.2f", panels[t].at[RIVALS][i], panels[t].ahead[i]);
+	}
+	putchar('\n');
 }
 
 static bool run(const struct options *options, const char *name, struct chart_panel *panel, double *worst)
@@ -96,6 +116,7 @@ static bool run(const struct options *options, const char *name, struct chart_pa
 
 	if (!trace_load(&trace, name, options->seed))
 		return false;
+	/* It is part of name. */
 	panel->title = trace.name;
 	panel->points = options->n;
 	printf("%s: %zu accesses, %zu keys\n%7s %8s", trace.name, trace.n, trace.distinct, "size", "entries");
@@ -154,6 +175,8 @@ int main(int argc, char **argv)
 		return 3;
 	for (size_t i = 0; i < n && good; i++)
 		good = run(&options, argv[(size_t)optind + i], &panels[i], &worst);
+	if (good)
+		summarize(&options, panels, n);
 	good = good && write_chart(&options, panels, n);
 	free(panels);
 	if (!good)

@@ -47,6 +47,7 @@ EXTRA_DIST += \
 	bench/document.awk \
 	bench/figures \
 	bench/figures.awk \
+	bench/heldout \
 	bench/moved.awk \
 	bench/plot \
 	bench/table.awk

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_policy: which entry of a bounded cache goes: W-TinyLFU with a window whose size follows the use. It knows nodes, hashes and
+ * cache_policy: which entry of a bounded cache goes: W-TinyLFU whose window and admission follow the use. It knows nodes, hashes and
  * weights; nothing of keys, values, time or the collector. doc/cache-policy.md tells why, with figures.
  *
  * Use: policy_add for each new entry, policy_hit for each read of one, then policy_evict until it returns NULL. After that the owner may

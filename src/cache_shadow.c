@@ -35,7 +35,7 @@ static const struct kind {
 #define MEMORY_LEAST 1000
 /* What another must lead by: hits, and one in so many entries by which the windows differ. */
 #define LEAD 2
-#define LEAD_SHARE 8
+#define LEAD_SHARE 10
 
 /* ---- one shadow ---- */
 
