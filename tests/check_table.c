@@ -873,6 +873,40 @@ START_TEST(test_huge_keys)
 }
 END_TEST
 
+/* All long keys are on one side of a split, at every depth: how many bytes go where cannot be told from a few entries. */
+START_TEST(test_uneven_keys)
+{
+	struct table *table = table_make(STYLE_STRING, NULL);
+	char bytes[200] = {0};
+	struct table_key key;
+	void *value;
+	uint32_t count = 0;
+
+	for (uint32_t k = 0; count < KEYS; k++) {
+		memcpy(bytes, &k, sizeof k);
+		table_key_bytes(&key, bytes, 4);
+		/* Three in four are long, but only those of the last sixteenth of the hashes come in. */
+		if (k % 4 != 0) {
+			table_key_bytes(&key, bytes, sizeof bytes);
+			if (key.hash >> 28 != 15)
+				continue;
+		}
+		expect_eq(table_put(table, &key, value_make(k & 0xffff, 1), TABLE_REPLACE, &value), 0);
+		count++;
+	}
+	table_check(table);
+	expect_eq(table_len(table), count);
+	for (uint32_t k = 0; k < KEYS; k++) {
+		memcpy(bytes, &k, sizeof k);
+		table_key_bytes(&key, bytes, k % 4 != 0 ? sizeof bytes : 4);
+		if (k % 4 != 0 && key.hash >> 28 != 15)
+			continue;
+		expect_eq(table_get(table, &key, &value), 0);
+		expect_eq((uintptr_t)value, value_make(k & 0xffff, 1));
+	}
+}
+END_TEST
+
 /* A dead value reads as stale until its key is purged, then as absent. */
 START_TEST(test_stale_then_absent)
 {
@@ -1076,6 +1110,7 @@ int main(void)
 	tcase_add_test(tcase, test_one_hash);
 	tcase_add_test(tcase, test_short_strings);
 	tcase_add_test(tcase, test_huge_keys);
+	tcase_add_test(tcase, test_uneven_keys);
 	suite_add_tcase(suite, tcase);
 	TCase *threads = tcase_create("threads");
 	tcase_set_timeout(threads, 120);
