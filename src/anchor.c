@@ -20,11 +20,6 @@
  * against them, so neither loses the other's reference; a list of some is changed with the lock held only.
  * Between the stop and the settlement mutators run, and a list may be empty because its references are parked: it says ASK_LOCKED then, so
  * that whoever wants a plain reference waits, and finds the one that comes back.
- * Finalizers have no list, but an order: one thread at a time, `ordered_by`, puts them into its strong places, where they are held strongly.
- * Another takes its turn with the lock held: it says so first, then empties all places into the registry, those of the one before it last.
- * What it misses was put there at the same time, by a thread that had looked before: either order is right for that, and it is taken
- * before anything that was made after it, since whoever saw it sees whose turn it is. Callbacks go into the registry with the lock held, after
- * what is in the strong places.
  * A thread that ends leaves what is in its places to the next stop; one that is not there after a fork may have left a reference that is
  * registered, and in no list (`lost`).
  *
@@ -101,7 +96,9 @@ struct place {
 /* Of a reference that has a referent yet. */
 static struct place place_of(const weakref_ref *ref)
 {
-	return (struct place){ref_block(ref), (where(ref) & REF_FOREIGN) != 0};
+	if ((where(ref) & REF_HASHED) == 0)
+		return (struct place){ref->block, (where(ref) & REF_FOREIGN) != 0};
+	return (struct place){(char *)atomic_load_explicit(&ref->referent, memory_order_relaxed) - HEAP_HEADER, false};
 }
 
 static weakref_ref *head_get(struct place of)
@@ -272,61 +269,31 @@ static void make_dead(weakref_ref *ref)
 
 /* ---- places of threads ---- */
 
-/* Whose strong places finalizers are put into: its thread alone may, without the lock. */
-static _Atomic(struct heap_pending *) ordered_by;
-void (*anchor_link_locked)(weakref_ref *ref);
-
-/* Libgc's lock held, or the world stopped. */
+/* Libgc's lock held by the thread whose places they are, or the world stopped. */
 static void pending_take(struct heap_pending *places)
 {
-	weakref_ref *ref;
-	unsigned first = places->taken;
+	unsigned taken = 0;
 
-	for (; places->taken < HEAP_PENDING; places->taken++) {
-		ref = atomic_load_explicit(&places->at[places->taken], memory_order_acquire);
+	for (size_t i = 0; i < HEAP_PENDING; i++) {
+		weakref_ref *ref = atomic_load_explicit(&places->at[i], memory_order_relaxed);
 		if (ref == NULL)
-			break;
-		atomic_store_explicit(&places->at[places->taken], NULL, memory_order_relaxed);
-		shorts.at[shorts.count++] = ref;
-		if ((ref->flags & REF_FINALIZE) == 0)
 			continue;
-		atomic_fetch_and_explicit(&ref->where, (uint8_t)~REF_PLACED, memory_order_relaxed);
-		anchor_link_locked(ref);
+		atomic_store_explicit(&places->at[i], NULL, memory_order_relaxed);
+		shorts.at[shorts.count++] = ref;
+		taken++;
 	}
-	places->reserved -= places->taken - first;
-	shorts.promised -= places->taken - first;
+	places->reserved -= taken;
+	shorts.promised -= taken;
 }
 
-static void take_weak(struct heap_pending *weak, struct heap_pending *strong)
+static void pending_take_weak_stw(struct heap_pending *weak, struct heap_pending *strong)
 {
 	(void)strong;
-	pending_take(weak);
+	if (weak->reserved != 0)
+		pending_take(weak);
 }
 
-static struct heap_pending *taken_last; /* within take_strong_locked */
-
-static void take_strong(struct heap_pending *weak, struct heap_pending *strong)
-{
-	(void)weak;
-	if (strong != NULL && strong != taken_last)
-		pending_take(strong);
-}
-
-static void take_strong_locked(struct heap_pending *last)
-{
-	taken_last = last;
-	heap_pending_each_locked(take_strong);
-	if (last != NULL)
-		pending_take(last);
-}
-
-void anchor_take_placed_locked(void)
-{
-	if (atomic_load_explicit(&ordered_by, memory_order_relaxed) != NULL)
-		take_strong_locked(atomic_load_explicit(&ordered_by, memory_order_relaxed));
-}
-
-/* By the thread whose they are. Where there is no memory for it, the next one takes the lock as well. */
+/* Where there is no memory for it, the next one takes the lock as well. */
 static void pending_open_locked(struct heap_pending *places)
 {
 	pending_take(places);
@@ -336,18 +303,7 @@ static void pending_open_locked(struct heap_pending *places)
 	cycle_words_add_locked(more);
 	shorts.promised += more;
 	places->reserved += more;
-	places->taken = 0;
 	places->left = HEAP_PENDING;
-}
-
-/* Between any two instructions the entry is there or it is not. */
-static inline void pending_put(struct heap_pending *places, weakref_ref *ref, const void *referent)
-{
-	atomic_store_explicit(&ref->referent, (uintptr_t)referent, memory_order_relaxed);
-	atomic_store_explicit(&ref->state, REF_LIVE, memory_order_relaxed);
-	atomic_store_explicit(&places->at[HEAP_PENDING - places->left], ref, memory_order_release);
-	atomic_signal_fence(memory_order_seq_cst);
-	places->left--;
 }
 
 /* ---- attaching ---- */
@@ -359,8 +315,6 @@ weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent)
 
 	if (there != NULL)
 		return there;
-	if (registry == &shorts && !is_shared(ref))
-		anchor_take_placed_locked(); /* they are older */
 	if (!registry_room(registry, 1))
 		return NULL;
 	cycle_words_add_locked(1);
@@ -380,7 +334,7 @@ weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent)
 struct attach {
 	weakref_ref *ref;
 	const void *referent;
-	struct heap_pending *weak, *strong; /* of what may go without the lock */
+	struct heap_pending *weak; /* of a reference that may go without the lock */
 	bool registered;	   /* it is LIVE and in a place or the registry, and in no list */
 };
 
@@ -416,7 +370,11 @@ static inline weakref_ref *attach_unlocked(struct attach *attach)
 
 	if (unlikely(empty != 0 || weak->left == 0))
 		return NULL;
-	pending_put(weak, ref, attach->referent);
+	atomic_store_explicit(&ref->referent, (uintptr_t)attach->referent, memory_order_relaxed);
+	atomic_store_explicit(&ref->state, REF_LIVE, memory_order_relaxed);
+	atomic_store_explicit(&weak->at[HEAP_PENDING - weak->left], ref, memory_order_release);
+	atomic_signal_fence(memory_order_seq_cst);
+	weak->left--;
 	attach->registered = true;
 	return atomic_compare_exchange_strong_explicit(word, &empty, hide(ref), memory_order_release, memory_order_relaxed) ? ref : NULL;
 }
@@ -434,7 +392,7 @@ weakref_ref *anchor_attach_plain(weakref_ref *ref, const void *referent)
 
 	if (likely(attach_unlocked(&attach) != NULL))
 		return ref;
-	return attach_slowly(attach_locked, (struct attach){ref, referent, attach.weak, NULL, attach.registered});
+	return attach_slowly(attach_locked, (struct attach){ref, referent, attach.weak, attach.registered});
 }
 
 weakref_ref *anchor_attach(weakref_ref *ref, const void *referent)
@@ -442,33 +400,6 @@ weakref_ref *anchor_attach(weakref_ref *ref, const void *referent)
 	if (is_shared(ref) && (where(ref) & REF_FOREIGN) == 0)
 		return anchor_attach_plain(ref, referent);
 	return attach_slowly(attach_locked, (struct attach){.ref = ref, .referent = referent});
-}
-
-/* This thread's finalizers are the newest from here on. First of all: who has seen another's place empty shall see that. */
-static void *attach_finalizer_locked(void *arg)
-{
-	struct attach *attach = arg;
-	struct heap_pending *strong = attach->strong;
-
-	if (strong != NULL)
-		take_strong_locked(atomic_exchange(&ordered_by, strong));
-	weakref_ref *ref = anchor_attach_locked(attach->ref, attach->referent);
-	if (ref != NULL)
-		anchor_link_locked(ref);
-	if (strong != NULL && strong->left == 0)
-		pending_open_locked(strong);
-	return ref;
-}
-
-weakref_ref *anchor_attach_finalizer(weakref_ref *ref, const void *referent)
-{
-	struct heap_pending *strong = heap_pending_strong(false);
-
-	if (unlikely(strong == NULL || strong->left == 0 || atomic_load_explicit(&ordered_by, memory_order_relaxed) != strong))
-		return attach_slowly(attach_finalizer_locked, (struct attach){.ref = ref, .referent = referent, .strong = strong});
-	where_set(ref, where(ref) | REF_PLACED);
-	pending_put(strong, ref, referent);
-	return ref;
 }
 
 static void *detach_locked(void *arg)
@@ -616,7 +547,7 @@ static bool block_alive_stw(const weakref_ref *ref)
 
 static void chain_add(struct chain *chain, weakref_ref *ref)
 {
-	if ((ref->flags & REF_FINALIZE) == 0 && ((ref->flags & REF_FULL) == 0 || ref->callback == NULL))
+	if ((ref->flags & REF_FULL) == 0 || ref->callback == NULL)
 		return;
 	ref->node.next = chain->first;
 	chain->first = &ref->node;
@@ -707,7 +638,7 @@ static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
 		return FORGET;
 	if (block_alive_stw(ref))
 		return KEEP;
-	cycle_dead_stw(ref_block(ref), &chain->tally);
+	cycle_dead_stw(ref->block, &chain->tally);
 	ref_make_due(ref);
 	chain_add(chain, ref);
 	return FORGET;
@@ -877,8 +808,7 @@ static void registry_scan_stw(struct registry *registry, enum verdict (*scan)(we
 
 static void scan_stw(void)
 {
-	heap_pending_each_locked(take_weak);
-	anchor_take_placed_locked();
+	heap_pending_each_locked(pending_take_weak_stw);
 	registry_scan_stw(&shorts, scan_short_stw);
 	registry_scan_stw(&longs, scan_long_stw);
 }

@@ -27,16 +27,6 @@ weakref_ref *anchor_attach_plain(weakref_ref *ref, const void *referent);
 /* The same, with libgc's lock held. */
 weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent);
 
-/*
- * The same for a finalizer that is no long reference, in most cases without a lock: it is put into the list of those (link_locked) by whoever
- * takes it out of its thread's places, and is held strongly until then.
- */
-weakref_ref *anchor_attach_finalizer(weakref_ref *ref, const void *referent);
-/* Takes all that was made before this call out of the threads' places. libgc's lock held, or the world stopped. */
-void anchor_take_placed_locked(void);
-/* Set before the first finalizer. */
-extern void (*anchor_link_locked)(weakref_ref *ref);
-
 /* LIVE to DEAD, out of the list. False where it was DEAD already. */
 bool anchor_detach(weakref_ref *ref);
 

@@ -10,8 +10,7 @@
  * function and arguments leave it: from there on only its handle keeps the block.
  *
  * Invariants
- *  1. The list holds the LIVE and the DUE, in the order of their making; the newest may stand in their threads' places yet, which are scanned
- *     as well (REF_PLACED, anchor.c). `older` links are scanned, `newer` links are not.
+ *  1. The list holds the LIVE and the DUE, in the order of their making. `older` links are scanned, `newer` links are not.
  *  2. Every LIVE one is marked in each collection, so that the scan never parks it.
  *  3. `process` is the process that made it, took it over, or found its object dead. No other runs it at exit, nor when it is DUE.
  *
@@ -42,6 +41,8 @@
 #include "marking.h"
 #include "ref.h"
 #include "weakref/object.h"
+
+#define FINALIZE_SIGNATURE UINT32_C(0x5746494e)
 
 #define CYCLES 1024 /* that can be known at a time, the host's own ones included */
 
@@ -83,14 +84,6 @@ struct taken {
 	weakref_finalize_fn fn;
 	void *args;
 };
-
-static void finalize_run(struct deliver_node *node);
-
-/* ref may be anything that has this many bytes. */
-static bool is_finalizer(const weakref_ref *ref)
-{
-	return (ref->flags & REF_FINALIZE) != 0 && ref->node.run == finalize_run;
-}
 
 /* ---- the list ---- */
 
@@ -159,17 +152,12 @@ static void cycle_forget_locked(const void *base)
 
 /* ---- taking ---- */
 
-static bool has_function(const weakref_ref *ref)
-{
-	return (atomic_load_explicit(&ref->where, memory_order_relaxed) & REF_FUNCTION) != 0;
-}
-
 static void read_locked(struct taken *taken)
 {
 	weakref_ref *ref = taken->ref;
 
 	taken->obj = (void *)atomic_load_explicit(&ref->referent, memory_order_relaxed);
-	taken->fn = has_function(ref) ? ref->function : ref->finalize;
+	taken->fn = ref->finalize;
 	taken->args = ref->data;
 }
 
@@ -178,17 +166,12 @@ static void take_locked(struct taken *taken)
 	weakref_ref *ref = taken->ref;
 
 	read_locked(taken);
-	if ((atomic_load_explicit(&ref->where, memory_order_relaxed) & REF_PLACED) != 0)
-		anchor_take_placed_locked();
 	unlink_locked(ref);
 	if ((ref->flags & REF_LONG) != 0)
 		cycle_forget_locked(ref->block);
 	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
 	atomic_store_explicit(&ref->state, REF_DEAD, memory_order_relaxed);
-	if (has_function(ref))
-		ref->function = NULL;
-	else
-		ref->finalize = NULL;
+	ref->finalize = NULL;
 	ref->data = NULL;
 }
 
@@ -246,7 +229,6 @@ static bool runs_at_exit(const weakref_ref *ref)
 static void *walk_begin_locked(void *unused)
 {
 	(void)unused;
-	anchor_take_placed_locked();
 	cursor = atomic_load(&roots)->newest;
 	has_newer = false;
 	return NULL;
@@ -257,7 +239,6 @@ static void *take_at_exit_locked(void *arg)
 {
 	struct taken *taken = arg;
 
-	anchor_take_placed_locked();
 	if (has_newer)
 		walk_begin_locked(NULL);
 	while (cursor != NULL && !runs_at_exit(cursor))
@@ -364,7 +345,7 @@ static void cycle_seen(const void *base)
 /* The list of finalizers leads everywhere. */
 static bool no_finalizer(const void *base)
 {
-	return heap_kind_of(base) != HEAP_REFCALL || !is_finalizer(base);
+	return heap_kind_of(base) != HEAP_REFCALL || ((const weakref_ref *)base)->signature != FINALIZE_SIGNATURE;
 }
 
 /* Reclaim has ended, libgc's lock is held. Whatever is dead and has its turn after a block of a cycle waits for ever, that block included. */
@@ -475,7 +456,7 @@ static bool keeps_own_object_locked(const weakref_ref *ref)
 {
 	marking_walk_begin_locked(no_finalizer);
 	marking_walk_locked(ref->data);
-	bool met = marking_walk_met_locked(ref_block(ref)) != 0;
+	bool met = marking_walk_met_locked(ref->block) != 0;
 	marking_walk_end_locked();
 	return met;
 }
@@ -490,7 +471,6 @@ static void *leaks_locked(void *arg)
 {
 	struct leaks *leaks = arg;
 
-	anchor_take_placed_locked();
 	for (weakref_ref *ref = atomic_load(&roots)->newest; ref != NULL && leaks->looked_at < 32; ref = older_than(ref)) {
 		if (ref->state != REF_LIVE || (atomic_load_explicit(&ref->where, memory_order_relaxed) & REF_CHECKED) != 0)
 			continue;
@@ -536,7 +516,6 @@ static int start(void)
 	if (fresh == NULL || atexit(exit_run) != 0)
 		return -WEAKREF_ENOMEM;
 	fresh->report.run = cycles_report;
-	anchor_link_locked = link_locked;
 	atomic_compare_exchange_strong(&roots, &none, fresh);
 	atomic_store(&collector_look_for_leaks, look_for_leaks);
 	return 0;
@@ -547,7 +526,7 @@ struct attach {
 	void *referent;
 };
 
-static void *attach_long_locked(void *arg)
+static void *attach_locked(void *arg)
 {
 	struct attach *attach = arg;
 
@@ -557,31 +536,6 @@ static void *attach_long_locked(void *arg)
 	return attach->ref;
 }
 
-static weakref_ref *attach(weakref_ref *ref, void *obj)
-{
-	if ((ref->flags & REF_LONG) == 0)
-		return anchor_attach_finalizer(ref, obj);
-	return heap_with_lock(attach_long_locked, &(struct attach){ref, obj});
-}
-
-/* NEW, but for its block. One whose block can be told from its object at all times has a word less. */
-static weakref_ref *finalize_alloc(const void *obj, void *block, bool foreign, weakref_finalize_fn fn, unsigned flags)
-{
-	bool function = !foreign && (char *)block + HEAP_HEADER == (const char *)obj && (flags & REF_LONG) == 0;
-	weakref_ref *ref = heap_alloc_refcall(function ? REF_FINALIZER_SIZE : REF_CALL_SIZE);
-
-	if (unlikely(ref == NULL))
-		return NULL;
-	atomic_init(&ref->where, foreign ? REF_FOREIGN : function ? REF_FUNCTION : 0);
-	if (function) {
-		ref->function = fn;
-		return ref;
-	}
-	ref->finalize = fn;
-	ref->block = block;
-	return ref;
-}
-
 static weakref_ref *finalize_make(void *obj, weakref_finalize_fn fn, void *args, unsigned flags)
 {
 	bool foreign;
@@ -589,21 +543,25 @@ static weakref_ref *finalize_make(void *obj, weakref_finalize_fn fn, void *args,
 
 	if (error == 0)
 		error = heap_weak_supported();
-	if (unlikely(error != 0))
+	if (error != 0)
 		return base_null((enum weakref_error) - error);
 	void *block = ref_block_of(obj, &foreign);
-	if (unlikely(block == NULL || fn == NULL))
+	if (block == NULL || fn == NULL)
 		return base_null(WEAKREF_EINVAL);
 	if (unlikely(atomic_load_explicit(&roots, memory_order_acquire) == NULL) && start() != 0)
 		return base_null(WEAKREF_ENOMEM);
-	weakref_ref *ref = heap_pending_strong(true) == NULL ? NULL : finalize_alloc(obj, block, foreign, fn, flags);
-	if (unlikely(ref == NULL))
-		return base_null(WEAKREF_ENOMEM);
+	weakref_ref *ref = heap_alloc_kind(HEAP_REFCALL, sizeof *ref);
+	if (ref == NULL)
+		return NULL;
 	ref->flags = (uint8_t)(REF_FULL | REF_FINALIZE | REF_ATEXIT | flags);
+	atomic_init(&ref->where, foreign ? REF_FOREIGN : 0);
+	ref->signature = FINALIZE_SIGNATURE;
 	ref->process = deliver_process;
+	ref->block = block;
 	ref->node.run = finalize_run;
 	ref->data = args;
-	ref = attach(ref, obj);
+	ref->finalize = fn;
+	ref = heap_with_lock(attach_locked, &(struct attach){ref, obj});
 	if (unlikely(collector_tells_uncollectable()) && ref != NULL && heap_with_lock(leak_locked, ref) != NULL)
 		leak_tell(obj);
 	BASE_KEEP(obj);
@@ -651,7 +609,7 @@ weakref_finalize *weakref_finalize_new_ordered(void *obj, weakref_finalize_fn fn
 static int finalizer_of(const weakref_finalize *finalize, weakref_ref **ref)
 {
 	*ref = (weakref_ref *)finalize;
-	return *ref == NULL || !is_finalizer(*ref) ? -WEAKREF_EINVAL : heap_thread_check();
+	return *ref == NULL || (*ref)->signature != FINALIZE_SIGNATURE ? -WEAKREF_EINVAL : heap_thread_check();
 }
 
 int weakref_finalize_call(weakref_finalize *finalize, int *result)

@@ -60,15 +60,14 @@ int heap_weak_supported(void);
 /* ---- threads ---- */
 
 /*
- * Places in which a thread leaves what it made, without a lock, until a stop or somebody with libgc's lock moves it elsewhere (anchor.c).
- * The thread fills them in their order, each before it counts it; who takes from them does so in the same order, and leaves NULL. So between
+ * Places in which a thread leaves what it made, without a lock, until a stop or itself moves it elsewhere (anchor.c): it fills the next of the
+ * places that are left, then counts. Whoever else empties them, with the world stopped or as anchor.c says, leaves `left` alone: so between
  * any two instructions of the thread an entry is in its place or it is not, and a place is filled once between two openings.
  */
 #define HEAP_PENDING 64
 struct heap_pending {
 	unsigned left;	   /* the thread's own; 0 where its record is fresh or given up */
-	unsigned taken;	   /* how many places were emptied since they were opened. libgc's lock, like the next */
-	unsigned reserved; /* entries that there is room for elsewhere: at least those in the places */
+	unsigned reserved; /* entries that there is room for elsewhere: at least those in the places. libgc's lock */
 	_Atomic(void *) at[HEAP_PENDING];
 };
 

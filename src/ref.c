@@ -54,7 +54,7 @@ void *ref_block_of(const void *p, bool *foreign)
 
 static weakref_ref *ref_alloc(unsigned flags)
 {
-	weakref_ref *ref = (flags & REF_FULL) != 0 ? heap_alloc_refcall(REF_CALL_SIZE) : heap_alloc_ref();
+	weakref_ref *ref = (flags & REF_FULL) != 0 ? heap_alloc_refcall(sizeof *ref) : heap_alloc_ref();
 
 	if (ref != NULL) {
 		ref->flags = (uint8_t)flags;

@@ -10,9 +10,8 @@
  * A finalizer (finalize.c) is a reference too, though no weakref_ref of the program's: it has the states NEW, LIVE, then DUE where a
  * collection found its referent dead, and DEAD once somebody took it to run it, or detached it.
  *
- * A plain reference is 32 bytes of unscanned memory: the first three words and signature, flags, state. One with callback or payload has
- * the rest as well; words 4 (node.next), 6 (data) and 7 (payload) of it are scanned, the others are not: the referent least of all. A
- * finalizer of an object of ours does without the last word: the block is told from the object, as below, so its word takes the function.
+ * A plain reference is 31 bytes of unscanned memory: the first three words and signature, flags, state. One with callback or payload has
+ * the rest as well; words 4 (node.next), 6 (data) and 7 (payload) of it are scanned, the others are not: the referent least of all.
  *
  * A hash that was asked for has to outlive the referent, and there is no word for it. While the reference lives its block can be told from
  * the referent where that is an object with a hash of its own (HEAP_HEADER before it), so that the block's word is free; all other hashes
@@ -45,8 +44,6 @@ enum ref_where {
 	REF_HASHED = 2,       /* the hash stands in the block's word */
 	REF_HASH_ADDRESS = 4, /* the hash is that of the referent's address, while it lives */
 	REF_CHECKED = 8,      /* a finalizer: whether its arguments lead to the object was looked at */
-	REF_FUNCTION = REF_HASHED, /* a finalizer: its function stands in the block's word */
-	REF_PLACED = 16,      /* a finalizer: it is in its thread's place yet, in no list and registry (anchor.c) */
 };
 
 enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD, REF_DUE };
@@ -63,14 +60,8 @@ struct weakref_ref {
 		void *block;
 		/* With REF_HASHED. */
 		uint64_t hash;
-		/* With REF_FUNCTION. */
-		int (*function)(void *args);
 	};
-	union {
-		uint32_t signature;
-		/* Of a finalizer: the deliver_process that owes it. No signature has so few bits. */
-		uint32_t process;
-	};
+	uint32_t signature;
 	uint8_t flags;
 	_Atomic uint8_t state; /* libgc's lock */
 	_Atomic uint8_t where; /* of ref_where */
@@ -79,11 +70,12 @@ struct weakref_ref {
 	struct deliver_node node;
 	void *data;
 	void *payload;
-	/* Not there in a finalizer with REF_FUNCTION. */
 	union {
 		weakref_callback callback;
 		int (*finalize)(void *args);
 	};
+	/* Of a finalizer: the deliver_process that owes it. */
+	uint16_t process;
 };
 
 /* What a callback needs that runs in an executor. */
@@ -92,24 +84,12 @@ struct ref_job {
 	void *data;
 };
 
-/* Whole granules, with no byte for a pointer past the end. */
-#define REF_CALL_SIZE ((sizeof(struct weakref_ref) + 15) & ~(size_t)15)
-#define REF_FINALIZER_SIZE offsetof(struct weakref_ref, callback)
-
-_Static_assert(offsetof(struct weakref_ref, node) == HEAP_REF_SIZE && REF_FINALIZER_SIZE == 64,
-	       "plain references and most finalizers are whole granules");
+_Static_assert(offsetof(struct weakref_ref, node) == HEAP_REF_SIZE && sizeof(struct weakref_ref) % 16 == 0,
+	       "references are whole granules: no byte more is asked for");
 _Static_assert(offsetof(struct weakref_ref, node) == HEAP_REFCALL_NODE, "queues refer to the node");
 _Static_assert(offsetof(struct weakref_ref, node.next) == 32 && offsetof(struct weakref_ref, data) == 48 &&
 		       offsetof(struct weakref_ref, payload) == 56,
 	       "the scanned words are those of heap.c's bitmap");
-
-/* Where the block of a LIVE one starts. */
-static inline void *ref_block(const weakref_ref *ref)
-{
-	if ((atomic_load_explicit(&ref->where, memory_order_relaxed) & REF_HASHED) == 0)
-		return ref->block;
-	return (char *)atomic_load_explicit(&ref->referent, memory_order_relaxed) - HEAP_HEADER;
-}
 
 /* LIVE to DUE, of a finalizer, which notes what process owes it: after a fork both have it. Libgc's lock held, or the world stopped. */
 static inline void ref_make_due(weakref_ref *ref)

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -559,76 +558,6 @@ START_TEST(test_newest_first_with_references)
 				last = cells[i].when;
 			}
 	SUPPORT_KEEP(refs);
-}
-END_TEST
-
-#define RELAY 4
-
-struct relay {
-	struct support_node **objects; /* of all threads */
-	uint64_t state;
-	unsigned index;
-};
-
-static _Atomic unsigned relay_turn;
-static _Atomic size_t relay_made; /* cells */
-
-/* The threads take turns, each as long as its generator says: a finalizer for most cells, a reference with a callback for the others. */
-static int make_in_turn(void *arg)
-{
-	struct relay *r = arg;
-
-	while (relay_made < 2 * N) {
-		if (relay_turn % RELAY != r->index) {
-			sched_yield();
-			continue;
-		}
-		for (uint64_t left = support_random(&r->state) % 150; left > 0 && relay_made < 2 * N; left--, relay_made++) {
-			struct cell *cell = &cells[relay_made];
-			struct support_node *obj = r->objects[relay_made] = support_node_new(relay_made);
-
-			if (support_random(&r->state) % 16 == 0) {
-				obj->other = weakref_ref_new(obj, note_ref, cell);
-				r->objects[2 * N + relay_made] = obj->other;
-				SUPPORT_REQUIRE(obj->other != NULL);
-			} else {
-				SUPPORT_REQUIRE(weakref_finalize_new(obj, note, cell) != NULL);
-			}
-		}
-		relay_turn++;
-	}
-	return 0;
-}
-
-/* R191: whichever threads made them, what was made after another had been made runs before it. */
-START_TEST(test_R191_newest_first_over_threads)
-{
-	struct relay relays[RELAY];
-	struct support_node **objects = GC_MALLOC(4 * N * sizeof(*objects));
-	unsigned last = UINT32_MAX;
-
-	forget();
-	relay_turn = 0;
-	relay_made = 0;
-	ck_assert_int_eq(gc_set_delivery(WEAKREF_DELIVER_MANUAL), 0);
-	if (_i == 0)
-		gc_disable();
-	for (unsigned i = 0; i < RELAY; i++)
-		relays[i] = (struct relay){objects, support_seed() + i, i};
-	ck_assert_int_eq(support_threads(RELAY, make_in_turn, relays, sizeof(*relays)), 0);
-	gc_enable();
-	ck_assert_uint_eq(ran, 0);
-	memset(objects, 0, 2 * N * sizeof(*objects));
-	support_scrub();
-	ck_assert_int_ge(gc_collect(), 0);
-	ck_assert_int_ge(gc_run_callbacks(), 0);
-	ck_assert_uint_ge(cells_that_ran(2 * N, 1), 2 * N - 2 * RELAY);
-	for (size_t i = 0; i < 2 * N; i++)
-		if (cells[i].ran != 0) {
-			ck_assert_uint_lt(cells[i].when, last);
-			last = cells[i].when;
-		}
-	SUPPORT_KEEP(objects);
 }
 END_TEST
 
@@ -1758,7 +1687,6 @@ static Suite *suite(void)
 
 	t = support_tcase("several");
 	tcase_add_test(t, test_newest_first_with_references);
-	tcase_add_loop_test(t, test_R191_newest_first_over_threads, 0, 2);
 	tcase_add_test(t, test_many_of_one_object);
 	tcase_add_test(t, test_resurrected_objects);
 	tcase_add_test(t, test_hosts_finalizer_stays);
