@@ -286,11 +286,10 @@ static void pending_take(struct heap_pending *places)
 	shorts.promised -= taken;
 }
 
-static void pending_take_weak_stw(struct heap_pending *weak, struct heap_pending *strong)
+static void pending_take_stw(struct heap_pending *places)
 {
-	(void)strong;
-	if (weak->reserved != 0)
-		pending_take(weak);
+	if (places->reserved != 0)
+		pending_take(places);
 }
 
 /* Where there is no memory for it, the next one takes the lock as well. */
@@ -334,7 +333,7 @@ weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent)
 struct attach {
 	weakref_ref *ref;
 	const void *referent;
-	struct heap_pending *weak; /* of a reference that may go without the lock */
+	struct heap_pending *places; /* of a reference that may go without the lock */
 	bool registered;	   /* it is LIVE and in a place or the registry, and in no list */
 };
 
@@ -355,26 +354,26 @@ static void *attach_locked(void *arg)
 	if (attach->registered)
 		return hang_in_locked(attach->ref, attach->referent);
 	weakref_ref *ref = anchor_attach_locked(attach->ref, attach->referent);
-	if (attach->weak != NULL && attach->weak->left == 0)
-		pending_open_locked(attach->weak);
+	if (attach->places != NULL && attach->places->left == 0)
+		pending_open_locked(attach->places);
 	return ref;
 }
 
 /* The reference where its block had no list, and has one of it now. */
 static inline weakref_ref *attach_unlocked(struct attach *attach)
 {
-	struct heap_pending *weak = attach->weak;
+	struct heap_pending *places = attach->places;
 	weakref_ref *ref = attach->ref;
 	_Atomic(uintptr_t) *word = header_word(ref->block);
 	uintptr_t empty = atomic_load_explicit(word, memory_order_relaxed);
 
-	if (unlikely(empty != 0 || weak->left == 0))
+	if (unlikely(empty != 0 || places->left == 0))
 		return NULL;
 	atomic_store_explicit(&ref->referent, (uintptr_t)attach->referent, memory_order_relaxed);
 	atomic_store_explicit(&ref->state, REF_LIVE, memory_order_relaxed);
-	atomic_store_explicit(&weak->at[HEAP_PENDING - weak->left], ref, memory_order_release);
+	atomic_store_explicit(&places->at[HEAP_PENDING - places->left], ref, memory_order_release);
 	atomic_signal_fence(memory_order_seq_cst);
-	weak->left--;
+	places->left--;
 	attach->registered = true;
 	return atomic_compare_exchange_strong_explicit(word, &empty, hide(ref), memory_order_release, memory_order_relaxed) ? ref : NULL;
 }
@@ -388,11 +387,11 @@ static NOINLINE weakref_ref *attach_slowly(void *(*locked)(void *arg), struct at
 
 weakref_ref *anchor_attach_plain(weakref_ref *ref, const void *referent)
 {
-	struct attach attach = {.ref = ref, .referent = referent, .weak = heap_pending_weak()};
+	struct attach attach = {.ref = ref, .referent = referent, .places = heap_pending()};
 
 	if (likely(attach_unlocked(&attach) != NULL))
 		return ref;
-	return attach_slowly(attach_locked, (struct attach){ref, referent, attach.weak, attach.registered});
+	return attach_slowly(attach_locked, (struct attach){ref, referent, attach.places, attach.registered});
 }
 
 weakref_ref *anchor_attach(weakref_ref *ref, const void *referent)
@@ -808,7 +807,7 @@ static void registry_scan_stw(struct registry *registry, enum verdict (*scan)(we
 
 static void scan_stw(void)
 {
-	heap_pending_each_locked(pending_take_weak_stw);
+	heap_pending_each_locked(pending_take_stw);
 	registry_scan_stw(&shorts, scan_short_stw);
 	registry_scan_stw(&longs, scan_long_stw);
 }

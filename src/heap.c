@@ -57,7 +57,7 @@ struct heap_thread {
 	_Atomic uint64_t objects; /* typed objects (kinds up to HEAP_LEAF) allocated by this record's threads */
 	void *stock[HEAP_KINDS][STOCK_CLASSES];
 	void **slots; /* a block that is a root; NULL: none yet */
-	struct heap_pending weak, *strong; /* the second is a block that is a root; NULL: none yet */
+	struct heap_pending pending;
 	struct known_page known[KNOWN_PAGES];
 };
 
@@ -102,9 +102,7 @@ static void record_give_up(struct heap_thread *t)
 	if (t->slots != NULL)
 		memset(t->slots, 0, HEAP_THREAD_SLOTS * sizeof *t->slots);
 	/* What is in the places stays there: a stop takes it. */
-	t->weak.left = 0;
-	if (t->strong != NULL)
-		t->strong->left = 0;
+	t->pending.left = 0;
 	t->registered_here = false;
 	atomic_signal_fence(memory_order_seq_cst);
 	t->in_use = false;
@@ -202,24 +200,15 @@ void **heap_thread_slots(bool make)
 	return t->slots;
 }
 
-struct heap_pending *heap_pending_weak(void)
+struct heap_pending *heap_pending(void)
 {
-	return &heap_thread->weak;
+	return &heap_thread->pending;
 }
 
-struct heap_pending *heap_pending_strong(bool make)
-{
-	struct heap_thread *t = heap_thread;
-
-	if (t->strong == NULL && make && !checks_allocation_fails())
-		t->strong = GC_MALLOC_UNCOLLECTABLE(sizeof *t->strong);
-	return t->strong;
-}
-
-void heap_pending_each_locked(void (*fn)(struct heap_pending *weak, struct heap_pending *strong))
+void heap_pending_each_locked(void (*fn)(struct heap_pending *pending))
 {
 	for (struct heap_thread *t = threads; t != NULL; t = t->next)
-		fn(&t->weak, t->strong);
+		fn(&t->pending);
 }
 
 size_t heap_thread_records_locked(void)

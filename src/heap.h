@@ -74,13 +74,11 @@ struct heap_pending {
 struct heap_thread;
 extern _Thread_local struct heap_thread *heap_thread __attribute__((tls_model("initial-exec")));
 
-/* The calling thread's places, which the collector does not scan, and those that it does: NULL where there are none yet, and `make` is false,
- * or no memory. */
-struct heap_pending *heap_pending_weak(void);
-struct heap_pending *heap_pending_strong(bool make);
+/* The calling thread's places, which the collector does not scan. */
+struct heap_pending *heap_pending(void);
 /* How many records there are, and calls fn for the places of all of them. Libgc's lock held, or the world stopped. */
 size_t heap_thread_records_locked(void);
-void heap_pending_each_locked(void (*fn)(struct heap_pending *weak, struct heap_pending *strong));
+void heap_pending_each_locked(void (*fn)(struct heap_pending *pending));
 
 /* Who calls: 0 when the thread is known to the collector, else -WEAKREF_EPERM, or -WEAKREF_EINVAL before gc_init. A load when known. */
 int heap_thread_slow(void);
