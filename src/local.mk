@@ -11,6 +11,8 @@ libweakref_core_la_CPPFLAGS = $(core_cppflags)
 libweakref_core_la_SOURCES = \
 	src/anchor.c \
 	src/anchor.h \
+	src/anchor_impl.h \
+	src/anchor_scan.c \
 	src/base.c \
 	src/base.h \
 	src/bytes.h \
