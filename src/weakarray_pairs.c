@@ -184,7 +184,7 @@ static void fetch(size_t k)
 	__builtin_prefetch(weakarray_pairs.at[k].slots->words);
 }
 
-/* Arrays of a piece: in `clean` is whether nothing goes of what was looked at. */
+/* Arrays of a piece: in `clean` is whether nothing goes of what was looked at. A single pair is decided as soon as it is looked at. */
 static void look_at_piece(size_t piece, struct cycle_tally *tally)
 {
 	size_t n = weakarray_piece(&weakarray_pairs), end = (piece + 1) * n;
@@ -195,7 +195,7 @@ static void look_at_piece(size_t piece, struct cycle_tally *tally)
 		fetch(k + AHEAD);
 		entry->undecided = entry->decided = 0;
 		entry->clean = nodes_of(entry->n, entry->weakness) != 0;
-		if (!entry->clean || !cycle_alive_stw(entry->slots))
+		if (!entry->clean || entry->n == 1 || !cycle_alive_stw(entry->slots))
 			continue;
 		entry->clean = !owner_waits(entry->slots);
 		entry->decided = look(entry->slots, &entry->clean);
@@ -360,7 +360,7 @@ void weakarray_close_stw(void)
 			continue;
 		fetch(k + AHEAD);
 		if (cycle_alive_stw(entry->slots)) {
-			entry->clean &= walk(k);
+			entry->clean = walk(k) && entry->clean && !owner_waits(entry->slots);
 			/* While the payloads' mark bits are in the cache. Nothing is looked up in the index yet: linking will. */
 			if (marking_waiting_stw() >= BATCH)
 				marking_run_stw();
