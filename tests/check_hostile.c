@@ -38,6 +38,8 @@
 #ifndef CANCELS_ANYWHERE
 #define CANCELS_ANYWHERE true
 #endif
+/* Nor does it bear a fork beside threads that begin: its own table of threads is left half written in the child, and it gives up. */
+#define FORKS_ANYWHERE CANCELS_ANYWHERE
 
 #define RULES 3
 #define CELL_SECONDS 60
@@ -552,7 +554,7 @@ START_TEST(test_hostile_matrix)
 	ck_assert_int_eq(pthread_create(&maker, NULL, make_all, round), 0);
 	while (next_item < round->n / 2)
 		usleep(500);
-	int in_child = fork_in_the_middle(round);
+	int in_child = FORKS_ANYWHERE ? fork_in_the_middle(round) : 0;
 	ck_assert_int_eq(pthread_join(maker, NULL), 0);
 	ck_assert_int_eq(pthread_join(canceller, NULL), 0);
 	stop_threads = true;
