@@ -133,6 +133,8 @@ static void *job_run(void *arg)
 {
 	struct job *job = arg;
 
+	/* The stack may be that of a thread which has ended: what that left there would be held for as long as this one waits above it. */
+	support_scrub();
 	if (job->start != NULL)
 		pthread_barrier_wait(job->start);
 	job->result = job->fn(job->arg);
@@ -338,7 +340,8 @@ static unsigned long env_number(const char *name)
 
 static void timed_out(int signal_number)
 {
-	static const char line[] = "support: the time limit of the whole program is over (WEAKREF_TEST_TIMEOUT)\n";
+	static const char line[] = "support: the time limit of the whole program is over (WEAKREF_TEST_TIMEOUT), in the test after the last "
+				   "one that is listed\n";
 
 	(void)signal_number;
 	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
@@ -406,24 +409,37 @@ static bool start(bool incremental)
 	return true;
 }
 
+/* Whoever started us may have blocked the signal. */
+static void limit_time(unsigned long seconds)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	signal(SIGALRM, timed_out);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	alarm(seconds != 0 ? (unsigned)seconds : 240);
+}
+
 int support_main(Suite *(*suite)(void))
 {
-	unsigned long limit = env_number("WEAKREF_TEST_TIMEOUT");
 	bool incremental = env_number("WEAKREF_TEST_INCREMENTAL") != 0;
 	SRunner *runner;
 	int failed, ran;
 
+	/* Each line at once: where the program is killed, they tell how far it came. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	seed = getenv("WEAKREF_SEED") != NULL ? strtoull(getenv("WEAKREF_SEED"), NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid();
 	collect_every = env_number("WEAKREF_COLLECT_EVERY");
 	printf("WEAKREF_SEED=%llu incremental=%d markers=%s collect every=%lu\n", (unsigned long long)seed, incremental,
 	       getenv("GC_MARKERS") != NULL ? getenv("GC_MARKERS") : "default", collect_every);
-	signal(SIGALRM, timed_out);
-	alarm(limit != 0 ? (unsigned)limit : 240);
+	limit_time(env_number("WEAKREF_TEST_TIMEOUT"));
 	if (!start(incremental))
 		return EXIT_FAILURE;
 
 	runner = srunner_create(suite());
 	srunner_set_fork_status(runner, CK_NOFORK);
+	srunner_set_log(runner, "-");
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	ran = srunner_ntests_run(runner);
