@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <gc/gc.h>
@@ -996,6 +997,24 @@ START_TEST(test_in_own_process)
 }
 END_TEST
 
+/* The time limit of the tests ends the program that hangs, not the group of whoever runs it. */
+START_TEST(test_time_limit)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		setpgid(0, 0);
+		close(STDERR_FILENO);
+		raise(SIGALRM);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSIGNALED(status));
+	ck_assert_int_eq(WTERMSIG(status), SIGABRT);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("gc");
@@ -1040,6 +1059,7 @@ static Suite *suite(void)
 
 	t = support_tcase("processes");
 	tcase_add_loop_test(t, test_in_own_process, 0, CHILDREN);
+	tcase_add_test(t, test_time_limit);
 	suite_add_tcase(s, t);
 	return s;
 }

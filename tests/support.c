@@ -323,21 +323,6 @@ static void settings_back(void)
 	weakref_checks_validate();
 }
 
-TCase *support_tcase(const char *name)
-{
-	TCase *tcase = tcase_create(name);
-
-	tcase_add_checked_fixture(tcase, NULL, settings_back);
-	return tcase;
-}
-
-static unsigned long env_number(const char *name)
-{
-	const char *text = getenv(name);
-
-	return text != NULL ? strtoul(text, NULL, 0) : 0;
-}
-
 static void timed_out(int signal_number)
 {
 	static const char line[] = "support: the time limit of the whole program is over (WEAKREF_TEST_TIMEOUT), in the test after the last "
@@ -346,6 +331,32 @@ static void timed_out(int signal_number)
 	(void)signal_number;
 	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
 	abort();
+}
+
+/*
+ * Each test takes its signals back from Check, whose handlers are for the group of the child that runs a test. Where it makes none that
+ * group is number 0, which is our own: on SIGALRM it killed whoever ran the tests, make and the script around it included.
+ */
+static void signals_ours(void)
+{
+	signal(SIGALRM, timed_out);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
+}
+
+TCase *support_tcase(const char *name)
+{
+	TCase *tcase = tcase_create(name);
+
+	tcase_add_checked_fixture(tcase, signals_ours, settings_back);
+	return tcase;
+}
+
+static unsigned long env_number(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text != NULL ? strtoul(text, NULL, 0) : 0;
 }
 
 /* Called with libgc's lock held: counts, and calls nothing. */
