@@ -452,12 +452,13 @@ static void progress_wait(uint64_t last)
 		pthread_cond_wait(&progress, &lock->mutex);
 }
 
-/* Waits until the thread has run what is queued now. A thread that a callback ended is started anew. */
+/* Waits until the thread has run what is queued now, as long as that is the rule: under another one the thread ends, and who runs the rest,
+ * and whether ever, is not ours to know. A thread that a callback ended is started anew. */
 static void thread_wait(void)
 {
 	fetch_from_libgc();
 	uint64_t last = atomic_load(&queued);
-	while (!thread_is_past(last)) {
+	while (!thread_is_past(last) && atomic_load(&policy) == WEAKREF_DELIVER_THREAD) {
 		if (!atomic_load(&thread_running) && !thread_start())
 			return;
 		sem_post(&wake);

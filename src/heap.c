@@ -309,10 +309,27 @@ static void page_measure(void)
 		page_shift = (unsigned)__builtin_ctzl(n * GRANULE);
 }
 
+/*
+ * Libgc sends a signal again to a thread that has not answered in a tenth of a second, and counts the answers. On a busy machine a thread
+ * answers late, and once more, to the second signal, which may then be taken for that of the next stop: the count is wrong from there on,
+ * the world is taken for stopped while a thread still runs, a thread is left waiting, or libgc aborts ("Signals delivery fails constantly").
+ * Linux loses no signal, so nothing need be sent again; nor is it waited then until all threads go on. Where a host started libgc, or the
+ * user has set the variable, it is theirs.
+ */
+static void start_libgc(void)
+{
+	static const char variable[] = "GC_RETRY_SIGNALS";
+	bool ours = getenv(variable) == NULL && setenv(variable, "0", 1) == 0;
+
+	GC_INIT();
+	if (ours)
+		unsetenv(variable);
+}
+
 int heap_init(void)
 {
 	if (!GC_is_init_called())
-		GC_INIT();
+		start_libgc();
 	unsigned version = GC_get_version();
 	if (version >> 16 != GC_VERSION_MAJOR || version < (8U << 16 | 2U << 8))
 		return -WEAKREF_ENOTSUP;

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -432,7 +433,7 @@ static int wait_readable(void *arg)
 	int r;
 
 	/* libgc's signals interrupt poll. */
-	while ((r = poll(&p, 1, 20000)) < 0 && errno == EINTR)
+	while ((r = poll(&p, 1, 60000)) < 0 && errno == EINTR)
 		;
 	SUPPORT_REQUIRE(r == 1);
 	SUPPORT_REQUIRE(gc_callbacks_pending());
@@ -526,7 +527,7 @@ START_TEST(test_change_of_rule_delivers)
 	support_collect();
 	ck_assert_uint_eq(ran, 0);
 	rule(_i);
-	for (int i = 0; i < 1000 && ran < SUPPORT_N - SUPPORT_SLACK; i++) {
+	for (int i = 0; i < 10000 && ran < SUPPORT_N - SUPPORT_SLACK; i++) {
 		ck_assert_ptr_nonnull(support_node_new(1));
 		if (_i == WEAKREF_DELIVER_THREAD)
 			usleep(1000);
@@ -572,6 +573,80 @@ START_TEST(test_rules_change_while_callbacks_come)
 	ck_assert_uint_eq(wrong, 0);
 	ck_assert(each_at_most_once(job));
 	SUPPORT_KEEP(job);
+}
+END_TEST
+
+static sem_t gate;
+static _Atomic bool entered, returned;
+
+static int callback_waits(weakref_ref *ref, void *data)
+{
+	callback(ref, data);
+	entered = true;
+	while (sem_wait(&gate) != 0)
+		continue;
+	return 0;
+}
+
+static uint64_t collections(void)
+{
+	gc_cycle_stats stats;
+
+	return gc_get_cycle_stats(&stats) == 0 ? stats.collections : 0;
+}
+
+static uint64_t collections_before;
+
+static int collect_and_wait(void *arg)
+{
+	struct job *job = *(struct job **)arg;
+
+	if (job != NULL) {
+		SUPPORT_REQUIRE(gc_collect() >= 0);
+		returned = true;
+		return 0;
+	}
+	/* Its collection is over. If it is not in its wait soon, this test shows less. */
+	for (int i = 0; i < 20000 && collections() == collections_before; i++)
+		usleep(1000);
+	usleep(100000);
+	SUPPORT_REQUIRE(gc_set_delivery(WEAKREF_DELIVER_MANUAL) == 0);
+	SUPPORT_REQUIRE(sem_post(&gate) == 0);
+	for (int i = 0; i < 20000 && !returned; i++)
+		usleep(1000);
+	bool in_time = returned;
+	for (size_t i = 0; i < SUPPORT_N && !returned; i++)
+		sem_post(&gate);
+	while (!returned)
+		gc_run_callbacks();
+	SUPPORT_REQUIRE(in_time);
+	return 0;
+}
+
+/* Whoever waits for the delivery thread does not wait for what that will not run, because the rule became another one. */
+START_TEST(test_wait_ends_with_the_rule)
+{
+	struct job *job, **jobs = GC_MALLOC(2 * sizeof(struct job *));
+
+	ck_assert_int_eq(sem_init(&gate, 0, 0), 0);
+	entered = returned = false;
+	rule(WEAKREF_DELIVER_MANUAL);
+	jobs[0] = job = job_new(SUPPORT_N, ACT_NOTHING, callback_waits);
+	support_collect();
+	rule(WEAKREF_DELIVER_THREAD);
+	for (int i = 0; i < 20000 && !entered; i++)
+		usleep(1000);
+	ck_assert(entered);
+	collections_before = collections();
+	int failed = support_threads(2, collect_and_wait, jobs, sizeof(jobs[0]));
+	ck_assert_uint_eq(ran, 1);
+	for (size_t i = 0; i < job->n; i++)
+		sem_post(&gate);
+	deliver();
+	ck_assert_int_eq(failed, 0);
+	ck_assert_uint_ge(ran, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert(each_at_most_once(job));
+	SUPPORT_KEEP(jobs);
 }
 END_TEST
 
@@ -910,6 +985,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, test_pump_under_each_rule, 0, RULES);
 	tcase_add_loop_test(t, test_change_of_rule_delivers, 0, 2);
 	tcase_add_test(t, test_rules_change_while_callbacks_come);
+	tcase_add_test(t, test_wait_ends_with_the_rule);
 	tcase_add_test(t, test_unknown_rule);
 	suite_add_tcase(s, t);
 

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <gc/gc.h>
@@ -749,6 +750,54 @@ START_TEST(test_unregistered_thread_holds_nothing)
 }
 END_TEST
 
+static pthread_t deaf_thread;
+static _Atomic bool deaf;
+static _Atomic unsigned told_to_stop;
+
+static void GC_CALLBACK on_thread_event(GC_EventType event, void *thread)
+{
+	told_to_stop += event == GC_EVENT_THREAD_SUSPENDED && deaf && (pthread_t)thread == deaf_thread;
+}
+
+/* Answers no signal of libgc's for longer than libgc would wait: 34 naps of 3 ms, each longer on a busy machine. */
+static void *be_deaf(void *unused)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, GC_get_suspend_signal());
+	/* Libgc's pthread_sigmask would leave this one out. */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	deaf_thread = pthread_self();
+	deaf = true;
+	while (told_to_stop == 0)
+		usleep(1000);
+	for (int i = 0; i < 1000 && told_to_stop == 1; i++)
+		usleep(1000);
+	deaf = false;
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	return unused;
+}
+
+/* A thread that is slow to stop is not told so again: libgc 8.2.2 would lose count of the answers. */
+START_TEST(test_slow_threads_are_told_once)
+{
+	GC_on_thread_event_proc before = GC_get_on_thread_event();
+	pthread_t thread;
+
+	SUPPORT_SKIP_UNLESS(getenv("GC_RETRY_SIGNALS") == NULL, "GC_RETRY_SIGNALS is set");
+	told_to_stop = 0;
+	GC_set_on_thread_event(on_thread_event);
+	ck_assert_int_eq(pthread_create(&thread, NULL, be_deaf, NULL), 0);
+	while (!deaf)
+		usleep(1000);
+	GC_gcollect();
+	pthread_join(thread, NULL);
+	GC_set_on_thread_event(before);
+	ck_assert_uint_eq(told_to_stop, 1);
+}
+END_TEST
+
 /* ---- in processes of their own ------------------------------------------------------------------------------------------- */
 
 /* Before gc_init: EINVAL, false or 0 from everything, and nothing crashes. */
@@ -948,6 +997,24 @@ START_TEST(test_in_own_process)
 }
 END_TEST
 
+/* The time limit of the tests ends the program that hangs, not the group of whoever runs it. */
+START_TEST(test_time_limit)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		setpgid(0, 0);
+		close(STDERR_FILENO);
+		raise(SIGALRM);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSIGNALED(status));
+	ck_assert_int_eq(WTERMSIG(status), SIGABRT);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("gc");
@@ -987,10 +1054,12 @@ static Suite *suite(void)
 	tcase_add_test(t, test_threads_come_and_go_while_collecting);
 	tcase_add_test(t, test_cancelled_threads);
 	tcase_add_test(t, test_unregistered_thread_holds_nothing);
+	tcase_add_test(t, test_slow_threads_are_told_once);
 	suite_add_tcase(s, t);
 
 	t = support_tcase("processes");
 	tcase_add_loop_test(t, test_in_own_process, 0, CHILDREN);
+	tcase_add_test(t, test_time_limit);
 	suite_add_tcase(s, t);
 	return s;
 }

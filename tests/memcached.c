@@ -4,6 +4,7 @@
  */
 #include "memcached.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -99,7 +100,7 @@ void memcached_kill(struct memcached_server *server)
 	if (server->pid <= 0)
 		return;
 	kill(server->pid, SIGKILL);
-	while (waitpid(server->pid, NULL, 0) != server->pid)
+	while (waitpid(server->pid, NULL, 0) < 0 && errno == EINTR)
 		continue;
 	server->pid = 0;
 }

@@ -133,6 +133,8 @@ static void *job_run(void *arg)
 {
 	struct job *job = arg;
 
+	/* The stack may be that of a thread which has ended: what that left there would be held for as long as this one waits above it. */
+	support_scrub();
 	if (job->start != NULL)
 		pthread_barrier_wait(job->start);
 	job->result = job->fn(job->arg);
@@ -321,11 +323,32 @@ static void settings_back(void)
 	weakref_checks_validate();
 }
 
+static void timed_out(int signal_number)
+{
+	static const char line[] = "support: the time limit of the whole program is over (WEAKREF_TEST_TIMEOUT), in the test after the last "
+				   "one that is listed\n";
+
+	(void)signal_number;
+	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
+	abort();
+}
+
+/*
+ * Each test takes its signals back from Check, whose handlers are for the group of the child that runs a test. Where it makes none that
+ * group is number 0, which is our own: on SIGALRM it killed whoever ran the tests, make and the script around it included.
+ */
+static void signals_ours(void)
+{
+	signal(SIGALRM, timed_out);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
+}
+
 TCase *support_tcase(const char *name)
 {
 	TCase *tcase = tcase_create(name);
 
-	tcase_add_checked_fixture(tcase, NULL, settings_back);
+	tcase_add_checked_fixture(tcase, signals_ours, settings_back);
 	return tcase;
 }
 
@@ -334,15 +357,6 @@ static unsigned long env_number(const char *name)
 	const char *text = getenv(name);
 
 	return text != NULL ? strtoul(text, NULL, 0) : 0;
-}
-
-static void timed_out(int signal_number)
-{
-	static const char line[] = "support: the time limit of the whole program is over (WEAKREF_TEST_TIMEOUT)\n";
-
-	(void)signal_number;
-	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
-	abort();
 }
 
 /* Called with libgc's lock held: counts, and calls nothing. */
@@ -406,24 +420,37 @@ static bool start(bool incremental)
 	return true;
 }
 
+/* Whoever started us may have blocked the signal. */
+static void limit_time(unsigned long seconds)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	signal(SIGALRM, timed_out);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	alarm(seconds != 0 ? (unsigned)seconds : 240);
+}
+
 int support_main(Suite *(*suite)(void))
 {
-	unsigned long limit = env_number("WEAKREF_TEST_TIMEOUT");
 	bool incremental = env_number("WEAKREF_TEST_INCREMENTAL") != 0;
 	SRunner *runner;
 	int failed, ran;
 
+	/* Each line at once: where the program is killed, they tell how far it came. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	seed = getenv("WEAKREF_SEED") != NULL ? strtoull(getenv("WEAKREF_SEED"), NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid();
 	collect_every = env_number("WEAKREF_COLLECT_EVERY");
 	printf("WEAKREF_SEED=%llu incremental=%d markers=%s collect every=%lu\n", (unsigned long long)seed, incremental,
 	       getenv("GC_MARKERS") != NULL ? getenv("GC_MARKERS") : "default", collect_every);
-	signal(SIGALRM, timed_out);
-	alarm(limit != 0 ? (unsigned)limit : 240);
+	limit_time(env_number("WEAKREF_TEST_TIMEOUT"));
 	if (!start(incremental))
 		return EXIT_FAILURE;
 
 	runner = srunner_create(suite());
 	srunner_set_fork_status(runner, CK_NOFORK);
+	srunner_set_log(runner, "-");
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
 	ran = srunner_ntests_run(runner);

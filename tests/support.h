@@ -11,7 +11,8 @@
  *    parent process only, never in a callback, a helper thread or a child. There use SUPPORT_REQUIRE, and assert on the result;
  *  - what a test changes in the library's settings is set back after each test (support_tcase), and the callbacks left over
  *    run;
- *  - Check's own timeouts do not work: the whole program has a limit (WEAKREF_TEST_TIMEOUT seconds, 240 by default).
+ *  - Check's own timeouts do not work: the whole program has a limit (WEAKREF_TEST_TIMEOUT seconds, 240 by default). Each test is
+ *    listed when it has ended, so that the log of a program which was killed tells where it hung.
  *
  * Conservative heap: a pointer that is left over in a register or a dead stack slot keeps its object. So make and drop objects
  * in a function run by support_on_thread (its stack goes away) or support_in_frame, use N >= SUPPORT_N objects, require N -
