@@ -6,6 +6,7 @@ dist_weakrefinclude_HEADERS = \
 	include/weakref/cache.h \
 	include/weakref/checks.h \
 	include/weakref/ephemeron.h \
+	include/weakref/epoch.h \
 	include/weakref/error.h \
 	include/weakref/executor.h \
 	include/weakref/finalize.h \

@@ -290,7 +290,7 @@ static NOINLINE weakref_ref *attach_slowly(void *(*locked)(void *arg), struct at
 
 weakref_ref *anchor_attach_plain(weakref_ref *ref, const void *referent)
 {
-	struct attach attach = {.ref = ref, .referent = referent, .places = heap_pending()};
+	struct attach attach = {.ref = ref, .referent = referent, .places = &heap_thread->pending};
 
 	if (likely(attach_unlocked(&attach) != NULL))
 		return ref;

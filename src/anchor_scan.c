@@ -385,7 +385,7 @@ static size_t registry_check(const struct anchor_registry *registry)
 			ASSERT((ref->state == REF_LIVE) == (ref->referent != 0));
 			continue;
 		}
-		ASSERT(ref->signature == REF_SIGNATURE);
+		ASSERT(ref->signature == ref_signature(ref->flags));
 		ASSERT(ref->state == REF_LIVE || ref->state == REF_DEAD);
 		ASSERT((ref->state == REF_LIVE) == (ref->referent != 0));
 		if (ref->state != REF_LIVE)

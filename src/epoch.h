@@ -12,12 +12,15 @@
  * no collection completed its marking in between, and from the load on the plain pointer was in a register or on the stack (BASE_PIN),
  * where every later stop sees it. Otherwise it goes the slow way, which waits for the collector's lock.
  *
+ * weakref/epoch.h is the same for functions in line, which find the counter by a pointer of the thread's: no pointer, no thread of the collector.
+ *
  * Weak words of slots carry tags in the top bits (slots.h), which are masked off before the pointer is pinned.
  */
 #ifndef EPOCH_H
 #define EPOCH_H
 
 #include "base.h"
+#include "weakref/epoch.h"
 
 #define EPOCH_TAG ((uintptr_t)7 << 61)
 
@@ -29,6 +32,9 @@ extern void *(*epoch_slow)(const _Atomic(uintptr_t) *word, uintptr_t *raw);
 
 /* The same for a word and another one that belongs to it, both of one moment. The second is returned as it is. */
 extern void *(*epoch_slow_two)(const _Atomic(uintptr_t) *word, const _Atomic(uintptr_t) *other, uintptr_t *raw, uintptr_t *second);
+
+/* What the calling thread has from now on in weakref_epoch. */
+void epoch_show(bool shown);
 
 /* The counter before a load: a number that it does not have afterwards where it was odd; and whether it has it. */
 static inline uint64_t epoch_begin(void)

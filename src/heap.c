@@ -10,7 +10,7 @@
  * Invariants
  *  1. A block in stock has zeros behind its first word: header->type is NULL there.
  *  2. The list of thread records is changed with libgc's lock held only, and records are never freed: the hook walks it.
- *  3. heap_thread is not NULL only in a thread that libgc knows.
+ *  3. heap_thread is not NULL only in a thread that libgc knows, and weakref_epoch only where heap_thread is not.
  *
  * Locks: libgc's. Deliberately not here: types, what an object means.
  */
@@ -34,33 +34,6 @@
 #include "lock.h"
 
 #define GRANULE 16
-#define STOCK_CLASSES 33 /* blocks of up to 32 granules; larger ones come from libgc one by one */
-
-/*
- * What a thread has found out about a page of small objects of ours. Libgc gives a page to another size or kind only once all of its blocks
- * were found dead, within a collection, which moves the epoch: so what was seen at an even epoch holds as long as the epoch is that, and for
- * a block that the caller holds even if a collection passes while it is asked.
- */
-#define KNOWN_PAGES 16 /* a power of two */
-struct known_page {
-	uintptr_t page;
-	uint64_t stamp;   /* the epoch and 1: of nothing yet 0 */
-	uint32_t size;    /* of its blocks, headers included */
-	uint32_t last;    /* where the last of them may begin */
-	uint32_t inverse; /* 2^32 / size, rounded up: the quotient is exact for offsets within a page */
-};
-
-struct heap_thread {
-	struct heap_thread *next; /* in the list of all records */
-	bool in_use;
-	bool registered_here;     /* by gc_thread_register */
-	_Atomic uint64_t objects; /* typed objects (kinds up to HEAP_LEAF) allocated by this record's threads */
-	void *stock[HEAP_KINDS][STOCK_CLASSES];
-	void **slots; /* a block that is a root; NULL: none yet */
-	struct heap_pending pending;
-	struct known_page known[KNOWN_PAGES];
-};
-
 _Thread_local struct heap_thread *heap_thread __attribute__((tls_model("initial-exec")));
 static _Thread_local bool thread_gone; /* its destructor ran: libgc no longer stops this thread */
 
@@ -69,13 +42,14 @@ void (*heap_attention_fn)(void);
 _Atomic bool heap_pacing;
 void (*heap_pacing_fn)(void);
 
+unsigned heap_page_shift;
+
 static _Atomic bool ready;
 static struct heap_thread *threads;
 static pthread_key_t thread_key;
 static int kind_number[HEAP_KINDS];
 static unsigned char kind_by_number[256]; /* HEAP_KINDS + 1 of the kind, 0 for foreign */
 static size_t extra_bytes;		  /* libgc adds a byte where pointers past the end count */
-static unsigned page_shift;		  /* libgc cuts small blocks from pages of 2^this; 0: that is not known */
 
 /* ---- threads ---- */
 
@@ -114,10 +88,17 @@ static void *record_give_up_locked(void *t)
 	return NULL;
 }
 
+/* What the calling thread's record is; NULL: libgc does not know the thread, or does not for long. */
+static void thread_is(struct heap_thread *t)
+{
+	heap_thread = t;
+	epoch_show(t != NULL);
+}
+
 /* Runs when a thread ends: libgc may have forgotten it already, but its lock serves everybody. */
 static void thread_end(void *t)
 {
-	heap_thread = NULL;
+	thread_is(NULL);
 	thread_gone = true;
 	heap_with_lock(record_give_up_locked, t);
 }
@@ -140,7 +121,7 @@ static int thread_adopt(void)
 		heap_with_lock(record_give_up_locked, t);
 		return -WEAKREF_ENOMEM;
 	}
-	heap_thread = t;
+	thread_is(t);
 	return 0;
 }
 
@@ -185,7 +166,7 @@ int heap_thread_unregister(void)
 	if (t == NULL || !t->registered_here)
 		return -WEAKREF_EPERM;
 	pthread_setspecific(thread_key, NULL);
-	heap_thread = NULL;
+	thread_is(NULL);
 	heap_with_lock(record_give_up_locked, t);
 	GC_unregister_my_thread();
 	return 0;
@@ -198,11 +179,6 @@ void **heap_thread_slots(bool make)
 	if (t->slots == NULL && make && !checks_allocation_fails())
 		t->slots = GC_MALLOC_UNCOLLECTABLE(HEAP_THREAD_SLOTS * sizeof *t->slots);
 	return t->slots;
-}
-
-struct heap_pending *heap_pending(void)
-{
-	return &heap_thread->pending;
 }
 
 void heap_pending_each_locked(void (*fn)(struct heap_pending *pending))
@@ -306,7 +282,7 @@ static void page_measure(void)
 	for (void *p = chain; p != NULL; p = *(void **)p)
 		n++;
 	if (n >= 64 && (n & (n - 1)) == 0)
-		page_shift = (unsigned)__builtin_ctzl(n * GRANULE);
+		heap_page_shift = (unsigned)__builtin_ctzl(n * GRANULE);
 }
 
 /*
@@ -517,7 +493,7 @@ static inline __attribute__((always_inline)) void *alloc_kind(enum heap_kind kin
 		return base_null((enum weakref_error) - error);
 	struct heap_thread *t = heap_thread;
 	void *p;
-	if (likely(granules < STOCK_CLASSES)) {
+	if (likely(granules < HEAP_STOCK_CLASSES)) {
 		p = stock_take(&t->stock[kind][granules]);
 		if (unlikely(p == NULL))
 			p = stock_refill(&t->stock[kind][granules], kind, granules);
@@ -659,31 +635,11 @@ bool heap_kind_is_ours(int number)
 	return kind_by_number[number] != 0;
 }
 
-struct heap_header *heap_object_known(const void *p)
-{
-	struct heap_thread *t = heap_thread;
-	unsigned shift = page_shift;
-
-	if (unlikely(t == NULL))
-		return NULL;
-	uintptr_t page = (uintptr_t)p >> shift;
-	const struct known_page *known = &t->known[page % KNOWN_PAGES];
-	if (unlikely(known->page != page || known->stamp != atomic_load_explicit(&epoch_now, memory_order_acquire) + 1))
-		return NULL;
-	/* Wraps around where p is in the page's first header. */
-	uint32_t offset = (uint32_t)((uintptr_t)p - (page << shift) - HEAP_HEADER);
-	uint32_t index = (uint32_t)((uint64_t)offset * known->inverse >> 32);
-	if (unlikely(offset > known->last || index * known->size != offset))
-		return NULL;
-	struct heap_header *header = (struct heap_header *)p - 1;
-	return header->type != NULL ? header : NULL;
-}
-
 void heap_object_learn(const void *base, enum heap_kind kind)
 {
 	struct heap_thread *t = heap_thread;
 	uint64_t epoch = atomic_load_explicit(&epoch_now, memory_order_acquire);
-	uint32_t bytes = UINT32_C(1) << page_shift;
+	uint32_t bytes = UINT32_C(1) << heap_page_shift;
 	size_t size;
 
 	if (kind > HEAP_LEAF || t == NULL || (epoch & 1) != 0)
@@ -691,9 +647,9 @@ void heap_object_learn(const void *base, enum heap_kind kind)
 	GC_get_kind_and_size(base, &size);
 	if (size > bytes / 2)
 		return;
-	uintptr_t page = (uintptr_t)base >> page_shift;
+	uintptr_t page = (uintptr_t)base >> heap_page_shift;
 	uint32_t inverse = (uint32_t)(((UINT64_C(1) << 32) + size - 1) / size);
-	t->known[page % KNOWN_PAGES] = (struct known_page){page, epoch + 1, (uint32_t)size, bytes - (uint32_t)size, inverse};
+	t->known[page % HEAP_KNOWN_PAGES] = (struct heap_known_page){page, epoch + 1, (uint32_t)size, bytes - (uint32_t)size, inverse};
 }
 
 struct heap_header *heap_object(const void *p)
@@ -761,7 +717,7 @@ void heap_mark_stock_stw(void)
 {
 	for (struct heap_thread *t = threads; t != NULL; t = t->next)
 		for (int kind = 0; kind < HEAP_KINDS; kind++)
-			for (int class = 0; class < STOCK_CLASSES; class++)
+			for (int class = 0; class < HEAP_STOCK_CLASSES; class++)
 				for (void *p = t->stock[kind][class]; p != NULL; p = *(void **)p)
 					GC_set_mark_bit(p);
 }

@@ -17,6 +17,7 @@
 #define HEAP_H
 
 #include "base.h"
+#include "epoch.h"
 
 enum heap_kind { HEAP_OBJECT, HEAP_LEAF, HEAP_REF, HEAP_REFCALL, HEAP_ENTRY, HEAP_KINDS };
 
@@ -71,11 +72,38 @@ struct heap_pending {
 	_Atomic(void *) at[HEAP_PENDING];
 };
 
-struct heap_thread;
+/*
+ * What a thread has found out about a page of small objects of ours. Libgc gives a page to another size or kind only once all of its blocks
+ * were found dead, within a collection, which moves the epoch: so what was seen at an even epoch holds as long as the epoch is that, and for
+ * a block that the caller holds even if a collection passes while it is asked.
+ */
+#define HEAP_KNOWN_PAGES 16 /* a power of two */
+struct heap_known_page {
+	uintptr_t page;
+	uint64_t stamp;	  /* the epoch and 1: of nothing yet 0 */
+	uint32_t size;	  /* of its blocks, headers included */
+	uint32_t last;	  /* where the last of them may begin */
+	uint32_t inverse; /* 2^32 / size, rounded up: the quotient is exact for offsets within a page */
+};
+
+/* Stock is kept of blocks of up to 32 granules; larger ones come from libgc one by one. */
+#define HEAP_STOCK_CLASSES 33
+
+/* A thread's record: its own, but for `objects`, for the places, and for `next` and `in_use`, which go with libgc's lock. */
+struct heap_thread {
+	struct heap_thread *next; /* in the list of all records */
+	bool in_use;
+	bool registered_here;	  /* by gc_thread_register */
+	_Atomic uint64_t objects; /* typed objects (kinds up to HEAP_LEAF) allocated by this record's threads */
+	void *stock[HEAP_KINDS][HEAP_STOCK_CLASSES];
+	void **slots; /* a block that is a root; NULL: none yet */
+	struct heap_pending pending;
+	struct heap_known_page known[HEAP_KNOWN_PAGES];
+};
+
+/* The calling thread's; NULL where libgc does not know it. */
 extern _Thread_local struct heap_thread *heap_thread __attribute__((tls_model("initial-exec")));
 
-/* The calling thread's places, which the collector does not scan. */
-struct heap_pending *heap_pending(void);
 /* How many records there are, and calls fn for the places of all of them. Libgc's lock held, or the world stopped. */
 size_t heap_thread_records_locked(void);
 void heap_pending_each_locked(void (*fn)(struct heap_pending *pending));
@@ -159,8 +187,30 @@ void *heap_base(const void *p);
 enum heap_kind heap_kind_of(const void *base);
 /* The header of the object of ours whose payload starts at p; NULL for everything else. */
 struct heap_header *heap_object(const void *p);
+/* Libgc cuts small blocks from pages of 2^this; 0: that is not known. */
+extern unsigned heap_page_shift;
+
 /* The same, where that can be told at once: NULL tells nothing. The caller holds p. */
-struct heap_header *heap_object_known(const void *p);
+static inline struct heap_header *heap_object_known(const void *p)
+{
+	struct heap_thread *t = heap_thread;
+	unsigned shift = heap_page_shift;
+
+	if (unlikely(t == NULL))
+		return NULL;
+	uintptr_t page = (uintptr_t)p >> shift;
+	const struct heap_known_page *known = &t->known[page % HEAP_KNOWN_PAGES];
+	if (unlikely(known->page != page || known->stamp != atomic_load_explicit(&epoch_now, memory_order_acquire) + 1))
+		return NULL;
+	/* Wraps around where p is in the page's first header. */
+	uint32_t offset = (uint32_t)((uintptr_t)p - (page << shift) - HEAP_HEADER);
+	uint32_t index = (uint32_t)((uint64_t)offset * known->inverse >> 32);
+	if (unlikely(offset > known->last || index * known->size != offset))
+		return NULL;
+	struct heap_header *header = (struct heap_header *)p - 1;
+	return header->type != NULL ? header : NULL;
+}
+
 /* What the answer costs less from then on, until a collection: base is that of a block of this kind. */
 void heap_object_learn(const void *base, enum heap_kind kind);
 

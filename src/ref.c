@@ -58,7 +58,7 @@ static weakref_ref *ref_alloc(unsigned flags)
 
 	if (ref != NULL) {
 		ref->flags = (uint8_t)flags;
-		ref->signature = REF_SIGNATURE;
+		ref->signature = ref_signature(flags);
 	}
 	return ref;
 }
@@ -164,7 +164,7 @@ weakref_ref *weakref_ref_new_with(void *obj, const weakref_ref_options *options)
 
 static inline bool is_ref(const weakref_ref *ref)
 {
-	return ref != NULL && (uintptr_t)ref % _Alignof(weakref_ref) == 0 && ref->signature == REF_SIGNATURE;
+	return ref != NULL && (uintptr_t)ref % _Alignof(weakref_ref) == 0 && (ref->signature == REF_SIGNATURE || ref->signature == REF_SIGNATURE_LONG);
 }
 
 const weakref_ref *ref_at(const void *p)
@@ -175,7 +175,7 @@ const weakref_ref *ref_at(const void *p)
 	return (kind == HEAP_REF || kind == HEAP_REFCALL) && is_ref(p) ? p : NULL;
 }
 
-void *weakref_ref_get(const weakref_ref *ref)
+void *weakref_ref_get_slowly(const weakref_ref *ref)
 {
 	uintptr_t raw;
 
@@ -184,6 +184,12 @@ void *weakref_ref_get(const weakref_ref *ref)
 	if (unlikely(heap_thread_check() != 0))
 		return base_null(WEAKREF_EPERM);
 	return epoch_load(&ref->referent, &raw);
+}
+
+/* For who does not have it in line. */
+void *weakref_ref_get(const weakref_ref *ref)
+{
+	return weakref_ref_get_slowly(ref);
 }
 
 int weakref_ref_read(const weakref_ref *ref, void **out)

@@ -48,7 +48,14 @@ enum ref_where {
 
 enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD, REF_DUE };
 
-#define REF_SIGNATURE UINT32_C(0x57524546)
+#define REF_SIGNATURE WEAKREF_REF_SIGNATURE
+/* Of a long one, which is cleared while the world runs, and not read in line. */
+#define REF_SIGNATURE_LONG (WEAKREF_REF_SIGNATURE + 1)
+
+static inline uint32_t ref_signature(unsigned flags)
+{
+	return (flags & REF_LONG) != 0 ? REF_SIGNATURE_LONG : REF_SIGNATURE;
+}
 
 struct weakref_ref {
 	/* The pointer that the reference was made with; weak. Written with libgc's lock held. */
@@ -84,6 +91,9 @@ struct ref_job {
 	void *data;
 };
 
+_Static_assert(offsetof(struct weakref_ref, referent) == offsetof(struct weakref_ref_front, referent) &&
+		       offsetof(struct weakref_ref, signature) == offsetof(struct weakref_ref_front, signature),
+	       "programs read references in line");
 _Static_assert(offsetof(struct weakref_ref, node) == HEAP_REF_SIZE && sizeof(struct weakref_ref) % 16 == 0,
 	       "references are whole granules: no byte more is asked for");
 _Static_assert(offsetof(struct weakref_ref, node) == HEAP_REFCALL_NODE, "queues refer to the node");

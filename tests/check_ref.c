@@ -1518,6 +1518,37 @@ START_TEST(test_null_reference)
 }
 END_TEST
 
+/* The function in line and the one that the library exports give the same, of every kind of reference and of what is none. */
+START_TEST(test_get_in_line_and_by_call)
+{
+	static void *(*volatile by_call)(const weakref_ref *ref) = weakref_ref_get;
+	void *obj = support_node_new(1), *foreign = GC_MALLOC(64);
+	weakref_ref *alive[] = {
+		weakref_ref_new(obj, NULL, NULL),
+		weakref_proxy_new(obj, NULL, NULL),
+		weakref_ref_new_with(obj, &(weakref_ref_options){.payload = obj}),
+		weakref_ref_new_with(obj, &(weakref_ref_options){.is_long = true}),
+	};
+	const void *none[] = {NULL, obj, (char *)alive[0] + 1, (char *)alive[0] + 8, memset(GC_MALLOC_ATOMIC(256), 0, 256)};
+
+	for (size_t i = 0; i < sizeof alive / sizeof *alive; i++) {
+		ck_assert_ptr_eq(weakref_ref_get(alive[i]), obj);
+		ck_assert_ptr_eq(by_call(alive[i]), obj);
+	}
+	ck_assert_ptr_eq(weakref_ref_get(weakref_ref_new(foreign, NULL, NULL)), foreign);
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+		ck_assert_ptr_null(weakref_ref_get(none[i]));
+		ck_assert_ptr_null(by_call(none[i]));
+	}
+	for (size_t i = 0; i < sizeof alive / sizeof *alive; i++) {
+		ck_assert_int_eq(weakref_ref_clear(alive[i]), 0);
+		ck_assert_ptr_null(weakref_ref_get(alive[i]));
+		ck_assert_ptr_null(by_call(alive[i]));
+	}
+	SUPPORT_KEEP(obj);
+}
+END_TEST
+
 /* A missing place for the result: EINVAL. */
 START_TEST(test_null_out)
 {
@@ -2039,6 +2070,7 @@ static Suite *suite(void)
 
 	t = support_tcase("wrong arguments");
 	tcase_add_test(t, test_null_reference);
+	tcase_add_test(t, test_get_in_line_and_by_call);
 	tcase_add_test(t, test_null_out);
 	tcase_add_loop_test(t, test_not_a_reference, 1, READABLE + 5);
 	tcase_add_test(t, test_reference_to_a_proxy);

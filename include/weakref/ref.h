@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "weakref/epoch.h"
 #include "weakref/error.h"
 #include "weakref/executor.h"
 
@@ -92,8 +93,8 @@ WEAKREF_API weakref_ref *weakref_ref_new_with(void *obj, const weakref_ref_optio
  * @return the pointer that the reference was made with; NULL when it is dead, and for a thread that the collector does not know
  * (errno is EPERM then).
  * Errors: EPERM in errno.
- * Cost: a load of the reference and two of one shared word: no lock, except while a collection is between its end of marking and its
- * reclaim.
+ * Cost: a load of the reference and two of one shared word, in line where the compiler optimises: no call, no lock, except while a
+ * collection is between its end of marking and its reclaim.
  * Thread: any thread known to the collector.
  * GC: never collects.
  * Source: calling a weakref.ref.
@@ -227,6 +228,32 @@ WEAKREF_API size_t weakref_getweakrefcount(const void *obj);
  * Source: weakref.getweakrefs.
  */
 WEAKREF_API size_t weakref_getweakrefs(const void *obj, weakref_ref **out, size_t n);
+
+/* ---- weakref_ref_get in line. Not for programs, but part of the binary interface: what it reads stays where it is. ---- */
+
+/* What a reference begins with. */
+struct weakref_ref_front {
+	void *referent;
+	uintptr_t weakref_private[2];
+	uint32_t signature;
+} __attribute__((may_alias));
+
+/* Of a reference whose referent is cleared with the world stopped: one that is not long. */
+#define WEAKREF_REF_SIGNATURE 0x57524546U
+
+/* Where the quick way does not tell. */
+WEAKREF_API void *weakref_ref_get_slowly(const weakref_ref *ref);
+
+extern inline __attribute__((gnu_inline)) void *weakref_ref_get(const weakref_ref *ref)
+{
+	const struct weakref_ref_front *front = (const struct weakref_ref_front *)ref;
+	void *referent;
+
+	if (__builtin_expect(ref != NULL && (uintptr_t)ref % sizeof(void *) == 0 && weakref_epoch_load(&front->referent, &referent) &&
+				     front->signature == WEAKREF_REF_SIGNATURE, 1))
+		return referent;
+	return weakref_ref_get_slowly(ref);
+}
 
 #ifdef __cplusplus
 }

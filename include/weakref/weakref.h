@@ -8,6 +8,7 @@
 
 #include "weakref/cache.h"
 #include "weakref/ephemeron.h"
+#include "weakref/epoch.h"
 #include "weakref/error.h"
 #include "weakref/executor.h"
 #include "weakref/finalize.h"
