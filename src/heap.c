@@ -412,6 +412,15 @@ static inline void *stock_take(void **chain)
 	return p;
 }
 
+/* Invariant 1: whoever writes to memory that he has given up would be seen here, and so would a block that is handed out twice. */
+static void stock_check(const void *p, size_t granules)
+{
+	const uintptr_t *words = p;
+
+	for (size_t i = 0; i < granules * GRANULE / sizeof *words; i++)
+		ASSERT(words[i] == 0);
+}
+
 static void fresh_needed(enum heap_kind kind)
 {
 	if (unlikely(atomic_load_explicit(&heap_pacing, memory_order_relaxed)) && kind <= HEAP_LEAF)
@@ -497,6 +506,8 @@ static inline __attribute__((always_inline)) void *alloc_kind(enum heap_kind kin
 		p = stock_take(&t->stock[kind][granules]);
 		if (unlikely(p == NULL))
 			p = stock_refill(&t->stock[kind][granules], kind, granules);
+		if (CHECKS && p != NULL)
+			stock_check(p, granules);
 	} else {
 		p = alloc_large(kind, size);
 	}
