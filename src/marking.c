@@ -228,15 +228,15 @@ static inline bool has_bit(const uint64_t *bits, const void *base)
 	return (bits[granule / 64] >> granule % 64 & 1) != 0;
 }
 
-/* What is waited for was not marked when that began, so `marked` tells all: libgc need not be asked. */
-static inline bool mark_and_push(const void *base)
+/* `found`: it was unmarked before in this stop. Of that, and of what is waited for, `marked` tells all: libgc need not be asked. */
+static inline __attribute__((always_inline)) bool mark_and_push(const void *base, bool found)
 {
 	struct page *page = page_of(base);
 
 	if (!set_bit(page->marked, base))
 		return false;
 	bool awaited = has_bit(page->awaited, base);
-	if ((!awaited || unlikely(page == &stranger)) && GC_is_marked(base))
+	if (((!found && !awaited) || unlikely(page == &stranger)) && GC_is_marked(base))
 		return false;
 	GC_set_mark_bit(base);
 	if (CHECKS)
@@ -248,7 +248,12 @@ static inline bool mark_and_push(const void *base)
 
 bool marking_mark_stw(const void *base)
 {
-	return mark_and_push(base);
+	return mark_and_push(base, false);
+}
+
+void marking_mark_found_stw(const void *base)
+{
+	mark_and_push(base, true);
 }
 
 bool marking_await_stw(const void *base)
@@ -306,7 +311,7 @@ static NOINLINE void visit_plausible(const void *p)
 	const void *base = block_known(page_at(p), p);
 
 	if (base != NULL)
-		mark_and_push(base);
+		mark_and_push(base, false);
 }
 
 static void visit(const void *p)

@@ -29,6 +29,8 @@ void marking_prepare_locked(void);
 void marking_begin_stw(void);
 /* Whether the block that starts at base was unmarked: it is marked now, and what it leads to will be by the next run. */
 bool marking_mark_stw(const void *base);
+/* The same of a block that was found unmarked in this stop. */
+void marking_mark_found_stw(const void *base);
 /* How many blocks wait for the next run. */
 size_t marking_waiting_stw(void);
 /* Marks all that is reached from the blocks marked since the last run. */

@@ -163,7 +163,7 @@ static void hand_on(struct finds *finds)
 	finds->n_waiting = 0;
 	if (nexts != NULL) {
 		for (unsigned i = 0; i < finds->n_ready; i++)
-			marking_mark_stw((const void *)finds->ready[i]);
+			marking_mark_found_stw((const void *)finds->ready[i]);
 	} else {
 		at = atomic_fetch_add_explicit(&ready, finds->n_ready, memory_order_relaxed);
 		memcpy((uintptr_t *)spare + at, finds->ready, finds->n_ready * sizeof *finds->ready);
@@ -394,7 +394,7 @@ static void mark_ready(void)
 	const uintptr_t *payloads = (const uintptr_t *)spare;
 
 	for (size_t i = 0; i < ready; i++) {
-		marking_mark_stw((const void *)payloads[i]);
+		marking_mark_found_stw((const void *)payloads[i]);
 		if (marking_waiting_stw() >= BATCH)
 			marking_run_stw();
 	}
