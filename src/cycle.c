@@ -21,6 +21,7 @@
 #include "epoch.h"
 #include "garbage.h"
 #include "heap.h"
+#include "marking.h"
 
 #define SENTINEL_BYTES 4000 /* a block of its own: small ones are not marked anew in partial collections */
 #define SENTINEL_SIGNATURE ((GC_word)0x77656b7265667321)
@@ -180,6 +181,7 @@ static void mark_end_stw(void)
 	epoch_make_odd();
 	atomic_store_explicit(&window, true, memory_order_relaxed);
 	heap_mark_stock_stw();
+	marking_begin_stw();
 	garbage_mark_stw();
 	for (struct cycle_scanner *s = scanners; s != NULL; s = s->next)
 		if (s->scan_stw != NULL)

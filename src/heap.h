@@ -214,6 +214,8 @@ static inline struct heap_header *heap_object_known(const void *p)
 /* What the answer costs less from then on, until a collection: base is that of a block of this kind. */
 void heap_object_learn(const void *base, enum heap_kind kind);
 
+/* Small blocks are cut from pages of so many bytes, from a page's start on; 1: that is not known. */
+size_t heap_page_bytes(void);
 /* libgc's number of a kind of ours, and whether a number is that of one. */
 int heap_kind_number(enum heap_kind kind);
 bool heap_kind_is_ours(int number);

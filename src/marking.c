@@ -2,6 +2,12 @@
 /*
  * marking: see marking.h.
  *
+ * What libgc knows of a page of small blocks, it tells of one block at a time, and each question is a search for the page's header. No page
+ * changes while the world stands: so what was learned of it is remembered in a record, with a bit for each block that is known to be
+ * marked, and one for each that somebody waits for. So a block costs two calls, is it marked, and mark it, and one that was waited for the
+ * second only. Records stand in the order of pages, in memory that is reserved; a stamp tells those of earlier stops. A block whose page
+ * has none (there was no memory, or libgc's pages are of another size) is a stranger: nothing is remembered, and all is asked each time.
+ *
  * A block is on the stack at most once in a collection, when it was marked here: so a stack of as many entries as the heap has blocks never
  * overflows. It is reserved before the stop, without memory behind it, and what was used of it is given back afterwards. Where it could not
  * be reserved, blocks that find no room are marked all the same, and when the stack has run empty the whole heap is walked for them:
@@ -10,7 +16,8 @@
  * Invariants
  *  1. When marking_run_stw returns, the stack is empty, and each block that was marked here has been looked at after it was marked.
  *  2. Nothing is allocated and no lock is taken between marking_mark_stw and the end of marking_run_stw.
- *  3. A walk's memory is there from its begin to its end only.
+ *  3. A record whose stamp is the current one is true, and so is each bit of `marked` in it.
+ *  4. A walk's memory is there from its begin to its end only.
  *
  * Locks: libgc's, for all state here.
  */
@@ -20,11 +27,16 @@
 #include <gc/gc.h>
 #include <gc/gc_inline.h>
 #include <gc/gc_mark.h>
+#include <string.h>
 
 #include "heap.h"
 
 #define GRANULE 16
+#define PAGE_SHIFT 12
+#define PAGE_BYTES ((uintptr_t)1 << PAGE_SHIFT)
 #define FIRST_BYTES ((size_t)64 << 10)
+/* Pages of the heap by which the memory for their records moves. */
+#define PAGES_ALIGN 128
 /* So few that tests of the --enable-checks build run over. */
 #define CHECKS_ROOM 64
 /* What stays in use from one collection to the next. */
@@ -42,7 +54,29 @@ static size_t top, highest;
 static bool overflowed;
 static void (*watcher)(const void *base);
 
-/* Of this run: libgc's setting, and where its heap lies. */
+/* Of a page of libgc's, or of the first of those that a large block has. */
+struct page {
+	uint64_t stamp;	  /* of the stop in which the rest is true */
+	uint64_t words;	  /* of `words_of` */
+	size_t size;	  /* of its blocks */
+	uint32_t inverse; /* 2^32 / size, rounded up: the quotient is exact for offsets within a page; 0 of a large block */
+	uint32_t last;	  /* where the last block may begin */
+	int kind;
+	/* By the granule at which a block begins. */
+	uint64_t marked[PAGE_BYTES / GRANULE / 64];
+	uint64_t awaited[PAGE_BYTES / GRANULE / 64];
+};
+
+static struct page *pages;
+static size_t pages_count;
+static uintptr_t pages_low; /* the address of the first one's page */
+static uint64_t stamp;
+static size_t learned; /* pages, in this stop */
+/* For a block whose page has none: what stands here is asked anew each time, and its marking always told. In the --enable-checks build, for
+ * all of each fourth page. */
+static struct page stranger = {.stamp = UINT64_MAX};
+
+/* Of this stop: libgc's setting, and where its heap lies. */
 static bool interior;
 static uintptr_t heap_low, heap_span;
 static uint64_t words_of[KINDS];
@@ -71,7 +105,23 @@ int marking_init(void)
 	return 0;
 }
 
-void marking_prepare_locked(void)
+/* Records for all between the heap's ends, which are moved seldom. */
+static void pages_prepare(void)
+{
+	const uintptr_t align = PAGE_BYTES * PAGES_ALIGN;
+	uintptr_t from = (uintptr_t)GC_least_plausible_heap_addr & ~(align - 1);
+	uintptr_t to = ((uintptr_t)GC_greatest_plausible_heap_addr + align) & ~(align - 1);
+	size_t needed = heap_page_bytes() == PAGE_BYTES ? (to - from) / PAGE_BYTES : 0;
+
+	if (likely(from == pages_low && needed <= pages_count))
+		return;
+	heap_registry_free(pages, pages_count * sizeof *pages);
+	pages = needed == 0 ? NULL : heap_reserve_grow(NULL, 0, needed * sizeof *pages);
+	pages_count = pages == NULL ? 0 : needed;
+	pages_low = from;
+}
+
+static void stack_prepare(void)
 {
 	size_t bytes = GC_get_heap_size() / GRANULE * sizeof *stack;
 
@@ -85,11 +135,20 @@ void marking_prepare_locked(void)
 	room_set(bytes);
 }
 
+void marking_prepare_locked(void)
+{
+	pages_prepare();
+	stack_prepare();
+}
+
 void marking_settle_locked(void)
 {
 	if (highest * sizeof *stack > KEEP_BYTES)
 		heap_reserve_forget(stack, highest * sizeof *stack);
 	highest = 0;
+	if (learned * sizeof *pages > KEEP_BYTES)
+		heap_reserve_forget(pages, pages_count * sizeof *pages);
+	learned = 0;
 }
 
 /* ---- one block ---- */
@@ -113,16 +172,99 @@ static void report(int kind)
 		  kind);
 }
 
-bool marking_mark_stw(const void *base)
+/* ---- pages ---- */
+
+static struct page *page_at(const void *p)
 {
-	if (GC_is_marked(base))
+	size_t i = ((uintptr_t)p - pages_low) >> PAGE_SHIFT;
+
+	return likely(i < pages_count && !(CHECKS && i % 4 == 3)) ? &pages[i] : &stranger;
+}
+
+/* Of the page in which the block that starts at base begins. */
+static NOINLINE struct page *page_learn(struct page *page, const void *base)
+{
+	size_t size;
+	int kind = GC_get_kind_and_size(base, &size);
+
+	learned++;
+	*page = (struct page){.stamp = stamp, .words = words_of[kind], .size = size, .kind = kind};
+	if (page == &stranger) {
+		page->stamp = UINT64_MAX;
+		memset(page->awaited, 0xff, sizeof page->awaited);
+	} else if (size <= PAGE_BYTES / 2 && GC_base((void *)base) == base) {
+		page->inverse = (uint32_t)(((UINT64_C(1) << 32) + size - 1) / size);
+		page->last = (uint32_t)(PAGE_BYTES - size);
+	}
+	return page;
+}
+
+static inline struct page *page_of(const void *base)
+{
+	struct page *page = page_at(base);
+
+	return likely(page->stamp == stamp) ? page : page_learn(page, base);
+}
+
+static inline size_t granule_of(const void *base)
+{
+	return (uintptr_t)base % PAGE_BYTES / GRANULE;
+}
+
+/* Sets the block's bit. Whether it was clear. */
+static inline bool set_bit(uint64_t *bits, const void *base)
+{
+	size_t granule = granule_of(base);
+	uint64_t bit = UINT64_C(1) << granule % 64, before = bits[granule / 64];
+
+	bits[granule / 64] = before | bit;
+	return (before & bit) == 0;
+}
+
+static inline bool has_bit(const uint64_t *bits, const void *base)
+{
+	size_t granule = granule_of(base);
+
+	return (bits[granule / 64] >> granule % 64 & 1) != 0;
+}
+
+/* `found`: it was unmarked before in this stop. Of that, and of what is waited for, `marked` tells all: libgc need not be asked. */
+static inline __attribute__((always_inline)) bool mark_and_push(const void *base, bool found)
+{
+	struct page *page = page_of(base);
+
+	if (!set_bit(page->marked, base))
+		return false;
+	bool awaited = has_bit(page->awaited, base);
+	if (((!found && !awaited) || unlikely(page == &stranger)) && GC_is_marked(base))
 		return false;
 	GC_set_mark_bit(base);
-	int kind = GC_get_kind_and_size(base, NULL);
 	if (CHECKS)
-		report(kind);
-	if (watcher != NULL || words_of[kind] != 0)
+		report(page->kind);
+	if (page->words != 0 || awaited)
 		push(base);
+	return true;
+}
+
+bool marking_mark_stw(const void *base)
+{
+	return mark_and_push(base, false);
+}
+
+void marking_mark_found_stw(const void *base)
+{
+	mark_and_push(base, true);
+}
+
+bool marking_await_stw(const void *base)
+{
+	struct page *page = page_of(base);
+
+	if (unlikely(page == &stranger))
+		return !GC_is_marked(base);
+	if (has_bit(page->marked, base))
+		return false;
+	set_bit(page->awaited, base);
 	return true;
 }
 
@@ -143,19 +285,33 @@ static bool displacement_registered(void *p)
 }
 
 /* The block that a word within the heap's ends keeps alive; NULL where it keeps none. */
-static inline const void *block_of(const void *p)
+static const void *block_of(const void *p)
 {
 	void *base = GC_base((void *)p);
 
 	return base == NULL || (!interior && base != p && !displacement_registered((void *)p)) ? NULL : base;
 }
 
+/* The same by the record of its page, where there is one. */
+static inline const void *block_known(const struct page *page, const void *p)
+{
+	uint64_t offset = (uintptr_t)p % PAGE_BYTES;
+
+	if (unlikely(page->stamp != stamp || page->inverse == 0))
+		return block_of(p);
+	offset -= (offset * page->inverse >> 32) * page->size;
+	const char *base = (const char *)p - offset;
+	if (unlikely((uintptr_t)base % PAGE_BYTES > page->last || (!interior && offset != 0 && !displacement_registered((void *)p))))
+		return NULL;
+	return base;
+}
+
 static NOINLINE void visit_plausible(const void *p)
 {
-	const void *base = block_of(p);
+	const void *base = block_known(page_at(p), p);
 
 	if (base != NULL)
-		marking_mark_stw(base);
+		mark_and_push(base, false);
 }
 
 static void visit(const void *p)
@@ -170,9 +326,13 @@ static inline __attribute__((always_inline)) void visit_words(void *const *at, s
 	const uintptr_t low = heap_low, span = heap_span;
 
 	if (words == UINT64_MAX) {
-		for (void *const *end = at + size / sizeof *at; at < end; at++)
-			if ((uintptr_t)*at - low < span)
-				fn(*at);
+		/* By granules: a block has whole ones. */
+		for (void *const *end = at + size / sizeof *at; at < end; at += GRANULE / sizeof *at) {
+			if (unlikely((uintptr_t)at[0] - low < span))
+				fn(at[0]);
+			if (unlikely((uintptr_t)at[1] - low < span))
+				fn(at[1]);
+		}
 		return;
 	}
 	for (; words != 0; words &= words - 1) {
@@ -184,16 +344,18 @@ static inline __attribute__((always_inline)) void visit_words(void *const *at, s
 
 static void scan(const void *base)
 {
-	size_t size;
-	int kind = GC_get_kind_and_size(base, &size);
+	const struct page *page = page_of(base);
+	const gc_tracer_fn tracer = tracers[page->kind];
+	const size_t size = page->size;
+	const uint64_t words = page->words;
 
-	if (watcher != NULL)
+	/* Who is told may mark, and then the stranger is another one. */
+	if (has_bit(page->awaited, base) && watcher != NULL)
 		watcher(base);
-	if (tracers[kind] != NULL) {
-		tracers[kind]((void *)base, size, visit);
-		return;
-	}
-	visit_words(base, size, words_of[kind], visit_plausible);
+	if (unlikely(tracer != NULL))
+		tracer((void *)base, size, visit);
+	else
+		visit_words(base, size, words, visit_plausible);
 }
 
 /* ---- all blocks ---- */
@@ -207,6 +369,11 @@ static void drain(void)
 	for (;;) {
 		if (top > highest)
 			highest = top;
+		/* A chain: there is nothing to be fetched meanwhile. */
+		if (top == 1 && waiting == 0) {
+			scan((const void *)stack[--top]);
+			continue;
+		}
 		for (; waiting < AHEAD && top > 0; waiting++) {
 			const void *next = (const void *)stack[--top];
 			__builtin_prefetch(next);
@@ -228,19 +395,24 @@ static void scan_again(void *base, size_t size, void *unused)
 	drain();
 }
 
-/* How words are told from pointers, for as long as libgc's lock is held. */
-static void look_at_heap(void)
+/* How words are told from pointers. */
+static void look_at_heap_locked(void)
 {
 	interior = GC_get_all_interior_pointers();
 	heap_low = (uintptr_t)GC_least_plausible_heap_addr;
 	heap_span = (uintptr_t)GC_greatest_plausible_heap_addr - heap_low;
 }
 
+void marking_begin_stw(void)
+{
+	stamp++;
+	look_at_heap_locked();
+}
+
 void marking_run_stw(void)
 {
 	void(GC_CALLBACK * print)(void *) = GC_is_valid_displacement_print_proc;
 
-	look_at_heap();
 	GC_is_valid_displacement_print_proc = on_bad_displacement;
 	drain();
 	while (unlikely(overflowed)) {
@@ -327,7 +499,7 @@ static void walk_plausible(const void *p)
 
 void marking_walk_begin_locked(bool (*enter)(const void *base))
 {
-	look_at_heap();
+	look_at_heap_locked();
 	walk = (struct walk){.enter = enter, .print = GC_is_valid_displacement_print_proc};
 	GC_is_valid_displacement_print_proc = on_bad_displacement;
 }

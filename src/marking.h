@@ -21,18 +21,25 @@
 /* Reserves memory for a first, small stack. 0 or -WEAKREF_ENOMEM. Once. */
 int marking_init(void);
 
-/* Reserves room for as many blocks as the heap has. libgc's lock held, the world running, before a stop. Where there is no memory, or
+/* Reserves room for as many blocks and pages as the heap has. libgc's lock held, the world running, before a stop. Where there is no memory, or
  * nobody calls it, marking takes longer. */
 void marking_prepare_locked(void);
 
+/* World stopped, libgc's marking done: before anything is marked here in this stop. */
+void marking_begin_stw(void);
 /* Whether the block that starts at base was unmarked: it is marked now, and what it leads to will be by the next run. */
 bool marking_mark_stw(const void *base);
+/* The same of a block that was found unmarked in this stop. */
+void marking_mark_found_stw(const void *base);
 /* How many blocks wait for the next run. */
 size_t marking_waiting_stw(void);
 /* Marks all that is reached from the blocks marked since the last run. */
 void marking_run_stw(void);
 
-/* From now on each block that is marked here is told to fn, within marking_run_stw, at least once; NULL ends it. fn may mark. */
+/* Of a block that was found unmarked in this stop: whether it is so yet. Then the watcher is told once it is marked here. */
+bool marking_await_stw(const void *base);
+/* From now on blocks that are waited for, and perhaps others, are told to fn when they are marked, within marking_run_stw, each at least
+ * once; NULL ends it. fn may mark. */
 void marking_watch_stw(void (*fn)(const void *base));
 
 /* Gives back the memory that was used. libgc's lock held, after the collection. */

@@ -182,7 +182,7 @@ static void scan_piece_stw(struct weakarray_registry *registry, size_t piece, st
 
 	for (size_t i = piece * n; i < end; i++) {
 		struct weakarray_entry *entry = &registry->at[i];
-		if (entry->clean && entry->undecided == 0)
+		if (entry->clean && (!entry->waits || weakarray_pairs_all_woken_stw()))
 			continue;
 		bool marked = cycle_alive_stw(entry->slots);
 		scan_array_stw(entry, marked, tally);

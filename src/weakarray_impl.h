@@ -18,8 +18,7 @@ struct weakarray_entry {
 	uint16_t weakness;
 	bool parked;
 	bool clean; /* between closure and scan: it is alive and may have nothing to lose, neither in a slot nor its owner ... */
-	uint32_t undecided; /* ... but pairs for which the closure waits; at its end, pairs that go */
-	uint32_t decided;   /* in the closure: pairs from 0 on that need nothing of it */
+	bool waits; /* ... but pairs that waited for something in the closure */
 };
 
 struct weakarray_registry {
@@ -91,6 +90,8 @@ static inline uint64_t weakarray_dead_of_batch(struct slots *slots, uint32_t fro
 /* Makes room, before an array of pairs is registered, for what the closure has to note of it. libgc's lock held. False: no memory. */
 bool weakarray_pairs_add_locked(const struct weakarray_entry *entry);
 void weakarray_pairs_remove_locked(const struct weakarray_entry *entry);
+/* From the closure to the scan: whether all that waited in the closure was woken. */
+bool weakarray_pairs_all_woken_stw(void);
 /* Clears the pairs that go, in an array that is marked or not. How many. */
 uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked, struct cycle_tally *tally);
 /* Gives back what the closure used. */

@@ -3,20 +3,20 @@
  * weakarray_pairs: arrays of pairs in a collection: the closure, which keeps alive what ephemerons keep alive, and then the clearing.
  * slots.h says what the weaknesses mean.
  *
- * The closure is linear in slots and in what it marks. First every array that is marked is looked at, by several threads: from its first
- * slot on, as far as there is nothing to mark or to note. What is behind is walked, by one: a pair that is decided (its key is
- * marked: then its payload is marked too) is done with; most are, and cost a look at the key's mark bit. A pair whose key is not marked
- * waits: a node is noted for it, which says what to mark when the key is. An array that is not marked waits likewise. Then the nodes are
- * linked into an index by the block that they wait for, and marking runs; each block that it reaches is looked up there, and wakes those
- * that waited for it. A chain of a million pairs, each one's payload leading to the next one's key, costs a million look-ups.
+ * The closure is linear in slots and in what it marks. First every array that is marked is looked at, by several threads, who mark nothing:
+ * a pair whose key is marked is done with where its payload is, or is a number; most are, and cost a look at one or two mark bits. Else the
+ * payload is noted as ready to be marked. A pair whose key is not marked waits: a node is noted for it, which says what to mark when the
+ * key is. An array that is not marked waits likewise. Then what is ready is marked by one thread, the nodes are linked into an index by the
+ * block that they wait for, and marking runs; each block that it reaches and that was waited for is looked up there, and wakes those that
+ * waited for it. A chain of a million pairs, each one's payload leading to the next one's key, costs a million look-ups.
  *
- * A block that is marked between the noting of a node and its linking is not looked up in time; so a node is looked at once more when it is
- * linked. Linked nodes are found, whenever their block is reached: while there are nodes, marking tells of every block, in each run until
- * the clearing (marking_watch_stw).
+ * A block that is marked between the noting of a node and its linking is not looked up in time; so linking asks whether it was
+ * (marking_await_stw). Linked nodes are found, whenever their block is reached, in each run until the clearing (marking_watch_stw).
  *
  * The index keeps neighbours of a page together, pages apart: keys are mostly made one after the other, and so looked up. Nodes are noted
  * in the order of slots, which in a hash table is none; many are brought into the order of the index before they are linked, and no look-up
- * goes to the slots again. Following a chain waits for each link's memory in turn: this is what it costs.
+ * goes to the slots again. Following a chain waits for each link's memory in turn: this is what it costs. So nodes are small, and links are
+ * apart from them.
  *
  * Invariants
  *  1. nodes_needed is the sum of nodes_of over all registered arrays of pairs, and one each; nodes_capacity, spare_capacity, and
@@ -40,28 +40,29 @@
 #define IN_ORDER 8
 #define PAGE_SHIFT 12
 #define GRANULE_SHIFT 4
-/* Blocks marked before what they lead to is, and arrays fetched from memory before they are walked. */
+/* What a thread finds before it hands it on. */
+#define FINDS (CHECKS ? 4 : 128)
+/* Blocks marked before what they lead to is, and arrays fetched from memory before they are looked at. */
 #define BATCH 512
 #define AHEAD 4
 
 struct node {
 	/* The block that is waited for. */
 	const void *block;
-	/* The block to mark then; or WALK, where the block is the array. */
+	/* The block to mark then; or, where the block is an array to walk, its entry's number, twice and 1. */
 	uintptr_t wakes;
-	uint32_t next;
-	uint32_t entry; /* which array it was noted for */
 };
 
 struct weakarray_registry weakarray_pairs;
 
 static struct node *nodes, *spare;
 static uint32_t *heads; /* 1 + the first node of each bucket */
+static uint32_t *nexts; /* 1 + the node behind each, in its bucket: in the memory of `spare`, which is needed before there are any */
 static size_t nodes_needed, nodes_capacity, spare_capacity, heads_capacity;
-static size_t noted, linked;
-static size_t walked; /* the entry of the array that is being walked */
-static uintptr_t last_page;
-static size_t jumps; /* nodes that are for a page far from the one before */
+/* In nodes; at the beginning of spare's memory, of payloads that are ready; and nodes that arrays may need which wait themselves. */
+static _Atomic size_t noted, ready, late;
+static size_t linked, woken;
+static _Atomic size_t jumps; /* nodes that are for a page far from the one before */
 static size_t mask;
 
 /* ---- memory ---- */
@@ -113,13 +114,15 @@ void weakarray_prepare_locked(void)
 
 void weakarray_pairs_settle_locked(void)
 {
+	size_t used = noted > ready ? noted : ready;
+
 	marking_settle_locked();
-	if (noted > KEEP_NODES) {
+	if (used > KEEP_NODES) {
 		heap_reserve_forget(nodes, noted * sizeof *nodes);
-		heap_reserve_forget(spare, noted * sizeof *spare);
+		heap_reserve_forget(spare, used * sizeof *spare);
 		heap_reserve_forget(heads, (mask + 1) * sizeof *heads);
 	}
-	noted = 0;
+	noted = ready = 0;
 }
 
 /* ---- the sides of a pair ---- */
@@ -137,34 +140,91 @@ static const void *payload_block(struct slots *slots, uint32_t i, enum slots_pay
 	return kind == SLOTS_PAYLOAD_OURS ? (const char *)payload - HEAP_HEADER : heap_base((const void *)payload);
 }
 
-/* ---- the first look ---- */
+/* ---- the look at an array ---- */
 
-/* Of a pair with a payload that is no number: whether it is decided, without anything to mark. */
-static bool is_at_rest(struct slots *slots, uint32_t i, enum slots_payload kind)
+/* What one thread has found, until it is handed on. */
+struct finds {
+	struct node waiting[FINDS];
+	uintptr_t ready[FINDS]; /* payloads to mark */
+	unsigned n_waiting, n_ready;
+	size_t found; /* that wait */
+	size_t late;
+	size_t jumps;
+	uintptr_t last_page;
+};
+
+/* For all threads, before there is an index; after that nexts has the memory, and one thread marks at once. */
+static void hand_on(struct finds *finds)
 {
-	const void *payload = payload_block(slots, i, kind);
+	size_t at = atomic_fetch_add_explicit(&noted, finds->n_waiting, memory_order_relaxed);
 
-	return payload == NULL || cycle_alive_stw(payload);
+	ASSERT(at + finds->n_waiting <= nodes_capacity);
+	memcpy(&nodes[at], finds->waiting, finds->n_waiting * sizeof *nodes);
+	finds->n_waiting = 0;
+	if (nexts != NULL) {
+		for (unsigned i = 0; i < finds->n_ready; i++)
+			marking_mark_found_stw((const void *)finds->ready[i]);
+	} else {
+		at = atomic_fetch_add_explicit(&ready, finds->n_ready, memory_order_relaxed);
+		memcpy((uintptr_t *)spare + at, finds->ready, finds->n_ready * sizeof *finds->ready);
+	}
+	finds->n_ready = 0;
 }
 
-/*
- * How many slots from 0 on need no more than this look: pairs with a living key whose payload is marked or a number, and those with a dead
- * key and a number, which go unless something keeps the key yet: for their sake *all is made false. Writes nothing.
- */
-static uint32_t look(struct slots *slots, bool *all)
+static void finds_begin(struct finds *finds)
 {
-	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
-		uint64_t dead = weakarray_dead_of_batch(slots, from);
-		for (uint32_t i = from; i < weakarray_batch_end(slots, from); i++) {
-			uintptr_t raw = raw_at(slots, i);
-			enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
-			bool dies = (dead >> (i - from) & 1) != 0;
-			if (kind != SLOTS_PAYLOAD_NUMBER && slots_is_value(raw) && (dies || !is_at_rest(slots, i, kind)))
-				return i;
-			*all &= !dies;
-		}
+	finds->n_waiting = finds->n_ready = 0;
+	finds->found = finds->late = finds->jumps = finds->last_page = 0;
+}
+
+static void note(struct finds *finds, const void *block, uintptr_t wakes)
+{
+	uintptr_t page = (uintptr_t)block >> PAGE_SHIFT;
+
+	finds->jumps += page - finds->last_page > 1;
+	finds->last_page = page;
+	finds->found++;
+	finds->waiting[finds->n_waiting++] = (struct node){block, wakes};
+	if (unlikely(finds->n_waiting == FINDS))
+		hand_on(finds);
+}
+
+static void note_ready(struct finds *finds, const void *block)
+{
+	finds->ready[finds->n_ready++] = (uintptr_t)block;
+	if (unlikely(finds->n_ready == FINDS))
+		hand_on(finds);
+}
+
+/* One slot, whose key was marked or not: finds what its pair keeps alive by now, or may come to keep. False where it goes, for all that is
+ * known. */
+static bool judge(struct slots *slots, uint32_t i, bool dies, struct finds *finds)
+{
+	uintptr_t raw = raw_at(slots, i);
+
+	if (!slots_is_value(raw))
+		return true;
+	enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
+	const void *payload = kind == SLOTS_PAYLOAD_NUMBER ? NULL : payload_block(slots, i, kind);
+	if (payload == NULL)
+		return !dies;
+	if (!dies) {
+		if (!cycle_alive_stw(payload))
+			note_ready(finds, payload);
+		return true;
 	}
-	return slots->n;
+	const void *key = weakarray_block_of(raw);
+	if (key == NULL)
+		return false;
+	if (slots->weakness == SLOTS_WEAK_EITHER) {
+		if (cycle_alive_stw(payload)) {
+			note_ready(finds, key);
+			return true;
+		}
+		note(finds, payload, (uintptr_t)key);
+	}
+	note(finds, key, (uintptr_t)payload);
+	return true;
 }
 
 /* Whether the array has an owner that may be dead. */
@@ -173,6 +233,21 @@ static bool owner_waits(struct slots *slots)
 	uintptr_t owner = atomic_load_explicit(&slots->owner, memory_order_relaxed);
 
 	return owner != 0 && !cycle_alive_stw(heap_base((const void *)owner));
+}
+
+/* An array that is alive. In `clean` is whether none of its pairs goes but those that wait, nor its owner. */
+static void look(struct weakarray_entry *entry, struct finds *finds)
+{
+	struct slots *slots = entry->slots;
+	size_t before = finds->found;
+
+	entry->clean = !owner_waits(slots);
+	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
+		uint64_t dead = weakarray_dead_of_batch(slots, from);
+		for (uint32_t i = from; i < weakarray_batch_end(slots, from); i++)
+			entry->clean &= judge(slots, i, (dead >> (i - from) & 1) != 0, finds);
+	}
+	entry->waits = finds->found != before;
 }
 
 /* Small arrays are many, and each is somewhere else. */
@@ -184,75 +259,40 @@ static void fetch(size_t k)
 	__builtin_prefetch(weakarray_pairs.at[k].slots->words);
 }
 
-/* Arrays of a piece: in `clean` is whether nothing goes of what was looked at. A single pair is decided as soon as it is looked at. */
 static void look_at_piece(size_t piece, struct cycle_tally *tally)
 {
 	size_t n = weakarray_piece(&weakarray_pairs), end = (piece + 1) * n;
+	struct finds finds;
 
 	(void)tally;
+	finds_begin(&finds);
 	for (size_t k = piece * n; k < end && k < weakarray_pairs.count; k++) {
 		struct weakarray_entry *entry = &weakarray_pairs.at[k];
+		size_t needs = nodes_of(entry->n, entry->weakness);
 		fetch(k + AHEAD);
-		entry->undecided = entry->decided = 0;
-		entry->clean = nodes_of(entry->n, entry->weakness) != 0;
-		if (!entry->clean || entry->n == 1 || !cycle_alive_stw(entry->slots))
+		entry->clean = entry->waits = false;
+		if (needs == 0)
 			continue;
-		entry->clean = !owner_waits(entry->slots);
-		entry->decided = look(entry->slots, &entry->clean);
+		if (cycle_alive_stw(entry->slots)) {
+			look(entry, &finds);
+			continue;
+		}
+		note(&finds, entry->slots, k << 1 | WALK);
+		finds.late += needs;
 	}
+	hand_on(&finds);
+	atomic_fetch_add_explicit(&jumps, finds.jumps, memory_order_relaxed);
+	atomic_fetch_add_explicit(&late, finds.late, memory_order_relaxed);
 }
 
-/* ---- waiting ---- */
-
-static void note(const void *block, uintptr_t wakes)
+/* In the closure: an array that has turned out to be alive. */
+static void look_late(struct weakarray_entry *entry)
 {
-	uintptr_t page = (uintptr_t)block >> PAGE_SHIFT;
+	struct finds finds;
 
-	ASSERT(noted < nodes_capacity);
-	jumps += page - last_page > 1;
-	last_page = page;
-	nodes[noted++] = (struct node){.block = block, .wakes = wakes, .entry = (uint32_t)walked};
-	weakarray_pairs.at[walked].undecided++;
-}
-
-/* One slot: marks what its pair keeps alive by now, or notes what it may come to keep. False where it goes, for all that is known. */
-static bool decide(struct slots *slots, uint32_t i)
-{
-	uintptr_t raw = raw_at(slots, i);
-
-	if (!slots_is_value(raw))
-		return true;
-	const void *key = weakarray_block_of(raw);
-	bool key_alive = weakarray_alive(key);
-	enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
-	if (kind == SLOTS_PAYLOAD_NUMBER || key == NULL)
-		return key_alive;
-	const void *payload = payload_block(slots, i, kind);
-	if (payload == NULL)
-		return key_alive;
-	if (key_alive) {
-		marking_mark_stw(payload);
-		return true;
-	}
-	bool either = slots->weakness == SLOTS_WEAK_EITHER;
-	if (cycle_alive_stw(payload))
-		return either && marking_mark_stw(key);
-	note(key, (uintptr_t)payload);
-	if (either)
-		note(payload, (uintptr_t)key);
-	return true;
-}
-
-/* The rest of an array that is alive. Whether none of its pairs goes but those that wait. */
-static bool walk(size_t entry)
-{
-	struct slots *slots = weakarray_pairs.at[entry].slots;
-	bool all = true;
-
-	walked = entry;
-	for (uint32_t i = weakarray_pairs.at[entry].decided; i < slots->n; i++)
-		all &= decide(slots, i);
-	return all;
+	finds_begin(&finds);
+	look(entry, &finds);
+	hand_on(&finds);
 }
 
 /* ---- the index ---- */
@@ -262,14 +302,14 @@ static uint32_t *bucket_of(const void *block)
 {
 	uintptr_t address = (uintptr_t)block;
 
-	return &heads[((size_t)base_mix(address >> PAGE_SHIFT) + (address >> GRANULE_SHIFT & 255)) & mask];
+	return &heads[((size_t)(base_spread(address >> PAGE_SHIFT) >> 32) + (address >> GRANULE_SHIFT & 255)) & mask];
 }
 
 static void wake(const struct node *node)
 {
-	weakarray_pairs.at[node->entry].undecided--;
-	if (unlikely(node->wakes == WALK))
-		walk(node->entry);
+	woken++;
+	if (unlikely((node->wakes & WALK) != 0))
+		look_late(&weakarray_pairs.at[node->wakes >> 1]);
 	else
 		marking_mark_stw((const void *)node->wakes);
 }
@@ -278,12 +318,12 @@ static void link_noted(void)
 {
 	for (; linked < noted; linked++) {
 		struct node *node = &nodes[linked];
-		if (cycle_alive_stw(node->block)) {
+		if (!marking_await_stw(node->block)) {
 			wake(node);
 			continue;
 		}
 		uint32_t *head = bucket_of(node->block);
-		node->next = *head;
+		nexts[linked] = *head;
 		*head = (uint32_t)linked + 1;
 	}
 }
@@ -291,12 +331,13 @@ static void link_noted(void)
 static void reached(const void *block)
 {
 	for (uint32_t *at = bucket_of(block); *at != 0;) {
-		struct node *node = &nodes[*at - 1];
+		const struct node *node = &nodes[*at - 1];
+		uint32_t *next = &nexts[*at - 1];
 		if (node->block != block) {
-			at = &node->next;
+			at = next;
 			continue;
 		}
-		*at = node->next;
+		*at = *next;
 		wake(node);
 	}
 	link_noted();
@@ -339,44 +380,43 @@ static void index_open(size_t n)
 		buckets *= 2;
 	ASSERT(buckets <= heads_capacity);
 	mask = buckets - 1;
-	linked = 0;
 	heads_clear();
-	if (noted < SORT_NODES || jumps < noted / IN_ORDER)
-		return;
-	sort_noted();
-	heads_clear();
+	if (noted >= SORT_NODES && jumps >= noted / IN_ORDER) {
+		sort_noted();
+		heads_clear();
+	}
+	nexts = (uint32_t *)spare;
+}
+
+/* What some payloads lead to is marked while their mark bits are in the cache. Nothing is looked up in the index yet: linking will. */
+static void mark_ready(void)
+{
+	const uintptr_t *payloads = (const uintptr_t *)spare;
+
+	for (size_t i = 0; i < ready; i++) {
+		marking_mark_found_stw((const void *)payloads[i]);
+		if (marking_waiting_stw() >= BATCH)
+			marking_run_stw();
+	}
 }
 
 void weakarray_close_stw(void)
 {
-	size_t late = 0;
-
-	noted = jumps = 0;
+	noted = ready = late = jumps = linked = woken = 0;
+	nexts = NULL;
 	cycle_pieces_stw(look_at_piece, weakarray_pieces(&weakarray_pairs), weakarray_pairs.slots);
-	for (size_t k = 0; k < weakarray_pairs.count; k++) {
-		struct weakarray_entry *entry = &weakarray_pairs.at[k];
-		size_t n = nodes_of(entry->n, entry->weakness);
-		if (n == 0 || entry->decided == entry->n)
-			continue;
-		fetch(k + AHEAD);
-		if (cycle_alive_stw(entry->slots)) {
-			entry->clean = walk(k) && entry->clean && !owner_waits(entry->slots);
-			/* While the payloads' mark bits are in the cache. Nothing is looked up in the index yet: linking will. */
-			if (marking_waiting_stw() >= BATCH)
-				marking_run_stw();
-			continue;
-		}
-		entry->clean = false;
-		walked = k;
-		note(entry->slots, WALK);
-		late += n;
-	}
+	mark_ready();
 	if (noted > 0) {
 		index_open(noted + late);
 		marking_watch_stw(reached);
 		link_noted();
 	}
 	marking_run_stw();
+}
+
+bool weakarray_pairs_all_woken_stw(void)
+{
+	return woken == noted;
 }
 
 /* ---- clearing ---- */
