@@ -636,11 +636,6 @@ enum heap_kind heap_kind_of(const void *base)
 	return known != 0 ? (enum heap_kind)(known - 1) : HEAP_KINDS;
 }
 
-size_t heap_page_bytes(void)
-{
-	return (size_t)1 << page_shift;
-}
-
 int heap_kind_number(enum heap_kind kind)
 {
 	return kind_number[kind];

@@ -187,7 +187,7 @@ void *heap_base(const void *p);
 enum heap_kind heap_kind_of(const void *base);
 /* The header of the object of ours whose payload starts at p; NULL for everything else. */
 struct heap_header *heap_object(const void *p);
-/* Libgc cuts small blocks from pages of 2^this; 0: that is not known. */
+/* Libgc cuts small blocks from pages of 2^this, from their start on; 0: that is not known. */
 extern unsigned heap_page_shift;
 
 /* The same, where that can be told at once: NULL tells nothing. The caller holds p. */
@@ -214,8 +214,6 @@ static inline struct heap_header *heap_object_known(const void *p)
 /* What the answer costs less from then on, until a collection: base is that of a block of this kind. */
 void heap_object_learn(const void *base, enum heap_kind kind);
 
-/* Small blocks are cut from pages of so many bytes, from a page's start on; 1: that is not known. */
-size_t heap_page_bytes(void);
 /* libgc's number of a kind of ours, and whether a number is that of one. */
 int heap_kind_number(enum heap_kind kind);
 bool heap_kind_is_ours(int number);

@@ -111,7 +111,7 @@ static void pages_prepare(void)
 	const uintptr_t align = PAGE_BYTES * PAGES_ALIGN;
 	uintptr_t from = (uintptr_t)GC_least_plausible_heap_addr & ~(align - 1);
 	uintptr_t to = ((uintptr_t)GC_greatest_plausible_heap_addr + align) & ~(align - 1);
-	size_t needed = heap_page_bytes() == PAGE_BYTES ? (to - from) / PAGE_BYTES : 0;
+	size_t needed = heap_page_shift == PAGE_SHIFT ? (to - from) / PAGE_BYTES : 0;
 
 	if (likely(from == pages_low && needed <= pages_count))
 		return;
