@@ -130,6 +130,8 @@ void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum w
 static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
 {
 	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_acquire), n = tail - stripe->head;
+	struct policy_node *read[CACHE_READS];
+	size_t nread = 0;
 
 	/* A line that its threads need is not written for nothing. */
 	if (n == 0)
@@ -144,14 +146,22 @@ static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
 		if (unlikely(entry == NULL))
 			continue;
 		atomic_store_explicit(place, NULL, memory_order_relaxed);
-		policy_hit(&cache->policy, &entry->policy);
+		read[nread++] = &entry->policy;
 	}
+	policy_hit_all(&cache->policy, read, nread);
 }
 
 void cache_drain_locked(weakref_cache *cache)
 {
 	for (uint32_t i = 0; cache->recorded && i <= cache->stripe_mask; i++)
 		drain_locked(cache, &cache->stripes[i]);
+}
+
+/* What the calling thread read. */
+static void drain_own_locked(weakref_cache *cache)
+{
+	if (cache->recorded)
+		drain_locked(cache, cache_stripe(cache));
 }
 
 static uint32_t pace_locked(const weakref_cache *cache)
@@ -196,7 +206,7 @@ void cache_maintain_locked(weakref_cache *cache, uint64_t now)
 	struct policy_node *node;
 
 	if (pace == CACHE_PACE_EAGER || cache->config.soft_values || policy_weight(&cache->policy) > cache->policy.maximum)
-		cache_drain_locked(cache);
+		drain_own_locked(cache);
 	for (size_t i = 0; i < cache->nbanks; i++)
 		if (unlikely(atomic_load_explicit(&cache->banks[i].slots->dead, memory_order_relaxed) != 0))
 			bury_taken_locked(cache, cache->banks[i].slots, cache->banks[i].fresh);
@@ -301,7 +311,8 @@ NOINLINE void cache_try_maintain(weakref_cache *cache)
 
 	if (!lock_word_try(cache->lock))
 		return;
-	cache_maintain_whole_locked(cache, now);
+	drain_own_locked(cache);
+	cache_maintain_locked(cache, now);
 	cache_unlock(cache);
 	cache_after(cache);
 }
