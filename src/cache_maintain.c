@@ -200,13 +200,11 @@ static void expire_locked(weakref_cache *cache, uint64_t now)
 	}
 }
 
-void cache_maintain_locked(weakref_cache *cache, uint64_t now)
+void cache_due_locked(weakref_cache *cache, uint64_t now)
 {
-	uint32_t pace = atomic_load_explicit(&cache->pace, memory_order_relaxed), next;
+	uint32_t next;
 	struct policy_node *node;
 
-	if (pace == CACHE_PACE_EAGER || cache->config.soft_values || policy_weight(&cache->policy) > cache->policy.maximum)
-		drain_own_locked(cache);
 	for (size_t i = 0; i < cache->nbanks; i++)
 		if (unlikely(atomic_load_explicit(&cache->banks[i].slots->dead, memory_order_relaxed) != 0))
 			bury_taken_locked(cache, cache->banks[i].slots, cache->banks[i].fresh);
@@ -219,8 +217,16 @@ void cache_maintain_locked(weakref_cache *cache, uint64_t now)
 	}
 	/* Readers look at it often. */
 	next = pace_locked(cache);
-	if (next != pace)
+	if (next != atomic_load_explicit(&cache->pace, memory_order_relaxed))
 		atomic_store_explicit(&cache->pace, next, memory_order_relaxed);
+}
+
+void cache_maintain_locked(weakref_cache *cache, uint64_t now)
+{
+	if (atomic_load_explicit(&cache->pace, memory_order_relaxed) == CACHE_PACE_EAGER || cache->config.soft_values ||
+	    policy_weight(&cache->policy) > cache->policy.maximum)
+		drain_own_locked(cache);
+	cache_due_locked(cache, now);
 }
 
 void cache_maintain_whole_locked(weakref_cache *cache, uint64_t now)

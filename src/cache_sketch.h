@@ -38,7 +38,7 @@ static inline uint64_t *sketch_line(const struct sketch *s, uint64_t mixed)
 /* Six of the upper bits are a row's, of which it takes one for the word and four for the counter. */
 static inline struct sketch_counter sketch_counter(uint64_t *line, uint64_t mixed, unsigned row)
 {
-	unsigned bits = (unsigned)(mixed >> (34 + 6 * row)), shift = bits << 1 & 60;
+	unsigned bits = (unsigned)(mixed >> (36 + 6 * row)), shift = bits << 1 & 60;
 	uint64_t *word = line + 2 * row + (bits & 1);
 
 	return (struct sketch_counter){.word = word, .shift = shift, .count = (unsigned)(*word >> shift) & SKETCH_MOST};
