@@ -5,10 +5,11 @@
  * Reads leave their entries in buffers, rings of CACHE_READS places for each stripe of threads, written without asking whether there is
  * room: what was not looked at in time is lost, and where two threads of a stripe write at once, one of their reads is. Who empties them
  * into the policy, and how often, is the pace:
- *     EAGER   entries are evicted: all reads count. Every writer, and the reader who has filled half of his, if nobody has the lock
+ *     EAGER   entries are evicted: all reads count. A writer his own, and the reader who has filled half of his, if nobody has the lock
  *     CALM    nothing was evicted for long (policy_is_calm), or there is no bound, but soft values: a sample is enough. A reader once in
  *             so many reads, and a writer who is about to evict. A hit costs little more than the look-up
  *     NONE    there is neither a bound nor are values soft
+ * Other threads' buffers are left to them, but when all that is due is asked for: what two processors write is slow to both.
  * Caffeine records nothing until a cache is half full. Here that cost up to six points of the hit ratio (doc/cache-policy.md), and a cache that
  * stays half empty is calm soon.
  *
