@@ -117,13 +117,15 @@ static inline int look_up(weakref_cache *cache, const void *key, void **value)
 		cache_miss(cache);
 		return -WEAKREF_ENOENT;
 	}
-	if (unlikely(entry == NULL || (*value = cache_value(entry)) == NULL))
+	if (unlikely(entry == NULL))
 		return look_up_slowly(cache, key, value);
 	if (cache->timed) {
 		now = cache_now_reading(cache, &slack);
 		if (unlikely(cache_expired(cache, entry, cache_later(now, slack))))
 			return look_up_slowly(cache, key, value);
 	}
+	if (unlikely((*value = cache_value(entry)) == NULL))
+		return look_up_slowly(cache, key, value);
 	if (cache->busy)
 		cache_hit(cache, entry, *value, now);
 	else
@@ -269,22 +271,37 @@ void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct 
 	cache_maintain_locked(cache, now);
 }
 
-/* Where nobody has a say in it, a value takes the other's place in the entry itself. Whether it did. */
-static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void *value)
+/* Where nobody has a say in it, a value takes the other's place in the entry itself. Whether it did: not where that one is dead or expired,
+ * which would have to be counted. To the policy it is one more use, and goes the way of the reads. */
+static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
 {
+	uintptr_t raw = cache->config.weak_values ? weakarray_encode(value) : 0;
+
+	if (cache->config.weak_values && raw == 0)
+		return false;
 	cache_lock(cache);
-	bool does = cache_state(entry) == CACHE_LIVE && entry->work == NULL;
+	bool does = cache_state(entry) == CACHE_LIVE && entry->work == NULL && !cache_expired(cache, entry, now) &&
+		    cache_value_change_locked(entry, value, raw);
 	if (does) {
 		cache->invalidations++;
-		atomic_store_explicit(&entry->value, value, memory_order_release);
-		if (unlikely(cache->config.soft_values))
-			want(entry);
-		if (cache->recorded)
-			policy_replace(&cache->policy, &entry->policy, &entry->policy);
-		cache_maintain_locked(cache, 0);
+		/* After the value: who finds these finds that too. */
+		if (cache->timed) {
+			atomic_store_explicit(&entry->times.written, now, memory_order_release);
+			atomic_store_explicit(&entry->times.used, now, memory_order_release);
+		}
+		/* The wheel is told late of what lives longer; only a clock that went back makes that shorter. */
+		if (cache->expires && unlikely(cache_deadline(cache, entry) < entry->times.wheel.deadline_ns))
+			wheel_schedule(cache->wheel, &entry->times.wheel, cache_deadline(cache, entry));
+		if (cache->timed || cache->celled)
+			cache_due_locked(cache, now);
 	}
 	cache_unlock(cache);
-	return does;
+	if (!does)
+		return false;
+	if (unlikely(cache->config.soft_values))
+		want(entry);
+	cache_record(cache, entry);
+	return true;
 }
 
 static int store(struct cache_change *c)
@@ -296,7 +313,7 @@ static int store(struct cache_change *c)
 	struct cache_seen seen;
 	int error = cache_see(cache, ready, &seen);
 
-	if (error == 0 && cache->plain && seen.entry != NULL && c->value != NULL && store_in_place(cache, seen.entry, c->value)) {
+	if (error == 0 && cache->plain && seen.entry != NULL && c->value != NULL && store_in_place(cache, seen.entry, c->value, now)) {
 		BASE_KEEP(c->value);
 		cache_after(cache);
 		return 0;

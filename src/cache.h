@@ -198,7 +198,7 @@ struct weakref_cache {
 	bool celled;
 	bool touched; /* a read writes into the entry: there is a wheel, or values are soft */
 	bool busy;    /* a hit is more than a record for the policy */
-	bool plain; /* nothing is asked or told of a value: one may be replaced where it stands */
+	bool plain; /* nothing is asked or told of a value, and it is no key's: one may be replaced where it stands */
 	uint8_t bytes_at; /* in an entry, the key's bytes */
 	_Atomic uint32_t pace;  /* enum CACHE_PACE: whether reads are recorded, and how well */
 	_Atomic uint64_t slack; /* readers go by the rough clock, but for so much before a deadline; 0: by the exact one */
@@ -401,6 +401,8 @@ void cache_unmap_locked(weakref_cache *cache, const struct cache_entry *entry);
 /* A cell for an entry: cache_lock_at made sure that there is one. key and value are held; value may be NULL, for later. */
 void cache_cell_take_locked(weakref_cache *cache, struct cache_entry *entry, const void *key);
 void cache_value_set_locked(weakref_cache *cache, struct cache_entry *entry, const void *key, void *value);
+/* Another value for a LIVE entry whose key is not weak; raw is that value's weak word, where values are weak. Whether it had one still. */
+bool cache_value_change_locked(struct cache_entry *entry, void *value, uintptr_t raw);
 /* Gives the cell of a DEAD entry away. */
 void cache_cell_drop_locked(weakref_cache *cache, struct cache_entry *entry);
 /* How many values in cells were taken by collections, and not looked after yet. */
@@ -457,9 +459,14 @@ static inline uint64_t cache_deadline(const weakref_cache *cache, const struct c
 	}
 	return deadline;
 }
+/* Without the lock: before the value is loaded, for one that takes another's place where it stands comes before its times. */
 static inline bool cache_expired(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now)
 {
-	return unlikely(cache->expires) && cache_deadline(cache, entry) <= now;
+	if (likely(!cache->expires))
+		return false;
+	bool expired = cache_deadline(cache, entry) <= now;
+	atomic_thread_fence(memory_order_acquire);
+	return expired;
 }
 /* Into policy and wheel; out of them. */
 void cache_track_locked(weakref_cache *cache, struct cache_entry *entry);
@@ -470,6 +477,8 @@ void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum w
 void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause, void *successor);
 /* Reads that were recorded go to the policy. */
 void cache_drain_locked(weakref_cache *cache);
+/* What is due but for reads that were recorded: what was taken, what is expired, what is too much. */
+void cache_due_locked(weakref_cache *cache, uint64_t now);
 /* All that is due after a write, the reads that were recorded only if they matter now. */
 void cache_maintain_locked(weakref_cache *cache, uint64_t now);
 /* All that is due. */

@@ -496,7 +496,7 @@ static int assemble(weakref_cache *cache, const struct cache_config *config)
 	for (int i = 0; i < 3; i++)
 		cache->times[i] = config->times[i];
 	cache_set_slack(cache);
-	cache->plain = !cache->celled && !cache->timed && config->weigher == NULL && config->listener == NULL;
+	cache->plain = !config->weak_keys && config->expiry.create == NULL && config->weigher == NULL && config->listener == NULL;
 	cache->pace = config->bounded ? CACHE_PACE_EAGER : config->soft_values ? CACHE_PACE_CALM : CACHE_PACE_NONE;
 	cache->stripe_mask = stripes_wanted() - 1;
 	cache->stripes = cache_stripes_new(&cache->stripe_mask);

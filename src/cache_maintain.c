@@ -5,10 +5,11 @@
  * Reads leave their entries in buffers, rings of CACHE_READS places for each stripe of threads, written without asking whether there is
  * room: what was not looked at in time is lost, and where two threads of a stripe write at once, one of their reads is. Who empties them
  * into the policy, and how often, is the pace:
- *     EAGER   entries are evicted: all reads count. Every writer, and the reader who has filled half of his, if nobody has the lock
+ *     EAGER   entries are evicted: all reads count. A writer his own, and the reader who has filled half of his, if nobody has the lock
  *     CALM    nothing was evicted for long (policy_is_calm), or there is no bound, but soft values: a sample is enough. A reader once in
  *             so many reads, and a writer who is about to evict. A hit costs little more than the look-up
  *     NONE    there is neither a bound nor are values soft
+ * Other threads' buffers are left to them, but when all that is due is asked for: what two processors write is slow to both.
  * Caffeine records nothing until a cache is half full. Here that cost up to six points of the hit ratio (doc/cache-policy.md), and a cache that
  * stays half empty is calm soon.
  *
@@ -130,6 +131,8 @@ void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum w
 static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
 {
 	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_acquire), n = tail - stripe->head;
+	struct policy_node *read[CACHE_READS];
+	size_t nread = 0;
 
 	/* A line that its threads need is not written for nothing. */
 	if (n == 0)
@@ -144,14 +147,22 @@ static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
 		if (unlikely(entry == NULL))
 			continue;
 		atomic_store_explicit(place, NULL, memory_order_relaxed);
-		policy_hit(&cache->policy, &entry->policy);
+		read[nread++] = &entry->policy;
 	}
+	policy_hit_all(&cache->policy, read, nread);
 }
 
 void cache_drain_locked(weakref_cache *cache)
 {
 	for (uint32_t i = 0; cache->recorded && i <= cache->stripe_mask; i++)
 		drain_locked(cache, &cache->stripes[i]);
+}
+
+/* What the calling thread read. */
+static void drain_own_locked(weakref_cache *cache)
+{
+	if (cache->recorded)
+		drain_locked(cache, cache_stripe(cache));
 }
 
 static uint32_t pace_locked(const weakref_cache *cache)
@@ -190,13 +201,11 @@ static void expire_locked(weakref_cache *cache, uint64_t now)
 	}
 }
 
-void cache_maintain_locked(weakref_cache *cache, uint64_t now)
+void cache_due_locked(weakref_cache *cache, uint64_t now)
 {
-	uint32_t pace = atomic_load_explicit(&cache->pace, memory_order_relaxed), next;
+	uint32_t next;
 	struct policy_node *node;
 
-	if (pace == CACHE_PACE_EAGER || cache->config.soft_values || policy_weight(&cache->policy) > cache->policy.maximum)
-		cache_drain_locked(cache);
 	for (size_t i = 0; i < cache->nbanks; i++)
 		if (unlikely(atomic_load_explicit(&cache->banks[i].slots->dead, memory_order_relaxed) != 0))
 			bury_taken_locked(cache, cache->banks[i].slots, cache->banks[i].fresh);
@@ -209,8 +218,16 @@ void cache_maintain_locked(weakref_cache *cache, uint64_t now)
 	}
 	/* Readers look at it often. */
 	next = pace_locked(cache);
-	if (next != pace)
+	if (next != atomic_load_explicit(&cache->pace, memory_order_relaxed))
 		atomic_store_explicit(&cache->pace, next, memory_order_relaxed);
+}
+
+void cache_maintain_locked(weakref_cache *cache, uint64_t now)
+{
+	if (atomic_load_explicit(&cache->pace, memory_order_relaxed) == CACHE_PACE_EAGER || cache->config.soft_values ||
+	    policy_weight(&cache->policy) > cache->policy.maximum)
+		drain_own_locked(cache);
+	cache_due_locked(cache, now);
 }
 
 void cache_maintain_whole_locked(weakref_cache *cache, uint64_t now)
@@ -301,7 +318,8 @@ NOINLINE void cache_try_maintain(weakref_cache *cache)
 
 	if (!lock_word_try(cache->lock))
 		return;
-	cache_maintain_whole_locked(cache, now);
+	drain_own_locked(cache);
+	cache_maintain_locked(cache, now);
 	cache_unlock(cache);
 	cache_after(cache);
 }

@@ -203,6 +203,20 @@ void cache_value_set_locked(weakref_cache *cache, struct cache_entry *entry, con
 	BASE_KEEP(value);
 }
 
+bool cache_value_change_locked(struct cache_entry *entry, void *value, uintptr_t raw)
+{
+	struct slots *slots = entry->bank;
+
+	if (slots == NULL) {
+		atomic_store_explicit(&entry->value, value, memory_order_release);
+		return true;
+	}
+	_Atomic(uintptr_t) *word = slots_word(slots, entry->cell, CELL_KEY);
+	uintptr_t old = atomic_load_explicit(word, memory_order_relaxed);
+	/* What a collection takes meanwhile, it has counted. */
+	return slots_is_value(old) && atomic_compare_exchange_strong_explicit(word, &old, raw, memory_order_release, memory_order_relaxed);
+}
+
 /* The bank that an array is. */
 static struct cache_bank *bank_of_locked(const weakref_cache *cache, const struct slots *slots)
 {
@@ -323,14 +337,15 @@ int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t
 			*value = NULL;
 			return error;
 		}
+		bool expired = cache_expired(cache, *entry, now);
 		*value = cache_value(*entry);
 		/* One that was replaced since has a successor. */
-		if (likely(*value != NULL) || cache_state(*entry) != CACHE_DEAD)
-			break;
+		if (unlikely(*value == NULL) && cache_state(*entry) == CACHE_DEAD)
+			continue;
+		if (expired)
+			*value = NULL;
+		return 0;
 	}
-	if (cache_expired(cache, *entry, now))
-		*value = NULL;
-	return 0;
 }
 
 struct cache_map *cache_map_new(size_t entries)

@@ -19,6 +19,11 @@
 #define CALM 4
 /* The most nodes that one call moves from a part that is too large; what is left waits for the next calls. */
 #define MOVES_MOST 2
+/* A node that is among so many of its queue's hottest stays where it is when it is hit. */
+#define HOT_SHARE 16
+
+/* On the way of each read. */
+#define FLATTEN static inline __attribute__((always_inline))
 
 /* Coldest first. */
 static const uint8_t order[] = {POLICY_DOOMED, POLICY_PROBATION, POLICY_WINDOW, POLICY_PROTECTED, POLICY_WEIGHTLESS};
@@ -26,11 +31,12 @@ static const uint8_t order[] = {POLICY_DOOMED, POLICY_PROBATION, POLICY_WINDOW, 
 
 /* ---- queues ---- */
 
-static void push(struct policy *p, struct policy_node *node, enum policy_queue_id id)
+FLATTEN void push(struct policy *p, struct policy_node *node, enum policy_queue_id id)
 {
 	struct policy_queue *q = &p->queues[id];
 
 	node->queue = (uint8_t)id;
+	node->came = ++q->came;
 	node->prev = NULL;
 	node->next = q->hottest;
 	if (q->hottest != NULL)
@@ -42,7 +48,7 @@ static void push(struct policy *p, struct policy_node *node, enum policy_queue_i
 	q->n++;
 }
 
-static void take(struct policy *p, struct policy_node *node)
+FLATTEN void take(struct policy *p, struct policy_node *node)
 {
 	struct policy_queue *q = &p->queues[node->queue];
 
@@ -119,14 +125,14 @@ static size_t mortals(const struct policy *p)
 }
 
 /* A read or a write of a node that is in. How often it was counted lately. */
-static unsigned record(struct policy *p, const struct policy_node *node)
+FLATTEN unsigned record(struct policy *p, const struct policy_node *node)
 {
 	unsigned frequency;
 
-	if (p->room == 0 || node->queue == POLICY_WEIGHTLESS)
+	if (unlikely(p->room == 0 || node->queue == POLICY_WEIGHTLESS))
 		return 0;
 	frequency = sketch_count(&p->sketch, node->hash);
-	if (shadows_access(&p->shadows, mortals(p), node->hash, frequency, &p->sketch))
+	if (unlikely(shadows_sample(&p->shadows, node->hash)) && shadows_access(&p->shadows, mortals(p), node->hash, frequency, &p->sketch))
 		set_bounds(p);
 	return frequency;
 }
@@ -159,7 +165,7 @@ static enum policy_queue_id entrance(const struct policy *p, uint32_t weight)
 
 /* Brings each part nearer to its bounds, which change as the window does. While there is room, what leaves the window need not be
  * chosen. A window that is to be larger grows by what is added, at the cost of the main space. */
-static void balance(struct policy *p)
+FLATTEN void balance(struct policy *p)
 {
 	struct policy_queue *window = &p->queues[POLICY_WINDOW], *protected = &p->queues[POLICY_PROTECTED];
 
@@ -192,14 +198,40 @@ void policy_add(struct policy *p, struct policy_node *node)
 	balance(p);
 }
 
-void policy_hit(struct policy *p, struct policy_node *node)
+/* Whether it is among the hottest of its queue: no more than that have come since. */
+FLATTEN bool is_hot(const struct policy *p, const struct policy_node *node)
 {
-	if (node->queue == POLICY_NONE)
+	const struct policy_queue *q = &p->queues[node->queue];
+
+	return q->came - node->came < q->n / HOT_SHARE;
+}
+
+FLATTEN void hit(struct policy *p, struct policy_node *node)
+{
+	enum policy_queue_id id = (enum policy_queue_id)node->queue;
+
+	if (id == POLICY_NONE)
 		return;
 	p->calm++;
 	record(p, node);
-	move(p, node, node->queue == POLICY_PROBATION ? POLICY_PROTECTED : (enum policy_queue_id)node->queue);
+	if (id == POLICY_PROBATION)
+		move(p, node, POLICY_PROTECTED);
+	else if (!is_hot(p, node))
+		move(p, node, id);
 	balance(p);
+}
+
+void policy_hit(struct policy *p, struct policy_node *node)
+{
+	hit(p, node);
+}
+
+void policy_hit_all(struct policy *p, struct policy_node *const *nodes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		sketch_fetch(&p->sketch, nodes[i]->hash);
+	for (size_t i = 0; i < n; i++)
+		hit(p, nodes[i]);
 }
 
 void policy_replace(struct policy *p, struct policy_node *old, struct policy_node *fresh)

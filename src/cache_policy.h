@@ -35,14 +35,17 @@ struct policy_node {
 	/* Set before policy_add. The hash is well mixed, and differs between caches where keys come from strangers. */
 	uint32_t hash;
 	uint32_t weight;
-	/* The policy's own. */
+	/* The policy's own: where it is, and how many had come there when it did. */
 	uint8_t queue;
+	uint32_t came;
 };
 
 struct policy_queue {
 	struct policy_node *hottest, *coldest;
 	uint64_t weight;
 	size_t n;
+	/* How many came to its hottest end, ever. */
+	uint32_t came;
 };
 
 struct policy {
@@ -68,6 +71,8 @@ void policy_init(struct policy *p, uint64_t maximum);
 void policy_add(struct policy *p, struct policy_node *node);
 /* It was read or rewritten. Ignored when it is not in the policy: reads are recorded late, and it may be gone. */
 void policy_hit(struct policy *p, struct policy_node *node);
+/* The same for several, in this order: what they need is on its way while the first are looked after. */
+void policy_hit_all(struct policy *p, struct policy_node *const *nodes, size_t n);
 /* A node's entry was rewritten: `fresh`, which may be the same, is in its place from now on, read once more. Added, where `old` is not in. */
 void policy_replace(struct policy *p, struct policy_node *old, struct policy_node *fresh);
 void policy_reweigh(struct policy *p, struct policy_node *node, uint32_t weight);

@@ -320,8 +320,6 @@ bool shadows_access(struct shadows *s, size_t n, uint32_t hash, unsigned frequen
 {
 	bool changed;
 
-	if (!s->started || (hash & s->sample_mask) != 0)
-		return false;
 	count(s, hash, frequency, sketch);
 	if (++s->sampled < s->at[0].capacity / 10u + 16)
 		return false;

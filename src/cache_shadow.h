@@ -62,7 +62,12 @@ void shadows_move(struct shadows *s, void *zeroed, size_t nodes);
 void shadows_start(struct shadows *s, size_t n, bool reused);
 /* What the cache holds at the start, the coldest first. */
 void shadows_seed(struct shadows *s, uint32_t hash, const struct sketch *sketch);
-/* An access, in a cache of n entries; counted in the sketch before, with that frequency. Whether the choice changed. */
+/* Whether they look at a hash at all. */
+static inline bool shadows_sample(const struct shadows *s, uint32_t hash)
+{
+	return s->started && (hash & s->sample_mask) == 0;
+}
+/* An access of the sample, in a cache of n entries; counted in the sketch before, with that frequency. Whether the choice changed. */
 bool shadows_access(struct shadows *s, size_t n, uint32_t hash, unsigned frequency, const struct sketch *sketch);
 
 /* The share of the window that is chosen, in 256ths. */

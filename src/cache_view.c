@@ -295,14 +295,16 @@ static bool next_in_map(const weakref_cache *cache, const struct cache_map *map,
 		struct cache_entry *entry = atomic_load_explicit(&map->at[(*index)++].entry, memory_order_acquire);
 		if (entry == NULL || entry == CACHE_GONE)
 			continue;
+		bool expired = false;
 		for (;;) {
 			entry = of_today(entry);
+			expired = entry != NULL && cache_expired(cache, entry, now);
 			*key = NULL;
 			*value = entry == NULL ? NULL : entry->bank != NULL ? cache_cell_value(entry, key) : cache_value(entry);
 			if (entry == NULL || *value != NULL || cache_state(entry) != CACHE_DEAD)
 				break;
 		}
-		if (*value == NULL || cache_expired(cache, entry, now))
+		if (*value == NULL || expired)
 			continue;
 		*out = entry;
 		return true;

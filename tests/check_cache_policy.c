@@ -7,6 +7,7 @@
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cache_policy.h"
 
@@ -400,6 +401,54 @@ START_TEST(test_policy_sketch)
 }
 END_TEST
 
+/* All that is written for a hash stands in one line, and nothing is written when all of it is at its maximum. */
+START_TEST(test_policy_sketch_line)
+{
+	enum { WORDS = 512, LINE = 8 };
+	uint64_t words[WORDS] = {0}, before[WORDS];
+	struct sketch sketch = {.words = words, .n = WORDS};
+
+	state = seed;
+	uint32_t hash = (uint32_t)draw();
+	for (unsigned n = 1; n <= 20; n++) {
+		int first = -1;
+
+		memcpy(before, words, sizeof words);
+		expect(sketch_count(&sketch, hash) == (n < 15 ? n : 15));
+		for (int i = 0; i < WORDS; i++)
+			if (words[i] != before[i]) {
+				expect(first < 0 || first / LINE == i / LINE);
+				first = i;
+			}
+		expect((first >= 0) == (n <= 15));
+	}
+}
+END_TEST
+
+/* What is hit is among the hottest afterwards, and stays where it is if it was. */
+START_TEST(test_policy_hot)
+{
+	enum { N = 160, HOT = 10 };
+	struct policy_node many[N] = {{0}};
+	struct policy *policy_of_many = calloc(1, sizeof *policy_of_many);
+
+	policy_init(policy_of_many, UINT64_MAX);
+	for (int i = 0; i < N; i++) {
+		many[i] = (struct policy_node){.hash = (uint32_t)i, .weight = 1};
+		policy_add(policy_of_many, &many[i]);
+	}
+	policy_hit(policy_of_many, &many[N - 3]);
+	expect(policy_hottest(policy_of_many) == &many[N - 1]);
+	policy_hit(policy_of_many, &many[N - 1 - HOT]);
+	expect(policy_hottest(policy_of_many) == &many[N - 1 - HOT]);
+	struct policy_node *all[] = {&many[3], &many[2], &many[1]};
+	policy_hit_all(policy_of_many, all, 3);
+	expect(policy_hottest(policy_of_many) == &many[1] && policy_next_colder(policy_of_many, &many[1]) == &many[2]);
+	policy_check(policy_of_many);
+	free(policy_of_many);
+}
+END_TEST
+
 /* What is rewritten is read once more: it keeps its part of the policy, or rises, whatever it weighs; one that was not in is added. */
 START_TEST(test_policy_replace)
 {
@@ -452,6 +501,8 @@ int main(void)
 	tcase_add_test(tcase, test_policy_not_in_it);
 	tcase_add_test(tcase, test_policy_scan_resistance);
 	tcase_add_test(tcase, test_policy_sketch);
+	tcase_add_test(tcase, test_policy_sketch_line);
+	tcase_add_test(tcase, test_policy_hot);
 	tcase_add_test(tcase, test_policy_follows_the_use);
 	tcase_add_test(tcase, test_policy_readmission);
 	tcase_add_test(tcase, test_policy_sample_follows_the_size);

@@ -86,12 +86,88 @@ END_TEST
 START_TEST(test_rewriting_needs_no_memory)
 {
 	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "only with --enable-checks");
-	weakref_cache *cache = cache_of(WEAKREF_KEY_STRING, "maximumSize=10");
-	ck_assert_int_eq(weakref_cache_put(cache, "key", things), 0);
+	weakref_cache *cache = cache_of(WEAKREF_KEY_STRING, specs[_i]);
+	void *values[2] = {gc_alloc(16), gc_alloc(16)};
+	ck_assert_int_eq(weakref_cache_put(cache, "key", values[0]), 0);
 	weakref_checks_fail_allocation(1);
-	ck_assert_int_eq(weakref_cache_put(cache, "key", things + 1), 0);
+	ck_assert_int_eq(weakref_cache_put(cache, "key", values[1]), 0);
 	ck_assert_int_eq(weakref_checks_fail_allocation(0), 1);
-	ck_assert_ptr_eq(weakref_cache_get_if_present(cache, "key"), things + 1);
+	ck_assert_ptr_eq(weakref_cache_get_if_present(cache, "key"), values[1]);
+	SUPPORT_KEEP(values[0]);
+	SUPPORT_KEEP(values[1]);
+}
+END_TEST
+
+static int64_t now_ns;
+
+static uint64_t ticker(void *user)
+{
+	(void)user;
+	return (uint64_t)now_ns;
+}
+
+/* A value that is replaced lives its own time from then on, also where the clock goes back; one that was expired by then went for that. */
+START_TEST(test_rewritten_lives_anew)
+{
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_STRING);
+	weakref_cache_stats stats;
+
+	ck_assert_int_eq(weakref_cache_builder_spec(b, _i == 0 ? "expireAfterWrite=10s,recordStats" : "expireAfterAccess=10s,recordStats"), 0);
+	ck_assert_int_eq(weakref_cache_builder_ticker(b, ticker, NULL), 0);
+	now_ns = (int64_t)100 * SECOND;
+	weakref_cache *cache = weakref_cache_builder_build(b);
+	ck_assert_int_eq(weakref_cache_put(cache, "key", things), 0);
+	now_ns += (int64_t)9 * SECOND;
+	ck_assert_int_eq(weakref_cache_put(cache, "key", things + 1), 0);
+	now_ns += (int64_t)10 * SECOND - 1;
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_int_eq(weakref_cache_contains(cache, "key"), 1);
+	now_ns += 1;
+	ck_assert_int_eq(weakref_cache_contains(cache, "key"), 0);
+	ck_assert_int_eq(weakref_cache_put(cache, "key", things + 2), 0);
+	ck_assert_int_eq(weakref_cache_get_stats(cache, &stats), 0);
+	ck_assert_uint_eq(stats.evictions, 1);
+	now_ns -= (int64_t)5 * SECOND;
+	ck_assert_int_eq(weakref_cache_put(cache, "key", things + 3), 0);
+	now_ns += (int64_t)10 * SECOND;
+	ck_assert_int_eq(weakref_cache_put(cache, "another", things), 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), 1);
+	ck_assert_int_eq(weakref_cache_get_stats(cache, &stats), 0);
+	ck_assert_uint_eq(stats.evictions, 2);
+}
+END_TEST
+
+static void *kept;
+
+/* "key" has a value that is kept after one that is not; "other" the one that is not. */
+static int rewrite_weakly(void *cache)
+{
+	void *value = gc_alloc(16);
+
+	kept = gc_alloc(16);
+	SUPPORT_REQUIRE(weakref_cache_put(cache, "key", value) == 0 && weakref_cache_put(cache, "key", kept) == 0);
+	SUPPORT_REQUIRE(weakref_cache_put(cache, "other", kept) == 0 && weakref_cache_put(cache, "other", value) == 0);
+	SUPPORT_KEEP(value);
+	return 0;
+}
+
+/* A weak value that takes another's place is watched in its place; where the collector took one before, that went for that. */
+START_TEST(test_rewritten_dies)
+{
+	weakref_cache *cache = cache_of(WEAKREF_KEY_STRING, "weakValues,maximumSize=10,recordStats");
+	weakref_cache_stats stats;
+
+	ck_assert_int_eq(support_in_frame(rewrite_weakly, cache), 0);
+	support_collect();
+	ck_assert_uint_eq(weakref_cache_len(cache), 1);
+	ck_assert_ptr_eq(weakref_cache_get_if_present(cache, "key"), kept);
+	ck_assert_ptr_null(weakref_cache_get_if_present(cache, "other"));
+	ck_assert_int_eq(weakref_cache_put(cache, "other", kept), 0);
+	kept = NULL;
+	support_collect();
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	ck_assert_int_eq(weakref_cache_get_stats(cache, &stats), 0);
+	ck_assert_uint_eq(stats.evictions, 3);
 }
 END_TEST
 
@@ -257,6 +333,47 @@ static void *read_and_write(void *number)
 	return (void *)wrong;
 }
 
+static void *rewrite(void *number)
+{
+	uintptr_t at = (uintptr_t)number, wrong = 0;
+
+	for (size_t i = support_scaled(20000, 200); i > 0; i--) {
+		at = at * 1103515245 + 12345;
+		intptr_t key = (intptr_t)(at >> 16 & 7);
+		char *value = gc_alloc(16);
+		*value = (char)('a' + key);
+		wrong += weakref_cache_put(shared, KEY(key), value) != 0;
+		SUPPORT_KEEP(value);
+		value = weakref_cache_get_if_present(shared, KEY((key + 1) & 7));
+		wrong += value != NULL && *value != 'a' + ((key + 1) & 7);
+		if ((at >> 20 & 63) == 0)
+			wrong += weakref_cache_invalidate(shared, KEY(key)) != 0;
+		if ((at >> 20 & 1023) == 1)
+			gc_collect();
+	}
+	return (void *)wrong;
+}
+
+/* Values that threads put in each other's place are never another key's, or dead: whatever is removed, evicted and collected meanwhile. */
+START_TEST(test_threads_rewrite)
+{
+	static const char *const of[] = {"weakValues,maximumSize=6", "weakValues,expireAfterWrite=1h", "maximumSize=6,expireAfterAccess=1h"};
+	pthread_t threads[THREADS / 3];
+	void *wrong;
+
+	shared = cache_of(WEAKREF_KEY_INT, of[_i]);
+	for (uintptr_t i = 0; i < THREADS / 3; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, rewrite, (void *)(i + 1)), 0);
+	for (int i = 0; i < THREADS / 3; i++) {
+		pthread_join(threads[i], &wrong);
+		ck_assert_ptr_null(wrong);
+	}
+	if (weakref_checks_enabled())
+		ck_assert_int_gt(weakref_checks_validate(), -1);
+	shared = NULL;
+}
+END_TEST
+
 /* More threads than there are buffers: what they lose of each other's reads harms nothing. */
 START_TEST(test_threads_share_buffers)
 {
@@ -283,13 +400,16 @@ static Suite *suite(void)
 	TCase *tc = support_tcase("cache_reads");
 
 	tcase_add_loop_test(tc, test_rewritten, 0, SPECS);
-	tcase_add_test(tc, test_rewriting_needs_no_memory);
+	tcase_add_loop_test(tc, test_rewriting_needs_no_memory, 0, SPECS);
+	tcase_add_loop_test(tc, test_rewritten_lives_anew, 0, 2);
+	tcase_add_test(tc, test_rewritten_dies);
 	tcase_add_loop_test(tc, test_rewritten_is_used, 0, 2);
 	tcase_add_loop_test(tc, test_strings, 0, 3);
 	tcase_add_test(tc, test_exact_deadline);
 	tcase_add_test(tc, test_access_by_the_rough_clock);
 	tcase_add_test(tc, test_time_becomes_short);
 	tcase_add_loop_test(tc, test_threads_share_buffers, 0, 2);
+	tcase_add_loop_test(tc, test_threads_rewrite, 0, 3);
 	tcase_add_test(tc, test_virtual_clock);
 	suite_add_tcase(s, tc);
 	return s;
