@@ -191,9 +191,9 @@ enum table_state table_read(const struct table_segment *seg, uint32_t i, bool wa
 }
 
 /* Others only read it: no exchange on the bus. */
-static void count_locked(_Atomic uint64_t *count)
+static void count_locked(_Atomic uint64_t *count, unsigned step)
 {
-	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_release);
+	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + step, memory_order_release);
 }
 
 void table_erase_locked(struct table_segment *seg, uint32_t i)
@@ -210,7 +210,7 @@ void table_erase_locked(struct table_segment *seg, uint32_t i)
 	} else if (seg->table->layout == TABLE_WORD) {
 		atomic_store_explicit(table_key_at(seg, i), TABLE_ERASED, memory_order_release);
 	}
-	count_locked(&seg->writes);
+	count_locked(&seg->writes, 1);
 }
 
 bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
@@ -491,11 +491,11 @@ FLATTEN void place_locked(struct table_segment *seg, uint32_t i, const struct ta
 	if (layout >= TABLE_SELF)
 		raw = layout == TABLE_BARE ? key->self | (key->word & TABLE_TAGS) << SLOTS_PAYLOAD_SHIFT : key->self;
 	if (!fresh)
-		count_locked(&seg->takeovers);
+		count_locked(&seg->takeovers, 2);
 	atomic_fetch_add_explicit(&seg->slots->live, 1, memory_order_relaxed);
 	atomic_store_explicit(slot + TABLE_VALUE, raw, memory_order_release);
 	/* Last: a search without the lock that has this count from before it began has seen the value too. */
-	count_locked(&seg->writes);
+	count_locked(&seg->writes, 1);
 }
 
 static inline bool has_room_for(struct table_segment *seg, size_t room)
