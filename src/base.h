@@ -53,6 +53,18 @@ static inline bool base_is(const _Atomic(uint64_t) *word, uint64_t value)
 #endif
 }
 
+/* Adds to a count that other threads only read, but the collector's scan, with the world stopped, changes as well. One instruction, so that
+ * no stop comes between its load and its store; it needs no exchange on the bus, which would let no two insertions wait for memory at
+ * once. */
+static inline void base_add(_Atomic(uint32_t) *count, uint32_t more)
+{
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+	__asm__ volatile("addl %1, %0" : "+m"(*count) : "er"(more) : "memory", "cc");
+#else
+	atomic_fetch_add_explicit(count, more, memory_order_relaxed);
+#endif
+}
+
 /* Whether it is even. */
 static inline bool base_is_even(const _Atomic(uint64_t) *word)
 {

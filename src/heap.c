@@ -642,24 +642,28 @@ bool heap_kind_is_ours(int number)
 	return kind_by_number[number] != 0;
 }
 
-struct heap_header *heap_object_known(const void *p)
+bool heap_payload_known(const void *p)
 {
 	struct heap_thread *t = heap_thread;
 	unsigned shift = page_shift;
 
 	if (unlikely(t == NULL))
-		return NULL;
+		return false;
 	uintptr_t page = (uintptr_t)p >> shift;
 	const struct known_page *known = &t->known[page % KNOWN_PAGES];
 	if (unlikely(known->page != page || known->stamp != atomic_load_explicit(&epoch_now, memory_order_acquire) + 1))
-		return NULL;
+		return false;
 	/* Wraps around where p is in the page's first header. */
 	uint32_t offset = (uint32_t)((uintptr_t)p - (page << shift) - HEAP_HEADER);
 	uint32_t index = (uint32_t)((uint64_t)offset * known->inverse >> 32);
-	if (unlikely(offset > known->last || index * known->size != offset))
-		return NULL;
+	return likely(offset <= known->last && index * known->size == offset);
+}
+
+struct heap_header *heap_object_known(const void *p)
+{
 	struct heap_header *header = (struct heap_header *)p - 1;
-	return header->type != NULL ? header : NULL;
+
+	return likely(heap_payload_known(p)) && header->type != NULL ? header : NULL;
 }
 
 void heap_object_learn(const void *base, enum heap_kind kind)

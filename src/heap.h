@@ -161,6 +161,9 @@ enum heap_kind heap_kind_of(const void *base);
 struct heap_header *heap_object(const void *p);
 /* The same, where that can be told at once: NULL tells nothing. The caller holds p. */
 struct heap_header *heap_object_known(const void *p);
+/* Whether p is where the payload of a block of such a kind starts, be there an object or none yet; false tells nothing. The block is not
+ * looked at. */
+bool heap_payload_known(const void *p);
 /* What the answer costs less from then on, until a collection: base is that of a block of this kind. */
 void heap_object_learn(const void *base, enum heap_kind kind);
 

@@ -23,6 +23,19 @@ void table_key_bytes(struct table_key *key, const void *data, size_t size)
 	*key = (struct table_key){.data = data, .size = size, .hash = table_hash_bytes(data, size)};
 }
 
+void table_key_string(struct table_key *key, const char *string)
+{
+#if BYTES_SSE2
+	struct bytes_vector v;
+
+	if (likely(bytes_vector_of_string(string, &v))) {
+		*key = (struct table_key){.data = string, .size = v.size, .hash = table_hash_short(bytes_vector_words(&v))};
+		return;
+	}
+#endif
+	table_key_bytes(key, string, strlen(string));
+}
+
 void table_key_word(struct table_key *key, uint64_t word)
 {
 	*key = (struct table_key){.word = word, .hash = table_fold(base_mix(word))};
@@ -461,7 +474,7 @@ static void store_locked(struct table_segment *seg, uint32_t i, uintptr_t raw)
 		if (atomic_compare_exchange_strong_explicit(word, &old, raw, memory_order_acq_rel, memory_order_relaxed))
 			return;
 	atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&seg->slots->live, 1, memory_order_relaxed);
+	base_add(&seg->slots->live, 1);
 	atomic_store_explicit(word, raw, memory_order_release);
 }
 
@@ -492,7 +505,7 @@ FLATTEN void place_locked(struct table_segment *seg, uint32_t i, const struct ta
 		raw = layout == TABLE_BARE ? key->self | (key->word & TABLE_TAGS) << SLOTS_PAYLOAD_SHIFT : key->self;
 	if (!fresh)
 		count_locked(&seg->takeovers, 2);
-	atomic_fetch_add_explicit(&seg->slots->live, 1, memory_order_relaxed);
+	base_add(&seg->slots->live, 1);
 	atomic_store_explicit(slot + TABLE_VALUE, raw, memory_order_release);
 	/* Last: a search without the lock that has this count from before it began has seen the value too. */
 	count_locked(&seg->writes, 1);

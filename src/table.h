@@ -157,6 +157,8 @@ struct table_entry {
 uint32_t table_hash_bytes(const void *data, size_t size);
 /* The data is borrowed for as long as the key is used. */
 void table_key_bytes(struct table_key *key, const void *data, size_t size);
+/* A string's; without a step for each of its bytes where it is short. */
+void table_key_string(struct table_key *key, const char *string);
 void table_key_word(struct table_key *key, uint64_t word);
 void table_key_pointer(struct table_key *key, const void *p);
 void table_key_hashed(struct table_key *key, const void *p, uint64_t hash);
