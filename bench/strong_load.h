@@ -21,6 +21,7 @@ static inline bool strong_try(const _Atomic(uintptr_t) *word, uintptr_t *raw, vo
 	return true;
 }
 
+#define epoch_is_even() true
 #define epoch_load(word, raw) strong_load(word, raw)
 #define epoch_try(word, raw, value) strong_try(word, raw, value)
 

@@ -33,6 +33,51 @@
 /* p is alive up to here. */
 #define BASE_KEEP(p) __asm__ volatile("" : : "r"(p) : "memory")
 
+/* Where a comparison with what is in memory is one instruction, which compilers do not make of an atomic load. */
+#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__) && !defined(__SANITIZE_THREAD__)
+#define BASE_FLAGS 1
+#else
+#define BASE_FLAGS 0
+#endif
+
+/* Whether a word that others write to has this value: for who has loaded something before, with acquire, and asks whether that holds. */
+static inline bool base_is(const _Atomic(uint64_t) *word, uint64_t value)
+{
+#if BASE_FLAGS
+	bool same;
+
+	__asm__ volatile("cmp %2, %1" : "=@cce"(same) : "m"(*word), "r"(value) : "memory");
+	return same;
+#else
+	return atomic_load_explicit(word, memory_order_relaxed) == value;
+#endif
+}
+
+/* Adds to a count that other threads only read, but the collector's scan, with the world stopped, changes as well. One instruction, so that
+ * no stop comes between its load and its store; it needs no exchange on the bus, which would let no two insertions wait for memory at
+ * once. */
+static inline void base_add(_Atomic(uint32_t) *count, uint32_t more)
+{
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+	__asm__ volatile("addl %1, %0" : "+m"(*count) : "er"(more) : "memory", "cc");
+#else
+	atomic_fetch_add_explicit(count, more, memory_order_relaxed);
+#endif
+}
+
+/* Whether it is even. */
+static inline bool base_is_even(const _Atomic(uint64_t) *word)
+{
+#if BASE_FLAGS
+	bool even;
+
+	__asm__ volatile("testb $1, %1" : "=@ccz"(even) : "m"(*word) : "memory");
+	return even;
+#else
+	return (atomic_load_explicit(word, memory_order_relaxed) & 1) == 0;
+#endif
+}
+
 /* Writes "libweakref: " and the message to stderr without allocating or locking, and aborts. */
 _Noreturn void base_fatal(const char *format, ...) WEAKREF_PRINTF(1, 2);
 

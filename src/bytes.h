@@ -81,7 +81,7 @@ static inline struct bytes_words bytes_words(const unsigned char *p, size_t n)
 
 /* A short string in a register: its bytes, zeros behind them. */
 struct bytes_vector {
-	__m128i bytes, mask; /* mask: ones where there is a byte of the string */
+	__m128i bytes, mask; /* mask: ones where there is a byte of the string, or its NUL */
 	unsigned size;
 };
 
@@ -102,8 +102,10 @@ static inline bool bytes_vector_of_string(const char *string, struct bytes_vecto
 	unsigned end = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_setzero_si128()));
 	if (unlikely(end == 0))
 		return false;
+	const unsigned char *mask = ones + BYTES_SHORT - 1;
+	BASE_PIN(mask);
 	out->size = (unsigned)__builtin_ctz(end);
-	out->mask = _mm_loadu_si128((const __m128i *)(const void *)(ones + (BYTES_SHORT - out->size)));
+	out->mask = _mm_loadu_si128((const __m128i *)(const void *)(mask - out->size));
 	out->bytes = _mm_and_si128(bytes, out->mask);
 	return true;
 }
@@ -114,11 +116,9 @@ static inline struct bytes_words bytes_vector_words(const struct bytes_vector *v
 				    (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(v->bytes, v->bytes))};
 }
 
-/* Whether the bytes at p begin with this string; false where 16 of them are not safe to read, whatever they are. */
+/* Whether the bytes at p begin with this string and its NUL. BYTES_SHORT of them are read. */
 static inline bool bytes_vector_equal(const struct bytes_vector *v, const unsigned char *p)
 {
-	if (unlikely(!bytes_in_page(p)))
-		return false;
 	__m128i there = _mm_and_si128(_mm_loadu_si128((const __m128i *)(const void *)p), v->mask);
 	return _mm_movemask_epi8(_mm_cmpeq_epi8(there, v->bytes)) == 0xffff;
 }

@@ -14,6 +14,8 @@
 #ifndef CONTAINER_H
 #define CONTAINER_H
 
+#include <string.h>
+
 #include "element.h"
 #include "heap.h"
 #include "weakref/object.h"
@@ -27,12 +29,33 @@ struct container {
 
 /* ---- checking arguments ---- */
 
+/* Of this sort, whatever its way. */
 static inline bool container_is(const void *obj, uint64_t signature)
 {
 	const struct container *container = obj;
 
-	return obj != NULL && (uintptr_t)obj % _Alignof(struct container) == 0 && container->table.signature == signature;
+	return obj != NULL && (uintptr_t)obj % _Alignof(struct container) == 0 && (container->table.signature ^ signature) << 8 == 0;
 }
+
+/* A signature's top byte tells how keys are looked up, which is for one comparison to tell with the rest. 0: no way that is told so. */
+static inline uint64_t container_sign(uint64_t signature, uint8_t way)
+{
+	return signature ^ (uint64_t)way << 56;
+}
+
+/* Whether it is such a container, and looks keys up in this way. */
+static inline bool container_looks_up(const void *obj, uint64_t signature, uint8_t way)
+{
+	uint64_t its = 0;
+
+	/* Of any alignment: what is no container has no signature. */
+	if (obj != NULL)
+		memcpy(&its, (const char *)obj + offsetof(struct container, table.signature), sizeof its);
+	return its == container_sign(signature, way);
+}
+
+/* The way of who compares weak keys by identity. */
+#define CONTAINER_BY_IDENTITY 1
 
 /* 0; EPERM or EINVAL for the thread; EINVAL where it is no such container. */
 static inline int container_check(const void *obj, uint64_t signature)

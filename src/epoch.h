@@ -14,7 +14,9 @@
  *
  * weakref/epoch.h is the same for functions in line, which find the counter by a pointer of the thread's: no pointer, no thread of the collector.
  *
- * Weak words of slots carry tags in the top bits (slots.h), which are masked off before the pointer is pinned.
+ * Weak words of slots carry tags in the top bits (slots.h), which are masked off before the pointer is pinned: between the two the collector
+ * sees no pointer, and what a collection leaves dangling is that register, not the word, which the hook has cleared while the world stood. So
+ * a word that turns out to have no tag, and was itself the pointer from the load on, is good where the counter is even after the load.
  */
 #ifndef EPOCH_H
 #define EPOCH_H
@@ -22,10 +24,11 @@
 #include "base.h"
 #include "weakref/epoch.h"
 
+#define EPOCH_TAG_BITS 3
 #define EPOCH_TAG ((uintptr_t)7 << 61)
 
 /* Written by cycle.c alone, with libgc's lock held. */
-extern _Atomic uint64_t epoch_now;
+extern _Atomic uint64_t epoch_now __attribute__((visibility("hidden")));
 
 /* Set by cycle.c: reads the word with the collector shut out, or aborts where the hook was lost. The default reads it as it is. */
 extern void *(*epoch_slow)(const _Atomic(uintptr_t) *word, uintptr_t *raw);
@@ -45,6 +48,18 @@ static inline uint64_t epoch_begin(void)
 static inline bool epoch_is(uint64_t before)
 {
 	return atomic_load_explicit(&epoch_now, memory_order_relaxed) == before;
+}
+
+/* Whether a weak word, its tags aside, is this pointer. */
+static inline bool epoch_is_same(uintptr_t raw, const void *p)
+{
+	return (raw ^ (uintptr_t)p) << EPOCH_TAG_BITS == 0;
+}
+
+/* The same after the load of a word without a tag: whether the pointer may be used. It tells that no collection has passed without our hook. */
+static inline bool epoch_is_even(void)
+{
+	return base_is_even(&epoch_now);
 }
 
 /* The pointer in the word, without its tag, safe to use; *raw is the word as it was. */

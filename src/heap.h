@@ -190,25 +190,31 @@ struct heap_header *heap_object(const void *p);
 /* Libgc cuts small blocks from pages of 2^this, from their start on; 0: that is not known. */
 extern unsigned heap_page_shift;
 
-/* The same, where that can be told at once: NULL tells nothing. The caller holds p. */
-static inline struct heap_header *heap_object_known(const void *p)
+/* Whether p is where the payload of a block of such a kind starts, be there an object or none yet; false tells nothing. The block is not
+ * looked at. */
+static inline bool heap_payload_known(const void *p)
 {
 	struct heap_thread *t = heap_thread;
 	unsigned shift = heap_page_shift;
 
 	if (unlikely(t == NULL))
-		return NULL;
+		return false;
 	uintptr_t page = (uintptr_t)p >> shift;
 	const struct heap_known_page *known = &t->known[page % HEAP_KNOWN_PAGES];
 	if (unlikely(known->page != page || known->stamp != atomic_load_explicit(&epoch_now, memory_order_acquire) + 1))
-		return NULL;
+		return false;
 	/* Wraps around where p is in the page's first header. */
 	uint32_t offset = (uint32_t)((uintptr_t)p - (page << shift) - HEAP_HEADER);
 	uint32_t index = (uint32_t)((uint64_t)offset * known->inverse >> 32);
-	if (unlikely(offset > known->last || index * known->size != offset))
-		return NULL;
+	return likely(offset <= known->last && index * known->size == offset);
+}
+
+/* The header, where that can be told at once: NULL tells nothing. The caller holds p. */
+static inline struct heap_header *heap_object_known(const void *p)
+{
 	struct heap_header *header = (struct heap_header *)p - 1;
-	return header->type != NULL ? header : NULL;
+
+	return likely(heap_payload_known(p)) && header->type != NULL ? header : NULL;
 }
 
 /* What the answer costs less from then on, until a collection: base is that of a block of this kind. */

@@ -100,7 +100,7 @@ static weakref_keydict *make(struct element_rule rule, enum weakref_weakness wea
 	if (dict == NULL)
 		return NULL;
 	dict->weakness = weakness;
-	dict->container.table.signature = DICT_SIGNATURE;
+	dict->container.table.signature = container_sign(DICT_SIGNATURE, rule.hash == NULL ? CONTAINER_BY_IDENTITY : 0);
 	return dict;
 }
 
@@ -251,10 +251,13 @@ static NOINLINE int look_up_slowly(const weakref_keydict *dict, const void *key,
 /* The usual case: a key that is there, in a dictionary by identity. */
 static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_keydict *dict, const void *key, void **value)
 {
-	if (unlikely(heap_thread == NULL || !container_is(dict, DICT_SIGNATURE) || dict->container.hash != NULL ||
-		     !table_quick_bare(&dict->container.table, key, value)))
+	void *found;
+
+	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, CONTAINER_BY_IDENTITY) ||
+		     !table_quick_bare(&dict->container.table, key, &found)))
 		return false;
 	BASE_KEEP(key);
+	*value = found;
 	return true;
 }
 
@@ -268,18 +271,25 @@ int weakref_keydict_lookup(const weakref_keydict *dict, const void *key, void **
 	return 0;
 }
 
+static NOINLINE void *get_slowly(const weakref_keydict *dict, const void *key, void *fallback)
+{
+	void *found;
+
+	return look_up_slowly(dict, key, &found) == 0 ? found : fallback;
+}
+
 void *weakref_keydict_get(const weakref_keydict *dict, const void *key)
 {
-	return weakref_keydict_get_or(dict, key, NULL);
+	void *found;
+
+	return likely(look_up_quickly(dict, key, &found)) ? found : get_slowly(dict, key, NULL);
 }
 
 void *weakref_keydict_get_or(const weakref_keydict *dict, const void *key, void *fallback)
 {
 	void *found;
 
-	if (likely(look_up_quickly(dict, key, &found)))
-		return found;
-	return look_up_slowly(dict, key, &found) == 0 ? found : fallback;
+	return likely(look_up_quickly(dict, key, &found)) ? found : get_slowly(dict, key, fallback);
 }
 
 int weakref_keydict_contains(const weakref_keydict *dict, const void *key)

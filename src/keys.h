@@ -15,18 +15,14 @@ static inline int keys_ready(enum weakref_key_kind kind, weakref_hash_fn hash_fn
 {
 	const weakref_bytes *bytes = key;
 	uint64_t hash = 0;
-	size_t size;
 	int error;
 
 	if (unlikely(key == NULL && kind != WEAKREF_KEY_INT))
 		return -WEAKREF_EINVAL;
 	switch (kind) {
 	case WEAKREF_KEY_STRING:
-		size = strlen(key);
-		if (unlikely(size > TABLE_KEY_MAX))
-			return -WEAKREF_EINVAL;
-		table_key_bytes(out, key, size);
-		return 0;
+		table_key_string(out, key);
+		return likely(out->size <= TABLE_KEY_MAX) ? 0 : -WEAKREF_EINVAL;
 	case WEAKREF_KEY_BYTES:
 		if (unlikely((bytes->data == NULL && bytes->size != 0) || bytes->size > TABLE_KEY_MAX))
 			return -WEAKREF_EINVAL;

@@ -82,7 +82,7 @@ static weakref_set *make(struct element_rule rule)
 	weakref_set *set = container_new(&set_type, &element_ops, TABLE_SELF, false, rule);
 
 	if (set != NULL)
-		set->container.table.signature = SET_SIGNATURE;
+		set->container.table.signature = container_sign(SET_SIGNATURE, rule.hash == NULL ? CONTAINER_BY_IDENTITY : 0);
 	return set;
 }
 
@@ -170,7 +170,7 @@ int weakref_set_pop(weakref_set *set, void **item)
 /* The usual case: an element that is there, in a set by identity. */
 static inline __attribute__((always_inline)) bool find_quickly(const weakref_set *set, const void *item)
 {
-	return likely(heap_thread != NULL && container_is(set, SET_SIGNATURE)) && set->container.hash == NULL &&
+	return likely(heap_thread != NULL && container_looks_up(set, SET_SIGNATURE, CONTAINER_BY_IDENTITY)) &&
 	       table_quick_member(&set->container.table, item);
 }
 

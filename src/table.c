@@ -23,6 +23,19 @@ void table_key_bytes(struct table_key *key, const void *data, size_t size)
 	*key = (struct table_key){.data = data, .size = size, .hash = table_hash_bytes(data, size)};
 }
 
+void table_key_string(struct table_key *key, const char *string)
+{
+#if BYTES_SSE2
+	struct bytes_vector v;
+
+	if (likely(bytes_vector_of_string(string, &v))) {
+		*key = (struct table_key){.data = string, .size = v.size, .hash = table_hash_short(bytes_vector_words(&v))};
+		return;
+	}
+#endif
+	table_key_bytes(key, string, strlen(string));
+}
+
 void table_key_word(struct table_key *key, uint64_t word)
 {
 	*key = (struct table_key){.word = word, .hash = table_fold(base_mix(word))};
@@ -191,9 +204,9 @@ enum table_state table_read(const struct table_segment *seg, uint32_t i, bool wa
 }
 
 /* Others only read it: no exchange on the bus. */
-static void count_locked(_Atomic uint64_t *count)
+static void count_locked(_Atomic uint64_t *count, unsigned step)
 {
-	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_release);
+	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + step, memory_order_release);
 }
 
 void table_erase_locked(struct table_segment *seg, uint32_t i)
@@ -210,7 +223,7 @@ void table_erase_locked(struct table_segment *seg, uint32_t i)
 	} else if (seg->table->layout == TABLE_WORD) {
 		atomic_store_explicit(table_key_at(seg, i), TABLE_ERASED, memory_order_release);
 	}
-	count_locked(&seg->writes);
+	count_locked(&seg->writes, 1);
 }
 
 bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
@@ -461,7 +474,7 @@ static void store_locked(struct table_segment *seg, uint32_t i, uintptr_t raw)
 		if (atomic_compare_exchange_strong_explicit(word, &old, raw, memory_order_acq_rel, memory_order_relaxed))
 			return;
 	atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&seg->slots->live, 1, memory_order_relaxed);
+	base_add(&seg->slots->live, 1);
 	atomic_store_explicit(word, raw, memory_order_release);
 }
 
@@ -491,11 +504,11 @@ FLATTEN void place_locked(struct table_segment *seg, uint32_t i, const struct ta
 	if (layout >= TABLE_SELF)
 		raw = layout == TABLE_BARE ? key->self | (key->word & TABLE_TAGS) << SLOTS_PAYLOAD_SHIFT : key->self;
 	if (!fresh)
-		count_locked(&seg->takeovers);
-	atomic_fetch_add_explicit(&seg->slots->live, 1, memory_order_relaxed);
+		count_locked(&seg->takeovers, 2);
+	base_add(&seg->slots->live, 1);
 	atomic_store_explicit(slot + TABLE_VALUE, raw, memory_order_release);
 	/* Last: a search without the lock that has this count from before it began has seen the value too. */
-	count_locked(&seg->writes);
+	count_locked(&seg->writes, 1);
 }
 
 static inline bool has_room_for(struct table_segment *seg, size_t room)

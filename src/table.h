@@ -45,13 +45,14 @@
  *     its group, to it.
  *  5. slots.live >= VALUE slots, slots.dead == DEAD slots; the scan keeps both so, with the world stopped. With SELF and the like there are
  *     no DEAD slots: dead is then how many deaths no write or purge has taken note of.
- *  6. Arena offsets lie within fill <= capacity; the keys in use and `garbage` together are fill.
+ *  6. Arena offsets lie within fill <= capacity, behind which the block has TABLE_ARENA_SLACK bytes; the keys in use and `garbage` together
+ *     are fill.
  *
  * Readers take no lock. They look at: directory, segment, value word (EMPTY ends), key word, arena or keys[i], the value
  * through epoch_load, and then once more at the key. A BYTES slot that got another key has another key word, since arenas only
  * grow: the same word means the same key all along. In the other layouts a key may leave a slot and come back, so there the
  * segment counts take-overs:
- *     writer   value is VACANT; key (release); takeovers + 1 (release); value (release)
+ *     writer   value is VACANT; key (release); one take-over more (release); value (release)
  *     reader   takeovers (acquire); key (acquire); value (acquire); takeovers: the same number?
  * If the value came from a take-over T, then the second count includes T, so the first does, so the key is T's or a later
  * one's; a later one's key was stored after T's value had been taken out, which the value's load would have seen. Keys that are
@@ -62,7 +63,7 @@
  * at one moment, which is what is compared.
  *
  * A PAIR, bare or not, is read by slots_load, of one moment but for take-overs, which are counted as above. A replaced segment lets go of its
- * payloads (`forgotten`, kinds and payload words 0), so that an iterator which has it yet keeps none alive; a reader that sees this
+ * payloads (TABLE_FORGOTTEN, then kinds and payload words 0), so that an iterator which has it yet keeps none alive; a reader that sees this
  * after it loaded one looks anew, in the segment that has been put in its place before.
  *
  * Writers hold one stripe lock. Neither user code runs nor anything is allocated with it: a custom key is looked for without
@@ -156,6 +157,8 @@ struct table_entry {
 uint32_t table_hash_bytes(const void *data, size_t size);
 /* The data is borrowed for as long as the key is used. */
 void table_key_bytes(struct table_key *key, const void *data, size_t size);
+/* A string's; without a step for each of its bytes where it is short. */
+void table_key_string(struct table_key *key, const char *string);
 void table_key_word(struct table_key *key, uint64_t word);
 void table_key_pointer(struct table_key *key, const void *p);
 void table_key_hashed(struct table_key *key, const void *p, uint64_t hash);

@@ -23,40 +23,51 @@
 /* Slots that are looked at together (table_group.h); a segment has a multiple of it. */
 #define TABLE_GROUP 4
 
+/* From any place in an arena that a key has, so many bytes can be read. */
+#define TABLE_ARENA_SLACK BYTES_SHORT
+
 /* Keys of the BYTES layout, from `bytes` on: a length (a byte, or 255 and four), the bytes, a NUL. Offsets count from the block's
- * start, so none
- * is 0. What is below the segment's fill never changes; a full arena is replaced by a copy. */
+ * start, so no key's is 0. What is below the segment's fill never changes; a full arena is replaced by a copy. */
 struct table_arena {
-	uint32_t capacity; /* of the whole block */
+	unsigned char none[TABLE_ARENA_SLACK + 4]; /* 255: what stands at offset 0 has the length of no short key, and is no short string */
+	uint32_t capacity; /* where keys end: TABLE_ARENA_SLACK before the block does */
 	unsigned char bytes[];
 };
 
 struct table_segment {
-	/* Never changed. */
-	struct table *table;
-	struct slots *slots;
-	_Atomic(void *) *keys; /* n pointers with strong_keys, else NULL */
-	uint32_t n;
-	uint32_t limit;
-	uint32_t base; /* the hash bits that its keys share */
-	uint8_t depth; /* how many they are */
+	/* What a look-up reads: a line of the cache, since a block of this size begins with one. */
+	struct slots *slots;                 /* never changed, like all without a word of it */
+	_Atomic(struct table_arena *) arena; /* NULL as long as there is no key; read without the lock */
+	_Atomic uint64_t takeovers;          /* twice how many vacant slots got another key, and TABLE_FORGOTTEN; read without the lock */
+	_Atomic(void *) *keys;               /* n pointers with strong_keys, else NULL */
+	uint64_t groups;
+	uint8_t depth; /* how many bits of the hash its keys share */
 	uint8_t stride;
+	_Atomic bool retired; /* read without the lock */
+	uint32_t base;        /* those bits */
+	uint32_t n;           /* slots */
+	struct table *table;
+	uint32_t limit;
+	uint32_t thin; /* with fewer entries it is sparse */
 	/* Read without the lock. */
-	_Atomic bool retired;
-	_Atomic bool forgotten; /* retired, replaced, and its payloads are not looked after any more */
-	_Atomic(struct table_arena *) arena; /* NULL as long as there is no key */
-	_Atomic uint64_t takeovers;          /* vacant slots that got another key */
-	_Atomic uint64_t writes;             /* changes of keys, counted after each: what a search without the lock is checked by */
+	_Atomic uint64_t writes; /* changes of keys, counted after each: what a search without the lock is checked by */
 	/* Under the lock. */
 	uint32_t used;
 	uint32_t fill;    /* of the arena */
 	uint32_t garbage; /* bytes of erased keys in it */
 	uint32_t hand;    /* where sweeping and table_any go on */
-	uint32_t thin;    /* with fewer entries it is sparse: never changed */
+	uint64_t unused[3];  /* for the block's size */
 };
+
+_Static_assert(offsetof(struct table_segment, table) <= 64 && sizeof(struct table_segment) < 128 && sizeof(struct table_segment) >= 112,
+	       "libgc's block for a segment has 128 bytes, and begins with a line");
+
+/* In takeovers, from when on payloads are not looked after any more: retired, replaced. */
+#define TABLE_FORGOTTEN UINT64_C(1)
 
 struct table_directory {
 	uint32_t depth;
+	uint32_t shift; /* from a hash to its entry */
 	_Atomic(struct table_segment *) entries[];
 };
 
@@ -77,18 +88,24 @@ static inline uint32_t table_hash_short(struct bytes_words words)
 
 /* Where a search begins: the first slot of a group. The directory takes the hash's top bits, the group's place is the fraction that the
  * bits below the segment's own make. */
+static inline uint64_t table_home_group(const struct table_segment *seg, uint32_t hash)
+{
+	return (uint32_t)(hash << seg->depth) * seg->groups >> 32;
+}
+
 static inline uint32_t table_home(const struct table_segment *seg, uint32_t hash)
 {
-	uint32_t groups = seg->n / TABLE_GROUP;
-
-	return (uint32_t)(((uint64_t)(uint32_t)(hash << seg->depth) * groups) >> 32) * TABLE_GROUP;
+	return (uint32_t)table_home_group(seg, hash) * TABLE_GROUP;
 }
 
 static inline struct table_segment *table_segment_of(const struct table *table, uint32_t hash)
 {
 	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_acquire);
 
-	return atomic_load_explicit(&dir->entries[(uint64_t)hash >> (32 - dir->depth)], memory_order_acquire);
+	uint64_t i = (uint64_t)hash >> dir->shift;
+
+	BASE_PIN(i); /* or else compilers add 1 to it, for what stands before the entries, in an instruction of its own */
+	return atomic_load_explicit(&dir->entries[i], memory_order_acquire);
 }
 
 /* The hash past a segment's keys. */

@@ -4,11 +4,14 @@
  * identity. A look-up in a large table waits for memory up to four times: for the caller's key, the group of slots, the key in the arena
  * and the value. A program that looks up one key after another need not wait for each in turn, as long as the instructions of the next
  * look-ups fit in the processor's window behind those that wait, and no branch that hangs on the awaited data was guessed wrongly. So
- * here are few instructions: a group of slots is compared at once, the slot that may have the key is computed, not found, and nothing is
- * called, so that who calls needs no frame. A string's end, its hash and its comparison have no branch for its length.
+ * here are few instructions, above all few that have to wait for the data, each of which takes a place among those that wait: a group of slots
+ * is compared at once, in vector registers, the slot that may have the key is computed, not found, and nothing is called, so that who calls
+ * needs no frame. A string's end, its hash and its comparison have no branch for its length.
  *
  * Two answers: this value, or, by false and some value or none, "look for it properly", which says why there is none. A collection in progress, an
  * entry that changes meanwhile and a hash that another key has too are such cases. The order of loads is that of table.c's readers (table.h).
+ *
+ * Pointers are taken from words without a tag, which need less than others (epoch.h); a value that has one costs some instructions more.
  *
  * Deliberately not here: a bound for the search. It ends at an empty slot, which every segment has (invariant 3).
  */
@@ -18,32 +21,56 @@
 #include "bytes.h"
 #include "table_group.h"
 
-/* The first slot on the way of a hash that table_group_hint gives for what is wanted, or NULL; stride and compare are constants. */
-static inline __attribute__((always_inline)) const _Atomic(uintptr_t) *
-table_quick_slot(const struct table_segment *seg, uint32_t hash, unsigned stride, enum table_compare compare, uint64_t wanted)
+/* The first slot on the way of a hash that table_group_hint gives for what is wanted; false: none. Stride and compare are constants. The
+ * slot is told by the address of its block, shifted so far that the block's first slot is this one: so the distance from one to the other is
+ * part of each load's address, and needs no instruction. */
+static inline __attribute__((always_inline)) bool table_quick_slot(const struct table_segment *seg, uint32_t hash, unsigned stride,
+								   enum table_compare compare, uint64_t wanted, const struct slots **slot)
 {
-	const _Atomic(uintptr_t) *slot = &seg->slots->words[(size_t)table_home(seg, hash) * stride];
+	const unsigned size = stride * (unsigned)sizeof(uintptr_t);
+	uintptr_t at = (uintptr_t)seg->slots + table_home_group(seg, hash) * (TABLE_GROUP * size);
 	unsigned hits;
 
-	while (unlikely((hits = table_group_hint(slot, stride, compare, wanted)) == 0)) {
+	for (;;) {
+		BASE_PIN(at);
+		hits = table_group_hint(((const struct slots *)at)->words, stride, compare, wanted);
+		if (likely(hits != 0))
+			break;
 		/* Loaded anew: what is needed here alone would be kept in registers from the start on. */
-		BASE_PIN(slot);
-		BASE_PIN(seg);
-		if (table_group_hint(slot, stride, TABLE_COMPARE_VALUE, SLOTS_EMPTY) != 0)
-			return NULL;
-		slot += TABLE_GROUP * stride;
-		if (slot == &seg->slots->words[(size_t)seg->n * stride])
-			slot = seg->slots->words;
+		BASE_PIN(at);
+		if (table_group_hint(((const struct slots *)at)->words, stride, TABLE_COMPARE_VALUE, SLOTS_EMPTY) != 0)
+			return false;
+		at += TABLE_GROUP * size;
+		if (at == (uintptr_t)seg->slots + (size_t)seg->n * size)
+			at = (uintptr_t)seg->slots;
 	}
-	return slot + (unsigned)__builtin_ctz(hits) * stride;
+	at += (unsigned)__builtin_ctz(hits) * size;
+	BASE_PIN(at);
+	*slot = (const struct slots *)at;
+	return true;
+}
+
+/* Loads the value of a slot whose word has at most the tag SLOTS_INNER, its sign; false where there is none, or none to be trusted. */
+static inline __attribute__((always_inline)) bool table_quick_load(const _Atomic(uintptr_t) *word, void **value)
+{
+	uintptr_t raw;
+	void *p = (void *)atomic_load_explicit(word, memory_order_acquire);
+
+	BASE_PIN(p);
+	if (likely((intptr_t)p > (intptr_t)SLOTS_VACANT)) {
+		*value = p;
+		return likely(epoch_is_even());
+	}
+	bool whole = (intptr_t)p < 0 && epoch_try(word, &raw, &p);
+	*value = p;
+	return whole && slots_is_value(raw);
 }
 
 /* BYTES: a slot whose key has a hash, and the value that it had. */
 struct table_quick {
-	const _Atomic(uintptr_t) *slot;
+	const struct slots *slot;
 	uint64_t word;
 	void *value;
-	uintptr_t raw;
 	const struct table_arena *arena;
 	const unsigned char *key; /* length, bytes */
 };
@@ -53,14 +80,15 @@ static inline __attribute__((always_inline)) bool table_quick_hash(const struct 
 {
 	const struct table_segment *seg = table_segment_of(table, hash);
 
-	out->slot = table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_HASH, hash);
-	if (unlikely(out->slot == NULL))
+	if (unlikely(!table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_HASH, hash, &out->slot)))
 		return false;
-	out->word = atomic_load_explicit(out->slot, memory_order_acquire);
-	bool whole = epoch_try(out->slot + TABLE_VALUE, &out->raw, &out->value);
+	out->word = atomic_load_explicit(&out->slot->words[0], memory_order_acquire);
+	if (unlikely(!table_quick_load(&out->slot->words[TABLE_VALUE], &out->value)))
+		return false;
+	/* With a value there is an arena. An erased slot's offset, 0, leads to what is no key. */
 	out->arena = table_arena_of(seg);
 	out->key = (const unsigned char *)out->arena + (uint32_t)out->word;
-	return likely(whole && (uint32_t)out->word != 0);
+	return true;
 }
 
 /* Its value, where the slot has the same key still: nothing else has this key word. */
@@ -68,7 +96,7 @@ static inline __attribute__((always_inline)) bool table_quick_value(const struct
 {
 	BASE_KEEP(at->arena); /* where interior pointers do not count, the key alone would not keep it */
 	*value = at->value;
-	return likely(atomic_load_explicit(at->slot, memory_order_relaxed) == at->word && slots_is_value(at->raw));
+	return likely(base_is(&at->slot->words[0], at->word));
 }
 
 /* A key of bytes, fewer than TABLE_QUICK_MAX, with its hash. */
@@ -90,7 +118,7 @@ static inline __attribute__((always_inline)) bool table_quick_string(const struc
 	struct table_quick at;
 
 	return likely(bytes_vector_of_string(string, &wanted) &&
-		      table_quick_hash(table, table_hash_short(bytes_vector_words(&wanted)), &at) && *at.key == wanted.size &&
+		      table_quick_hash(table, table_hash_short(bytes_vector_words(&wanted)), &at) &&
 		      bytes_vector_equal(&wanted, at.key + 1)) &&
 	       table_quick_value(&at, value);
 #else
@@ -107,12 +135,17 @@ static inline __attribute__((always_inline)) bool table_quick_word(const struct 
 	uint32_t hash = table_fold(base_mix(word));
 	const struct table_segment *seg = table_segment_of(table, hash);
 	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
-	const _Atomic(uintptr_t) *slot = table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_WORD, word);
-	uintptr_t raw;
+	const struct slots *slot;
 
-	return likely(slot != NULL && atomic_load_explicit(slot, memory_order_acquire) == word &&
-		      epoch_try(slot + TABLE_VALUE, &raw, value) && slots_is_value(raw) &&
-		      atomic_load_explicit(&seg->takeovers, memory_order_relaxed) == takeovers);
+	return likely(table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_WORD, word, &slot) &&
+		      atomic_load_explicit(&slot->words[0], memory_order_acquire) == word &&
+		      table_quick_load(&slot->words[TABLE_VALUE], value) && base_is(&seg->takeovers, takeovers));
+}
+
+/* What an address has to be for table_group_hint to tell slots that have it from those that have none. */
+static inline bool table_quick_can_be(const void *p)
+{
+	return slots_is_value((uint32_t)(uintptr_t)p);
 }
 
 /* SELF, by identity: whether there is an element, which the caller holds: a slot with its address has it. */
@@ -120,36 +153,34 @@ static inline __attribute__((always_inline)) bool table_quick_member(const struc
 {
 	uint32_t hash = table_fold(table_pointer_word((uintptr_t)p));
 	const struct table_segment *seg = table_segment_of(table, hash);
-	const _Atomic(uintptr_t) *slot = table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p);
 
-	if (unlikely(slot == NULL))
-		return false;
-	uintptr_t raw = atomic_load_explicit(slot + TABLE_VALUE, memory_order_acquire);
-	return likely((raw & ~EPOCH_TAG) == (uintptr_t)p && slots_is_value(raw));
+	const struct slots *slot;
+
+	return likely(table_quick_can_be(p) && table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot) &&
+		      epoch_is_same(atomic_load_explicit(&slot->words[TABLE_VALUE], memory_order_acquire), p));
 }
 
-/* BARE: a key that the caller holds, and its payload. */
+/*
+ * BARE: a key that the caller holds, and its payload. The slot had this key, as far as half of its word tells, when it was found, and has it
+ * after the payload was loaded: without a take-over in between it had it all along. The payload has no tag, and the key is held, so
+ * neither can be lost between two instructions.
+ */
 static inline __attribute__((always_inline)) bool table_quick_bare(const struct table *table, const void *p, void **payload)
 {
 	uint32_t hash = table_fold(table_pointer_word((uintptr_t)p));
 	const struct table_segment *seg = table_segment_of(table, hash);
-	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
-	const _Atomic(uintptr_t) *slot = table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p);
+	/* A number that it does not have where the payloads are forgotten. */
+	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire) & ~TABLE_FORGOTTEN;
+	const struct slots *slot;
 
-	if (unlikely(slot == NULL))
+	if (unlikely(!table_quick_can_be(p) ||
+		     !table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot)))
 		return false;
-	/* The payload is read as slots_load reads it; the key is held, so that its word need not be pinned. */
-	uint64_t epoch = epoch_begin();
-	uintptr_t raw = atomic_load_explicit(slot + TABLE_VALUE, memory_order_acquire);
-	void *loaded = (void *)atomic_load_explicit(slot + TABLE_BARE_PAYLOAD, memory_order_acquire);
+	void *loaded = (void *)atomic_load_explicit(&slot->words[TABLE_BARE_PAYLOAD], memory_order_acquire);
 	BASE_PIN(loaded);
-	if (unlikely(atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) != raw || !epoch_is(epoch) ||
-		     (raw & ~EPOCH_TAG) != (uintptr_t)p || !slots_is_value(raw) ||
-		     atomic_load_explicit(&seg->forgotten, memory_order_acquire) ||
-		     atomic_load_explicit(&seg->takeovers, memory_order_relaxed) != takeovers))
-		return false;
 	*payload = loaded;
-	return true;
+	return likely(epoch_is_same(atomic_load_explicit(&slot->words[TABLE_VALUE], memory_order_acquire), p) && epoch_is_even() &&
+		      base_is(&seg->takeovers, takeovers));
 }
 
 #endif

@@ -38,7 +38,7 @@ static const uint32_t slot_blocks[] = {208, 512, 1024, 2048, 4096};
 #define BATCH 16
 
 /* Keys up to this size are moved as one piece. */
-#define KEY_BLOCK 16
+#define KEY_BLOCK TABLE_ARENA_SLACK
 
 /* An arena that would grow beyond this splits its segment instead, where it has SPLIT_MIN entries: no write moves much more than this. */
 #define ARENA_SPLIT (CHECKS ? 4096 : 256 * 1024)
@@ -148,7 +148,7 @@ static size_t arena_size_for(size_t need, uint32_t live, uint32_t limit)
 	size_t least = need + need / 8, most = need < PAGE ? need * 2 : need + need / 4;
 
 	size = size < least ? least : size > most ? most : size;
-	return block_size(sizeof(struct table_arena) + size);
+	return block_size(sizeof(struct table_arena) + size + TABLE_ARENA_SLACK);
 }
 
 /* ---- making ---- */
@@ -158,8 +158,10 @@ struct table_directory *table_directory_new(const struct table *table, unsigned 
 	size_t size = sizeof(struct table_directory) + ((size_t)1 << depth) * sizeof(struct table_segment *);
 	struct table_directory *dir = table->ops->alloc(size);
 
-	if (dir != NULL)
-		dir->depth = depth;
+	if (dir == NULL)
+		return NULL;
+	dir->depth = depth;
+	dir->shift = 32 - depth;
 	return dir;
 }
 
@@ -167,8 +169,10 @@ static struct table_arena *arena_new(const struct table *table, size_t size)
 {
 	struct table_arena *arena = table->ops->alloc_leaf(size);
 
-	if (arena != NULL)
-		arena->capacity = (uint32_t)size;
+	if (arena == NULL)
+		return NULL;
+	memset(arena->none, 255, sizeof arena->none);
+	arena->capacity = (uint32_t)(size - TABLE_ARENA_SLACK);
 	return arena;
 }
 
@@ -212,6 +216,7 @@ struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigne
 	seg->slots = slots;
 	seg->keys = keys;
 	seg->n = n;
+	seg->groups = n / TABLE_GROUP;
 	seg->limit = limit_of(n);
 	seg->thin = n > slots_in(slot_blocks[1], table_stride(table)) ? seg->limit / 8 : 0;
 	seg->base = base;
@@ -450,7 +455,7 @@ struct target {
 	unsigned char *arena; /* NULL: keys stay where they are */
 	uint32_t fill, capacity;
 	uint32_t used, limit;
-	uint32_t groups;
+	uint64_t groups;
 	unsigned depth;
 };
 
@@ -498,8 +503,8 @@ FLATTEN uint64_t move_key(struct target *to, const struct table_arena *from, uin
 
 	if (unlikely(bytes > to->capacity - fill))
 		return 0;
-	/* What is copied beyond a short key is overwritten by the next one, or never looked at. */
-	if (likely(bytes <= KEY_BLOCK && to->capacity - fill >= KEY_BLOCK && from->capacity - offset >= KEY_BLOCK))
+	/* What is copied beyond a short key is overwritten by the next one, or never looked at; the arenas have room for it. */
+	if (likely(bytes <= KEY_BLOCK))
 		memcpy(p, key, KEY_BLOCK);
 	else
 		memcpy(p, key, bytes);
@@ -510,7 +515,7 @@ FLATTEN uint64_t move_key(struct target *to, const struct table_arena *from, uin
 /* The empty slot that ends the way of a key. */
 FLATTEN _Atomic(uintptr_t) *place_for(const struct target *to, uint32_t hash, unsigned stride)
 {
-	uint32_t home = (uint32_t)(((uint64_t)(uint32_t)(hash << to->depth) * to->groups) >> 32) * TABLE_GROUP;
+	uint32_t home = (uint32_t)((uint32_t)(hash << to->depth) * to->groups >> 32) * TABLE_GROUP;
 	_Atomic(uintptr_t) *slot = &to->words[(size_t)home * stride];
 
 	while (atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) != SLOTS_EMPTY)
@@ -601,7 +606,7 @@ static struct target target_of(struct table_segment *fresh, bool share)
 	struct table_arena *arena = table_arena_of(fresh);
 	to.words = fresh->slots->words;
 	to.end = to.words + (size_t)fresh->n * fresh->stride;
-	to.groups = fresh->n / TABLE_GROUP;
+	to.groups = fresh->groups;
 	to.depth = fresh->depth;
 	to.limit = fresh->limit;
 	if (!share && fresh->table->layout == TABLE_BYTES) {

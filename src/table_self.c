@@ -43,10 +43,13 @@ static bool payload_of_key(const struct table_segment *seg, uint32_t i, uintptr_
 
 	for (;;) {
 		uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
-		if (slots_load(seg->slots, i, &key, &loaded) != raw || atomic_load_explicit(&seg->forgotten, memory_order_acquire))
+		if (slots_load(seg->slots, i, &key, &loaded) != raw)
 			return false;
 		*payload = (void *)loaded;
-		if (likely(atomic_load_explicit(&seg->takeovers, memory_order_relaxed) == takeovers))
+		uint64_t now = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
+		if (unlikely((now & TABLE_FORGOTTEN) != 0))
+			return false;
+		if (likely(now == takeovers))
 			return true;
 	}
 }
@@ -147,14 +150,17 @@ bool table_self_replace_locked(const struct table_spot *at, const struct table_k
 void table_self_forget_locked(struct table_segment *seg)
 {
 	const bool bare = seg->table->layout == TABLE_BARE;
-	const uintptr_t kind = bare ? SLOTS_PAYLOAD_TAGS : SLOTS_PAYLOAD_MASK;
+	const uintptr_t kinds = bare ? SLOTS_PAYLOAD_TAGS : SLOTS_PAYLOAD_MASK;
+	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_relaxed);
 
-	if (!table_is_pair(seg->table) || seg->forgotten)
+	if (!table_is_pair(seg->table) || (takeovers & TABLE_FORGOTTEN) != 0)
 		return;
-	atomic_store_explicit(&seg->forgotten, true, memory_order_release);
+	atomic_store_explicit(&seg->takeovers, takeovers | TABLE_FORGOTTEN, memory_order_release);
 	/* After the word of it: who loads a payload that is nobody's by now, sees the word. */
 	for (uint32_t i = 0; i < seg->n; i++) {
-		atomic_fetch_and_explicit(bare ? table_value_at(seg, i) : table_key_at(seg, i), ~kind, memory_order_release);
+		_Atomic(uintptr_t) *word = bare ? table_value_at(seg, i) : table_key_at(seg, i);
+		if ((atomic_load_explicit(word, memory_order_relaxed) & kinds) != 0)
+			atomic_fetch_and_explicit(word, ~kinds, memory_order_release);
 		atomic_store_explicit(table_payload_at(seg, i), 0, memory_order_release);
 	}
 }

@@ -144,6 +144,12 @@ static const gc_type dict_type = {
 
 /* ---- making ---- */
 
+/* How keys are looked up: as keys of a kind are. */
+static uint8_t way_of(enum weakref_key_kind kind)
+{
+	return (uint8_t)(kind + 1);
+}
+
 static weakref_valuedict *make(enum weakref_key_kind kind, struct element_rule rule)
 {
 	enum table_layout layout = kind <= WEAKREF_KEY_BYTES ? TABLE_BYTES : kind == WEAKREF_KEY_CUSTOM ? TABLE_HASHED : TABLE_WORD;
@@ -152,7 +158,7 @@ static weakref_valuedict *make(enum weakref_key_kind kind, struct element_rule r
 	if (dict == NULL)
 		return NULL;
 	dict->kind = kind;
-	dict->container.table.signature = DICT_SIGNATURE;
+	dict->container.table.signature = container_sign(DICT_SIGNATURE, way_of(kind));
 	return dict;
 }
 
@@ -285,6 +291,30 @@ static NOINLINE int look_up_slowly(const weakref_valuedict *dict, const void *ke
 	return error;
 }
 
+/* The usual case: a short string that is there. */
+static inline __attribute__((always_inline)) bool find_string(const weakref_valuedict *dict, const void *key, void **value)
+{
+	void *found;
+
+	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, way_of(WEAKREF_KEY_STRING)) || key == NULL ||
+		     !table_quick_string(&dict->container.table, key, &found)))
+		return false;
+	*value = found;
+	return true;
+}
+
+/* And an integer. */
+static inline __attribute__((always_inline)) bool find_int(const weakref_valuedict *dict, const void *key, void **value)
+{
+	void *found;
+
+	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, way_of(WEAKREF_KEY_INT)) ||
+		     !table_quick_word(&dict->container.table, (uintptr_t)key, &found)))
+		return false;
+	*value = found;
+	return true;
+}
+
 static NOINLINE void *get_slowly(const weakref_valuedict *dict, const void *key)
 {
 	void *found;
@@ -293,31 +323,29 @@ static NOINLINE void *get_slowly(const weakref_valuedict *dict, const void *key)
 	return found;
 }
 
-/* The usual case: a short string, or an integer, that is there. */
-static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_valuedict *dict, const void *key, void **value)
-{
-	if (unlikely(heap_thread == NULL || !container_is(dict, DICT_SIGNATURE)))
-		return false;
-	if (likely(dict->kind == WEAKREF_KEY_STRING))
-		return key != NULL && table_quick_string(&dict->container.table, key, value);
-	return dict->kind == WEAKREF_KEY_INT && table_quick_word(&dict->container.table, (uintptr_t)key, value);
-}
-
-int weakref_valuedict_lookup(const weakref_valuedict *dict, const void *key, void **value)
+/* In a function of its own, so that neither of the two needs registers for the other. */
+static NOINLINE void *get_no_string(const weakref_valuedict *dict, const void *key)
 {
 	void *found;
 
-	if (unlikely(value == NULL || !look_up_quickly(dict, key, &found)))
-		return look_up_slowly(dict, key, value);
-	*value = found;
-	return 0;
+	return likely(find_int(dict, key, &found)) ? found : get_slowly(dict, key);
 }
 
 void *weakref_valuedict_get(const weakref_valuedict *dict, const void *key)
 {
 	void *found;
 
-	return likely(look_up_quickly(dict, key, &found)) ? found : get_slowly(dict, key);
+	return likely(find_string(dict, key, &found)) ? found : get_no_string(dict, key);
+}
+
+int weakref_valuedict_lookup(const weakref_valuedict *dict, const void *key, void **value)
+{
+	void *found;
+
+	if (unlikely(value == NULL || !(find_string(dict, key, &found) || find_int(dict, key, &found))))
+		return look_up_slowly(dict, key, value);
+	*value = found;
+	return 0;
 }
 
 void *weakref_valuedict_get_or(const weakref_valuedict *dict, const void *key, void *fallback)

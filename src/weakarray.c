@@ -107,28 +107,40 @@ void weakarray_set_owner(struct slots *slots, const void *owner)
 	atomic_store_explicit(&slots->owner, (uintptr_t)owner, memory_order_release);
 }
 
+/* Whether p is the payload pointer of an object of ours, or will be: which is told sooner the next time. */
+static bool is_ours(struct heap_header *base, const void *p)
+{
+	if ((const void *)(base + 1) != p)
+		return false;
+	enum heap_kind kind = heap_kind_of(base);
+	if (kind > HEAP_LEAF)
+		return false;
+	heap_object_learn(base, kind);
+	return true;
+}
+
 uintptr_t weakarray_encode(const void *p)
 {
+	if (likely(heap_payload_known(p)))
+		return (uintptr_t)p;
 	if (((uintptr_t)p & 1) != 0)
 		return 0;
 	struct heap_header *base = heap_base(p);
 	if (base == NULL)
 		return 0;
-	if ((const void *)(base + 1) == p && heap_kind_of(base) <= HEAP_LEAF)
-		return (uintptr_t)p;
-	return (uintptr_t)p | SLOTS_INNER;
+	return is_ours(base, p) ? (uintptr_t)p : (uintptr_t)p | SLOTS_INNER;
 }
 
 uintptr_t weakarray_encode_payload(const void *p, enum slots_payload *kind)
 {
-	struct heap_header *base = p == NULL ? NULL : heap_base(p);
+	struct heap_header *base;
 
-	if (base == NULL)
-		*kind = SLOTS_PAYLOAD_NUMBER;
-	else if ((const void *)(base + 1) == p && heap_kind_of(base) <= HEAP_LEAF)
+	if ((uintptr_t)p % sizeof(struct heap_header) == 0 && heap_payload_known(p))
 		*kind = SLOTS_PAYLOAD_OURS;
+	else if (p == NULL || (base = heap_base(p)) == NULL)
+		*kind = SLOTS_PAYLOAD_NUMBER;
 	else
-		*kind = SLOTS_PAYLOAD_INNER;
+		*kind = is_ours(base, p) ? SLOTS_PAYLOAD_OURS : SLOTS_PAYLOAD_INNER;
 	return (uintptr_t)p;
 }
 

@@ -804,6 +804,22 @@ static void string_get(struct table *table, const char *string, uintptr_t wanted
 		expect(wanted == 0 || strlen(string) >= BYTES_SHORT || ((uintptr_t)string & 4095) > 4096 - 16);
 }
 
+/* Of addresses that its glance at a group could not tell from empty and vacant slots, the quick look-up says nothing. */
+START_TEST(test_no_addresses)
+{
+	static const uintptr_t none[] = {0, 1, UINT64_C(1) << 32, (UINT64_C(1) << 32) + 1};
+	struct table *table = table_make(STYLE_PAIR, NULL);
+	struct table_key key;
+	void *payload;
+
+	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+		table_key_identity(&key, (const void *)none[i], 0);
+		expect(!table_quick_bare(table, (const void *)none[i], &payload));
+		expect_eq(table_get(table, &key, &payload), -WEAKREF_ENOENT);
+	}
+}
+END_TEST
+
 /* Strings of every short length at every distance from the end of a page behind which there is nothing to read: found wherever the caller's
  * copy lies, and told from those that differ in the first, the last, or one more byte. */
 START_TEST(test_short_strings)
@@ -1109,6 +1125,7 @@ int main(void)
 	tcase_add_test(tcase, test_equal_fails);
 	tcase_add_test(tcase, test_one_hash);
 	tcase_add_test(tcase, test_short_strings);
+	tcase_add_test(tcase, test_no_addresses);
 	tcase_add_test(tcase, test_huge_keys);
 	tcase_add_test(tcase, test_uneven_keys);
 	suite_add_tcase(suite, tcase);
