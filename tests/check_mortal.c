@@ -29,7 +29,8 @@ struct mortal {
 };
 
 static _Atomic unsigned destroyed[2 * N], hosts[2 * N];
-static _Atomic unsigned wrong, warnings, called;
+static _Atomic unsigned wrong, warnings;
+static _Atomic unsigned called[N];
 static weakref_ref **watched; /* those that a destructor expects to have been called back */
 static bool slow;
 static unsigned test;
@@ -53,7 +54,10 @@ static int mortal_destroy(void *obj)
 		wrong += !support_node_intact(in_opaque(mortal->opaque)) || in_opaque(mortal->opaque)->id != mortal->id;
 	for (size_t i = 0; mortal->wide != NULL && i < WIDE; i++)
 		wrong += !support_node_intact(mortal->wide[i]) || mortal->wide[i]->id != i;
-	wrong += watched != NULL && called < support_dead(watched, N);
+	/* Where every call may collect, others may have died meanwhile. */
+	for (size_t i = 0; watched != NULL && i < N; i++)
+		if (support_collect_every() == 0 || i == mortal->id)
+			wrong += weakref_ref_get(watched[i]) == NULL && called[i] == 0;
 	return 0;
 }
 
@@ -93,7 +97,8 @@ static void forget(void)
 	test++;
 	memset(destroyed, 0, sizeof(destroyed));
 	memset(hosts, 0, sizeof(hosts));
-	wrong = warnings = called = 0;
+	memset(called, 0, sizeof(called));
+	wrong = warnings = 0;
 	watched = NULL;
 	slow = false;
 }
@@ -170,7 +175,8 @@ START_TEST(test_after_an_ordered_finalizer)
 	long dead = support_collect();
 
 	dead += support_collect();
-	ck_assert_int_ge(dead, (long)LEAST);
+	if (support_collect_every() == 0)
+		ck_assert_int_ge(dead, (long)LEAST);
 	ck_assert_int_le(dead, (long)N);
 	ck_assert_uint_ge(ran_once(hosts, 0, N), LEAST);
 	ck_assert_uint_ge(ran_once(destroyed, 0, N), LEAST);
@@ -290,18 +296,18 @@ END_TEST
 static int callback(weakref_ref *ref, void *data)
 {
 	(void)ref;
-	(void)data;
-	called++;
+	called[(uintptr_t)data]++;
 	return 0;
 }
 
-static int make_watched(void *fn)
+static int make_watched(void *unused)
 {
-	for (size_t i = 0; i < N; i++) {
+	(void)unused;
+	for (uintptr_t i = 0; i < N; i++) {
 		struct mortal *mortal = mortal_new(i);
 
 		SUPPORT_REQUIRE(mortal != NULL);
-		watched[i] = weakref_ref_new(mortal, *(weakref_callback *)fn, NULL);
+		watched[i] = weakref_ref_new(mortal, callback, (void *)i);
 		SUPPORT_REQUIRE(watched[i] != NULL);
 	}
 	return 0;
@@ -311,20 +317,19 @@ static int make_watched(void *fn)
 START_TEST(test_after_callbacks)
 {
 	static const enum weakref_delivery rules[] = {WEAKREF_DELIVER_AT_ALLOCATION, WEAKREF_DELIVER_THREAD};
-	weakref_callback fn = callback;
 
 	ck_assert_int_eq(gc_set_delivery(rules[_i]), 0);
 	for (int round = 0; round < 3; round++) {
 		forget();
 		slow = true;
 		watched = GC_MALLOC(N * sizeof(*watched));
-		ck_assert_int_eq(support_on_thread(make_watched, &fn), 0);
+		ck_assert_int_eq(support_on_thread(make_watched, NULL), 0);
 		support_scrub();
 		ck_assert_int_ge(gc_collect(), 0);
 		ck_assert_uint_eq(ran_once(destroyed, 0, N), support_dead(watched, N));
 		support_collect();
 		ck_assert_uint_ge(ran_once(destroyed, 0, N), LEAST);
-		ck_assert_uint_eq(called, support_dead(watched, N));
+		ck_assert_uint_eq(ran_once(called, 0, N), support_dead(watched, N));
 		ck_assert_uint_eq(wrong, 0);
 	}
 }
