@@ -70,16 +70,19 @@ static _Atomic bool thread_running;
 static pthread_t thread;
 static pthread_cond_t progress = PTHREAD_COND_INITIALIZER;
 
+/* Read for each node: no call for it. */
+#define INITIAL_EXEC __attribute__((tls_model("initial-exec")))
+
 /* The node that this thread is running: a mark in the frame that runs it. */
 #define MARKS 8
 struct run {
 	uint64_t mark[MARKS];
 };
 
-static _Thread_local struct run *current;
-static _Thread_local uint64_t current_mark;
-static _Thread_local bool is_thread;
-static _Thread_local uintptr_t held_by; /* the frame that holds deliveries back, or 0 */
+static _Thread_local INITIAL_EXEC struct run *current;
+static _Thread_local INITIAL_EXEC uint64_t current_mark;
+static _Thread_local INITIAL_EXEC bool is_thread;
+static _Thread_local INITIAL_EXEC uintptr_t held_by; /* the frame that holds deliveries back, or 0 */
 
 static bool thread_start(void);
 

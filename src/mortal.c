@@ -47,9 +47,6 @@ struct place {
 	size_t i;
 };
 
-#define DECOY_BYTES 4000 /* a block of its own, as blocks with mark procedures are to be (cycle.c) */
-#define DECOY_SIGNATURE ((GC_word)0x77656b7265666421)
-
 /* Scanned, and marked but where a stop unmarks it. */
 struct net {
 	struct holder *dying;
@@ -59,7 +56,7 @@ struct net {
 /* Uncollectable and scanned. */
 struct roots {
 	struct holder *first, *last;
-	GC_word *decoy;
+	void *decoy;
 	struct net *net;
 };
 
@@ -229,11 +226,10 @@ static void lead_to_holders_stw(void)
 	}
 }
 
-/* libgc's lock held; called for the decoy by whoever marks, most often in vain, and for free blocks of its kind, which have no signature. */
-static struct GC_ms_entry *decoy_marked(GC_word *block, struct GC_ms_entry *top, struct GC_ms_entry *limit, GC_word env)
+/* Called by whoever marks, most often in vain. When it is asked, that is one thread, which holds libgc's lock. */
+static struct GC_ms_entry *decoy_marked(struct GC_ms_entry *top, struct GC_ms_entry *limit)
 {
-	(void)env;
-	if (block[1] != DECOY_SIGNATURE || order < ASKED || order > ANSWERED)
+	if (order != ASKED && order != ANSWERED)
 		return top;
 	if (order == ASKED)
 		for (size_t i = 0; i < dying_count; i++)
@@ -393,16 +389,15 @@ static void run(void *base)
 int mortal_init(void (*fn)(void *base))
 {
 	static const struct deliver_objects objects = {.pop_locked = pop_locked, .run = run};
-	void **list = GC_new_free_list();
 
-	if (list == NULL || (roots = cycle_roots_new(sizeof *roots)) == NULL || (roots->net = GC_MALLOC(sizeof *roots->net)) == NULL)
+	roots = cycle_roots_new(sizeof *roots);
+	if (roots == NULL)
+		return -WEAKREF_ENOMEM;
+	roots->net = GC_MALLOC(sizeof *roots->net);
+	roots->decoy = cycle_telltale_new(decoy_marked);
+	if (roots->net == NULL || roots->decoy == NULL)
 		return -WEAKREF_ENOMEM;
 	roots->net->self = roots->net;
-	unsigned kind = GC_new_kind(list, GC_MAKE_PROC(GC_new_proc(decoy_marked), 0), 0, 1);
-	roots->decoy = GC_generic_malloc(DECOY_BYTES, (int)kind);
-	if (roots->decoy == NULL)
-		return -WEAKREF_ENOMEM;
-	roots->decoy[1] = DECOY_SIGNATURE;
 	last_word = fn;
 	deliver_set_objects(&objects);
 	cycle_add(&scanner);
