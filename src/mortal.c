@@ -73,6 +73,7 @@ static size_t count, capacity;
 static uintptr_t *dying;
 static size_t dying_count;
 #define MARKED ((uintptr_t)1)
+/* What is known of libgc's order: the decoy is asked, or has found out; nothing, as the net led to the dying; that there is none. */
 static enum { NOTHING, ASKED, ANSWERED, UNKNOWN, UNORDERED } order;
 
 static bool armed;
