@@ -23,11 +23,11 @@
 #include "heap.h"
 #include "marking.h"
 
-#define SENTINEL_BYTES 4000 /* a block of its own: small ones are not marked anew in partial collections */
-#define SENTINEL_SIGNATURE ((GC_word)0x77656b7265667321)
+#define TELLTALE_BYTES 4000 /* a block of its own: small ones are not marked anew in partial collections */
+#define TELLTALE_SIGNATURE ((GC_word)0x77656b7265667321)
 
 static GC_on_collection_event_proc chained;
-static GC_word *sentinel;
+static void *sentinel;
 static _Atomic GC_word recorded_no;
 static _Atomic bool window; /* between MARK_END and RECLAIM_END */
 static struct cycle_scanner *scanners;
@@ -52,6 +52,30 @@ static bool count_all;
 static bool base_known; /* live_before and allocated_before were taken by a collection with count_all on */
 static uint64_t live_before, allocated_before;
 
+/* ---- telltales ---- */
+
+/* Called by markers for telltales, and for free blocks of their kind, which have no signature. */
+static struct GC_ms_entry *telltale_marked(GC_word *block, struct GC_ms_entry *top, struct GC_ms_entry *limit, GC_word env)
+{
+	(void)env;
+	return block[1] == TELLTALE_SIGNATURE ? ((cycle_telltale_fn)block[2])(top, limit) : top;
+}
+
+void *cycle_telltale_new(cycle_telltale_fn fn)
+{
+	static int kind = -1;
+	void **list = kind < 0 ? GC_new_free_list() : NULL;
+
+	if (kind < 0 && list != NULL)
+		kind = (int)GC_new_kind(list, GC_MAKE_PROC(GC_new_proc(telltale_marked), 0), 0, 1);
+	GC_word *telltale = kind < 0 ? NULL : GC_generic_malloc(TELLTALE_BYTES, kind);
+	if (telltale != NULL) {
+		telltale[2] = (GC_word)fn;
+		telltale[1] = TELLTALE_SIGNATURE;
+	}
+	return telltale;
+}
+
 /* ---- the sentinel ---- */
 
 static void epoch_make_odd(void)
@@ -62,28 +86,19 @@ static void epoch_make_odd(void)
 		atomic_compare_exchange_strong(&epoch_now, &epoch, epoch + 1);
 }
 
-/* Called by markers for the sentinel, and for free blocks of its kind, which have no signature. Writes static memory only. */
-static struct GC_ms_entry *sentinel_marked(GC_word *block, struct GC_ms_entry *top, struct GC_ms_entry *limit, GC_word env)
+static struct GC_ms_entry *sentinel_marked(struct GC_ms_entry *top, struct GC_ms_entry *limit)
 {
 	(void)limit;
-	(void)env;
-	if (block[1] == SENTINEL_SIGNATURE)
-		epoch_make_odd();
+	epoch_make_odd();
 	return top;
 }
 
 static int sentinel_new(void)
 {
-	void **list = GC_new_free_list();
-	GC_word **root = cycle_roots_new(sizeof *root);
+	void **root = cycle_roots_new(sizeof *root);
 
-	if (list == NULL || root == NULL)
+	if (root == NULL || (sentinel = cycle_telltale_new(sentinel_marked)) == NULL)
 		return -WEAKREF_ENOMEM;
-	unsigned kind = GC_new_kind(list, GC_MAKE_PROC(GC_new_proc(sentinel_marked), 0), 0, 1);
-	sentinel = GC_generic_malloc(SENTINEL_BYTES, (int)kind);
-	if (sentinel == NULL)
-		return -WEAKREF_ENOMEM;
-	sentinel[1] = SENTINEL_SIGNATURE;
 	*root = sentinel;
 	return 0;
 }

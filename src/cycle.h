@@ -65,6 +65,14 @@ void cycle_tally_stw(const struct cycle_tally *tally);
  */
 void cycle_pieces_stw(void (*take)(size_t i, struct cycle_tally *tally), size_t n, size_t work);
 
+/*
+ * A block that tells when it is marked: fn is called by whoever marks, maybe with mutators running, writes static memory only, and may push
+ * what is to be marked (GC_mark_and_push). All share one of libgc's few kinds. NULL when there is no memory. By gc_init.
+ */
+struct GC_ms_entry;
+typedef struct GC_ms_entry *(*cycle_telltale_fn)(struct GC_ms_entry *top, struct GC_ms_entry *limit);
+void *cycle_telltale_new(cycle_telltale_fn fn);
+
 /* libgc's lock held, after reclaim: whether the block that started at base when it was registered is still there. */
 bool cycle_survived_locked(const void *base);
 

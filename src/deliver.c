@@ -10,15 +10,17 @@
  *                   allocation or call where there is none: first of all, in a child after fork, or when a callback ended it.
  *   manual          nothing runs but by gc_run_callbacks; an eventfd is readable while something is queued.
  *
- * Destructors come out of libgc's own queue. Where libgc finalizes by itself it is asked to before we run, so that they come in time;
- * where a host finalizes on demand, its pump brings them.
+ * There are two lanes: the nodes, and behind all of them the objects of somebody else's queue, each of which is run as a node would be: the
+ * destructors (mortal.c). Ordered finalizers come out of libgc's own queue. Where libgc finalizes by itself it is asked to before we run,
+ * so that they come in time; where a host finalizes on demand, its pump brings them.
  *
  * Runs do not nest in a thread: a callback need not be prepared for another one in its middle, and the stack stays as deep as it was. A run
  * that a callback left by longjmp must not look like one in progress: see run_in_progress.
  *
  * Invariants
- *  1. queue.first == NULL if and only if queue.last is stale; queued - started nodes are in it.
- *  2. started <= queued. Nodes are numbered as they are popped, from 1; `active` is the number of the one that the thread is in, or 0.
+ *  1. roots->first == NULL if and only if roots->last is stale; queued - started of each lane are in it.
+ *  2. started <= queued. Those of a lane are numbered as they are popped, from 1; `active` is the number of the one that the thread is in,
+ *     or 0.
  *
  * Locks: the queue is under libgc's, the thread and who waits for it under lock_deliver, the handler under lock_handler.
  */
@@ -49,8 +51,13 @@ struct roots {
 };
 
 static struct roots *roots;
-static _Atomic uint64_t queued, started;
-static _Atomic size_t due; /* destructors that are in libgc's queue, as far as is known */
+
+enum { NODES, OBJECTS, LANES };
+static struct lane {
+	_Atomic uint64_t queued, started, active;
+} lanes[LANES];
+static const struct deliver_objects *objects;
+static _Atomic size_t due; /* ordered finalizers that are in libgc's queue, as far as is known */
 static _Atomic int policy = WEAKREF_DELIVER_AT_ALLOCATION;
 static _Atomic int fd = -1;
 static gc_unraisable_fn handler;
@@ -61,8 +68,10 @@ uint16_t deliver_process;
 static sem_t wake;
 static _Atomic bool thread_running;
 static pthread_t thread;
-static _Atomic uint64_t active;
 static pthread_cond_t progress = PTHREAD_COND_INITIALIZER;
+
+/* Read for each node: no call for it. */
+#define INITIAL_EXEC __attribute__((tls_model("initial-exec")))
 
 /* The node that this thread is running: a mark in the frame that runs it. */
 #define MARKS 8
@@ -70,21 +79,26 @@ struct run {
 	uint64_t mark[MARKS];
 };
 
-static _Thread_local struct run *current;
-static _Thread_local uint64_t current_mark;
-static _Thread_local bool is_thread;
-static _Thread_local uintptr_t held_by; /* the frame that holds deliveries back, or 0 */
+static _Thread_local INITIAL_EXEC struct run *current;
+static _Thread_local INITIAL_EXEC uint64_t current_mark;
+static _Thread_local INITIAL_EXEC bool is_thread;
+static _Thread_local INITIAL_EXEC uintptr_t held_by; /* the frame that holds deliveries back, or 0 */
 
 static bool thread_start(void);
 
 /* ---- the queue ---- */
 
-static bool queue_has_nodes(void)
+static bool lane_is_empty(const struct lane *lane)
 {
-	return atomic_load_explicit(&queued, memory_order_acquire) != atomic_load_explicit(&started, memory_order_acquire);
+	return atomic_load_explicit(&lane->queued, memory_order_acquire) == atomic_load_explicit(&lane->started, memory_order_acquire);
 }
 
-/* Destructors still in libgc's queue that a run would fetch. */
+static bool queue_is_empty(void)
+{
+	return lane_is_empty(&lanes[NODES]) && lane_is_empty(&lanes[OBJECTS]);
+}
+
+/* Ordered finalizers still in libgc's queue that a run would fetch. */
 static bool libgc_has_some(void)
 {
 	return atomic_load_explicit(&due, memory_order_relaxed) != 0 && !GC_get_finalize_on_demand() &&
@@ -93,7 +107,7 @@ static bool libgc_has_some(void)
 
 bool deliver_pending(void)
 {
-	return queue_has_nodes() || libgc_has_some();
+	return !queue_is_empty() || libgc_has_some();
 }
 
 /* What libgc had before and has no longer, it has handed over by itself. */
@@ -126,7 +140,12 @@ void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last)
 	else
 		roots->last->next = first;
 	roots->last = last;
-	atomic_fetch_add_explicit(&queued, n, memory_order_release);
+	atomic_fetch_add_explicit(&lanes[NODES].queued, n, memory_order_release);
+}
+
+void deliver_queue_objects_locked(size_t n)
+{
+	atomic_fetch_add_explicit(&lanes[OBJECTS].queued, n, memory_order_release);
 }
 
 static void *queue_locked(void *node)
@@ -135,23 +154,52 @@ static void *queue_locked(void *node)
 	return NULL;
 }
 
-/* For a run that goes on only while a rule is in force (or for ANY rule), so that nothing runs by a rule that was changed. */
+/* For a run that goes on only while a rule is in force (or for ANY rule), so that nothing runs by a rule that was changed. What is no node
+ * has this one's. */
 enum { ANY = -1 };
+struct turn {
+	struct deliver_node node;
+	int rule;
+	void *object;
+};
 
-static void *pop_locked(void *rule)
+static void object_run(struct deliver_node *node)
 {
+	struct turn *turn = (struct turn *)node;
+	void *object = turn->object;
+
+	turn->object = NULL;
+	objects->run(object);
+	BASE_KEEP(object);
+}
+
+/* In this order: who sees something as started sees that the thread is in it (thread_is_past). */
+static void start_locked(struct lane *lane)
+{
+	if (is_thread)
+		atomic_store(&lane->active, atomic_load(&lane->started) + 1);
+	atomic_fetch_add(&lane->started, 1);
+}
+
+static void *pop_locked(void *arg)
+{
+	struct turn *turn = arg;
 	struct deliver_node *node = roots->first;
 
-	if (node == NULL || (*(int *)rule != ANY && *(int *)rule != atomic_load(&policy)))
+	if (turn->rule != ANY && turn->rule != atomic_load(&policy))
 		return NULL;
+	if (node == NULL) {
+		turn->object = objects->pop_locked();
+		if (turn->object == NULL)
+			return NULL;
+		start_locked(&lanes[OBJECTS]);
+		return &turn->node;
+	}
 	roots->first = node->next;
 	if (roots->first == NULL)
 		roots->last = NULL;
 	node->next = NULL;
-	/* In this order: who sees the node as started sees that the thread is in it (thread_is_past). */
-	if (is_thread)
-		atomic_store(&active, atomic_load(&started) + 1);
-	atomic_fetch_add(&started, 1);
+	start_locked(&lanes[NODES]);
 	return node;
 }
 
@@ -188,6 +236,12 @@ static struct cycle_scanner scanner = {.settle_locked = settle_locked};
 
 /* ---- runs ---- */
 
+static void thread_is_idle(void)
+{
+	for (int i = 0; i < LANES; i++)
+		atomic_store(&lanes[i].active, 0);
+}
+
 /* What a callback leaves behind however it leaves, but by longjmp. */
 static void run_end(struct run *run)
 {
@@ -196,7 +250,7 @@ static void run_end(struct run *run)
 	if (!is_thread)
 		return;
 	lock_take(&lock_deliver);
-	atomic_store(&active, 0);
+	thread_is_idle();
 	pthread_cond_broadcast(&progress);
 	lock_drop(&lock_deliver);
 }
@@ -296,6 +350,7 @@ static void fd_settle(void)
 
 static NOINLINE long run_all(int rule)
 {
+	struct turn turn = {.node.run = object_run, .rule = rule};
 	int saved = errno;
 	long n = 0;
 	bool ran;
@@ -305,7 +360,7 @@ static NOINLINE long run_all(int rule)
 	atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
 	do {
 		fetch_from_libgc();
-		n += ran = run_one(pop_locked, &rule);
+		n += ran = run_one(pop_locked, &turn);
 	} while (ran);
 	fd_settle();
 	errno = saved;
@@ -369,13 +424,13 @@ static void thread_over(void *unused)
 {
 	(void)unused;
 	lock_take(&lock_deliver);
-	atomic_store(&active, 0);
+	thread_is_idle();
 	atomic_store(&thread_running, false);
 	pthread_cond_broadcast(&progress);
 	lock_drop(&lock_deliver);
 	if (atomic_load(&policy) == WEAKREF_DELIVER_THREAD)
 		thread_start();
-	if (queue_has_nodes())
+	if (!queue_is_empty())
 		announce();
 }
 
@@ -428,13 +483,22 @@ static bool thread_start(void)
 	return error == 0;
 }
 
-/* Whether the thread has run the nodes up to this number. */
-static bool thread_is_past(uint64_t number)
+/* How many were queued in each lane at some time. */
+struct moment {
+	uint64_t queued[LANES];
+};
+
+/* Whether the thread has run what was queued by then. */
+static bool thread_is_past(const struct moment *then)
 {
-	if (atomic_load(&started) < number)
-		return false;
-	uint64_t in = atomic_load(&active);
-	return in == 0 || in > number;
+	for (int i = 0; i < LANES; i++) {
+		if (atomic_load(&lanes[i].started) < then->queued[i])
+			return false;
+		uint64_t in = atomic_load(&lanes[i].active);
+		if (in != 0 && in <= then->queued[i])
+			return false;
+	}
+	return true;
 }
 
 static void progress_end(struct lock **lock)
@@ -443,12 +507,12 @@ static void progress_end(struct lock **lock)
 }
 
 /* A caller that is cancelled in the wait has the lock when it unwinds. */
-static void progress_wait(uint64_t last)
+static void progress_wait(const struct moment *then)
 {
 	struct lock *lock __attribute__((cleanup(progress_end))) = &lock_deliver;
 
 	lock_take(lock);
-	while (!thread_is_past(last) && atomic_load(&thread_running))
+	while (!thread_is_past(then) && atomic_load(&thread_running))
 		pthread_cond_wait(&progress, &lock->mutex);
 }
 
@@ -456,13 +520,16 @@ static void progress_wait(uint64_t last)
  * and whether ever, is not ours to know. A thread that a callback ended is started anew. */
 static void thread_wait(void)
 {
+	struct moment now;
+
 	fetch_from_libgc();
-	uint64_t last = atomic_load(&queued);
-	while (!thread_is_past(last) && atomic_load(&policy) == WEAKREF_DELIVER_THREAD) {
+	for (int i = 0; i < LANES; i++)
+		now.queued[i] = atomic_load(&lanes[i].queued);
+	while (!thread_is_past(&now) && atomic_load(&policy) == WEAKREF_DELIVER_THREAD) {
 		if (!atomic_load(&thread_running) && !thread_start())
 			return;
 		sem_post(&wake);
-		progress_wait(last);
+		progress_wait(&now);
 	}
 }
 
@@ -546,8 +613,8 @@ void deliver_fork_child(void)
 	atomic_store(&thread_running, is_thread);
 	/* What another thread was running, it runs in the parent. */
 	if (!is_thread)
-		atomic_store(&active, 0);
-	if (queue_has_nodes())
+		thread_is_idle();
+	if (!queue_is_empty())
 		announce();
 }
 
@@ -578,6 +645,11 @@ void deliver_failed(int error, const char *where, void *subject)
 		fn(&info, user);
 	else
 		report_plainly(&info);
+}
+
+void deliver_set_objects(const struct deliver_objects *queue)
+{
+	objects = queue;
 }
 
 int deliver_init(void)

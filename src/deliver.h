@@ -29,7 +29,17 @@ void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last);
 /* The same from a mutator. */
 void deliver_queue(struct deliver_node *node);
 
-/* World stopped, once in each scan: so many destructors will come out of libgc's finalizer queue. */
+/* A queue of somebody else's, of objects that run one by one after all nodes: pop gives the next, libgc's lock held, or NULL. */
+struct deliver_objects {
+	void *(*pop_locked)(void);
+	void (*run)(void *object);
+};
+/* Once, by gc_init, before deliver_init. */
+void deliver_set_objects(const struct deliver_objects *queue);
+/* libgc's lock held: there are n more in it. */
+void deliver_queue_objects_locked(size_t n);
+
+/* World stopped: so many ordered finalizers may come out of libgc's finalizer queue. */
 void deliver_expect_stw(size_t n);
 
 /* Runs the nodes that pop, called with libgc's lock held, gives, until it gives NULL; how many. 0 from within a callback. */

@@ -77,13 +77,13 @@ static int scanners_add(void)
 	cycle_add(&ephemerons);
 	cycle_add(&weakarrays);
 	anchor_init();
-	object_init();
 	return 0;
 }
 
 int gc_init(void)
 {
-	static int (*const steps[])(void) = {heap_init, cycle_init, scanners_add, collector_init, tracking_init, deliver_init, fork_handle};
+	static int (*const steps[])(void) = {heap_init,	 cycle_init,	scanners_add, object_init,
+					     collector_init, tracking_init, deliver_init, fork_handle};
 	static size_t done;
 	static bool begun;
 	const size_t n = sizeof steps / sizeof *steps;

@@ -550,20 +550,10 @@ void *heap_alloc_leaf(size_t size)
 	return unlikely(error != 0) ? base_null((enum weakref_error) - error) : alloc_end(GC_MALLOC_ATOMIC(size));
 }
 
-int heap_finalizer_set(void *base, void (*fn)(void *base, void *data), void *data)
-{
-	GC_finalization_proc old = fn; /* libgc tells of failure by leaving it as it is */
-
-	if (checks_allocation_fails())
-		return -WEAKREF_ENOMEM;
-	GC_register_finalizer_no_order(base, fn, data, &old, NULL);
-	return old == fn ? -WEAKREF_ENOMEM : 0;
-}
-
 int heap_finalizer_set_ordered(void *base, void (*fn)(void *base, void *data), void *data, void (**old)(void *base, void *data),
 			       void **old_data)
 {
-	*old_data = data; /* as above; nobody else has this data in a slot */
+	*old_data = data; /* libgc tells of failure by leaving it as it is; nobody else has this data in a slot */
 	if (checks_allocation_fails())
 		return -WEAKREF_ENOMEM;
 	GC_register_finalizer_ignore_self(base, fn, data, old, old_data);

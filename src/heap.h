@@ -147,12 +147,9 @@ void *heap_alloc(size_t size);
 /* A block that is not scanned and NOT zeroed (GC_MALLOC_ATOMIC). As above. */
 void *heap_alloc_leaf(size_t size);
 
-/* libgc's finalizer slot of a fresh block: fn(base, data) once it was found unreachable, all that it refers to intact. fn must only queue.
- * data is kept alive. Errors: -WEAKREF_ENOMEM. */
-int heap_finalizer_set(void *base, void (*fn)(void *base, void *data), void *data);
-
-/* The same in libgc's order, in which a block is left alone as long as another such one leads to it; of any block. What was in the slot
- * before is given back, for the caller to call: *old is NULL where there was nothing. */
+/* libgc's finalizer slot of any block, in libgc's order: fn(base, data) once it was found unreachable, and no other such one leads to it, all
+ * that it refers to intact. fn must only queue. data is kept alive. What was in the slot before is given back, for the caller to call: *old
+ * is NULL where there was nothing. Errors: -WEAKREF_ENOMEM. */
 int heap_finalizer_set_ordered(void *base, void (*fn)(void *base, void *data), void *data, void (**old)(void *base, void *data),
 			       void **old_data);
 /* Has seen(base) called, with libgc's lock held, for a block of each cycle that this order cannot break, in every collection. Once. */

@@ -74,6 +74,8 @@ libweakref_core_la_SOURCES = \
 	src/marking.c \
 	src/marking.h \
 	src/method.c \
+	src/mortal.c \
+	src/mortal.h \
 	src/object.c \
 	src/object.h \
 	src/operation.c \

@@ -5,7 +5,7 @@
 #ifndef OBJECT_H
 #define OBJECT_H
 
-/* Makes objects with destructors known to the cycle, which counts their deaths. By gc_init. */
-void object_init(void);
+/* Says what is done with an object that has a destructor. Errors: -WEAKREF_ENOMEM. Once, by gc_init, before deliver_init. */
+int object_init(void);
 
 #endif

@@ -5,8 +5,8 @@
  *   pool states   made (no signature) ──▶ open, in the list ──▶ closed ──▶ dead, out of the list
  *
  * Invariants
- *  1. A pool is in the list from its last step in weakref_pool_new until its destructor runs. libgc keeps the memory of what has a
- *     destructor until then, so whatever the list names, though hidden, is there. The same holds for what its finalizer names.
+ *  1. A pool is in the list from its last step in weakref_pool_new until its destructor runs. The memory of what has a
+ *     destructor stays until then, so whatever the list names, though hidden, is there. The same holds for what its finalizer names.
  *  2. A closed pool has no idle resource, ever.
  *  3. The destructor of a pool without signature, which weakref_pool_new gave up, does nothing.
  *

@@ -30,6 +30,7 @@ contract_tests = \
 	tests/check_keydict \
 	tests/check_keydict_chains \
 	tests/check_method \
+	tests/check_mortal \
 	tests/check_module \
 	tests/check_object \
 	tests/check_pairdict \
@@ -66,6 +67,7 @@ short_tests = \
 	tests/check_hostile \
 	tests/check_interner \
 	tests/check_method \
+	tests/check_mortal \
 	tests/check_object \
 	tests/check_pairdict \
 	tests/check_pool \

@@ -330,8 +330,8 @@ WEAKREF_API enum weakref_delivery gc_get_delivery(void);
 /**
  * @brief Runs the callbacks and destructors that are ready, those that become ready meanwhile included.
  *
- * Works under every rule of delivery. Where a host has libgc finalize on demand (Guile), destructors join the queue when the host
- * pumps libgc.
+ * Works under every rule of delivery. Where a host has libgc finalize on demand (Guile), ordered finalizers join the queue when the
+ * host pumps libgc.
  * @return how many ran, 0 also when called from within a callback; or a negative error.
  * Errors: EPERM, EINVAL (gc_init was never called).
  * Cost: theirs.

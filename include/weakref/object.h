@@ -117,7 +117,7 @@ typedef struct gc_type {
  * @param type its type, borrowed for the object's life.
  * @return the payload, aligned to 16 bytes; NULL with errno set.
  * Errors: EINVAL (no type, or a size that cannot be), ENOMEM, EPERM.
- * Cost: within 1.25 × GC_MALLOC of the same total size; a type with a destructor pays libgc's registration as well.
+ * Cost: within 1.25 × GC_MALLOC of the same total size; for a type with a destructor a lock and 16 bytes more.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks (delivery at allocation).
  */
