@@ -17,8 +17,9 @@
  * that a callback left by longjmp must not look like one in progress: see run_in_progress.
  *
  * Invariants
- *  1. queue.first == NULL if and only if queue.last is stale; queued - started nodes are in it.
- *  2. started <= queued. Nodes are numbered as they are popped, from 1; `active` is the number of the one that the thread is in, or 0.
+ *  1. queue.first == NULL if and only if queue.last is stale.
+ *  2. Nodes and items are numbered as they are queued, from 1, and run in this order; a number from `started` + 1 to `queued` that no node in
+ *     the queue has is that of an item. `active` is the number of what the thread is in, or 0.
  *
  * Locks: the queue is under libgc's, the thread and who waits for it under lock_deliver, the handler under lock_handler.
  */
@@ -50,6 +51,7 @@ struct roots {
 
 static struct roots *roots;
 static _Atomic uint64_t queued, started;
+void (*deliver_item_pop)(struct deliver_item *item);
 static _Atomic size_t due; /* destructors that are in libgc's queue, as far as is known */
 static _Atomic int policy = WEAKREF_DELIVER_AT_ALLOCATION;
 static _Atomic int fd = -1;
@@ -79,7 +81,7 @@ static bool thread_start(void);
 
 /* ---- the queue ---- */
 
-static bool queue_has_nodes(void)
+static bool queue_has_some(void)
 {
 	return atomic_load_explicit(&queued, memory_order_acquire) != atomic_load_explicit(&started, memory_order_acquire);
 }
@@ -93,7 +95,7 @@ static bool libgc_has_some(void)
 
 bool deliver_pending(void)
 {
-	return queue_has_nodes() || libgc_has_some();
+	return queue_has_some() || libgc_has_some();
 }
 
 /* What libgc had before and has no longer, it has handed over by itself. */
@@ -116,17 +118,23 @@ static void fetch_from_libgc(void)
 
 void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last)
 {
-	uint64_t n = 1;
+	uint64_t number = atomic_load_explicit(&queued, memory_order_relaxed);
 
 	for (struct deliver_node *node = first; node != last; node = node->next)
-		n++;
+		node->number = ++number;
+	last->number = ++number;
 	last->next = NULL;
 	if (roots->first == NULL)
 		roots->first = first;
 	else
 		roots->last->next = first;
 	roots->last = last;
-	atomic_fetch_add_explicit(&queued, n, memory_order_release);
+	atomic_store_explicit(&queued, number, memory_order_release);
+}
+
+void deliver_items_stw(uint64_t n)
+{
+	atomic_store_explicit(&queued, atomic_load_explicit(&queued, memory_order_relaxed) + n, memory_order_release);
 }
 
 static void *queue_locked(void *node)
@@ -138,20 +146,38 @@ static void *queue_locked(void *node)
 /* For a run that goes on only while a rule is in force (or for ANY rule), so that nothing runs by a rule that was changed. */
 enum { ANY = -1 };
 
-static void *pop_locked(void *rule)
+struct popping {
+	int rule;
+	struct deliver_item item; /* where an item goes that was popped */
+};
+
+static struct deliver_node *unlink_first(void)
 {
 	struct deliver_node *node = roots->first;
 
-	if (node == NULL || (*(int *)rule != ANY && *(int *)rule != atomic_load(&policy)))
-		return NULL;
 	roots->first = node->next;
 	if (roots->first == NULL)
 		roots->last = NULL;
 	node->next = NULL;
-	/* In this order: who sees the node as started sees that the thread is in it (thread_is_past). */
+	return node;
+}
+
+static void *pop_locked(void *arg)
+{
+	struct popping *popping = arg;
+	struct deliver_node *node = &popping->item.node;
+	uint64_t number = atomic_load(&started) + 1;
+
+	if (!queue_has_some() || (popping->rule != ANY && popping->rule != atomic_load(&policy)))
+		return NULL;
+	if (roots->first != NULL && roots->first->number == number)
+		node = unlink_first();
+	else
+		deliver_item_pop(&popping->item);
+	/* In this order: who sees it as started sees that the thread is in it (thread_is_past). */
 	if (is_thread)
-		atomic_store(&active, atomic_load(&started) + 1);
-	atomic_fetch_add(&started, 1);
+		atomic_store(&active, number);
+	atomic_store(&started, number);
 	return node;
 }
 
@@ -299,13 +325,14 @@ static NOINLINE long run_all(int rule)
 	int saved = errno;
 	long n = 0;
 	bool ran;
+	struct popping popping = {.rule = rule};
 
 	if (run_in_progress())
 		return 0;
 	atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
 	do {
 		fetch_from_libgc();
-		n += ran = run_one(pop_locked, &rule);
+		n += ran = run_one(pop_locked, &popping);
 	} while (ran);
 	fd_settle();
 	errno = saved;
@@ -375,7 +402,7 @@ static void thread_over(void *unused)
 	lock_drop(&lock_deliver);
 	if (atomic_load(&policy) == WEAKREF_DELIVER_THREAD)
 		thread_start();
-	if (queue_has_nodes())
+	if (queue_has_some())
 		announce();
 }
 
@@ -546,7 +573,7 @@ void deliver_fork_child(void)
 	/* What another thread was running, it runs in the parent. */
 	if (!is_thread)
 		atomic_store(&active, 0);
-	if (queue_has_nodes())
+	if (queue_has_some())
 		announce();
 }
 
