@@ -451,6 +451,12 @@ static void *leak_locked(void *handle)
 	return handle;
 }
 
+static NOINLINE void look_for_leak(weakref_finalize *finalize, const void *obj)
+{
+	if (heap_with_lock(leak_locked, finalize) != NULL)
+		leak_tell(obj);
+}
+
 /* ---- making ---- */
 
 /* Two threads at once: one root stays unused, and the exit's handler finds nothing the second time. */
@@ -485,7 +491,7 @@ static NOINLINE uintptr_t object_word(void *obj, weakref_finalize_fn fn, void **
 	return (uintptr_t)obj | (foreign || (char *)*block + HEAP_HEADER != (char *)obj ? FINALS_ASK : 0);
 }
 
-static weakref_finalize *make(void *obj, uintptr_t word, weakref_finalize_fn fn, void *args, struct finals_ordered *ordered)
+static inline weakref_finalize *make(void *obj, uintptr_t word, weakref_finalize_fn fn, void *args, struct finals_ordered *ordered)
 {
 	unsigned i;
 	struct finals *in = finals_claim(&i);
@@ -495,8 +501,8 @@ static weakref_finalize *make(void *obj, uintptr_t word, weakref_finalize_fn fn,
 	if (ordered != NULL)
 		finals_set_ordered(in, i);
 	weakref_finalize *finalize = finals_fill(in, i, word, fn, args);
-	if (unlikely(collector_tells_uncollectable()) && heap_with_lock(leak_locked, finalize) != NULL)
-		leak_tell(obj);
+	if (unlikely(collector_tells_uncollectable()))
+		look_for_leak(finalize, obj);
 	BASE_KEEP(obj);
 	return finalize;
 }

@@ -381,13 +381,12 @@ bool finals_older_locked(uint64_t *order, struct finals_slot *slot)
 			return false;
 		struct finals *in = chunks[n - 1];
 		uint64_t first = in->number * FINALS_SLOTS;
-		for (uint64_t i = *order - first < FINALS_SLOTS ? *order - first : FINALS_SLOTS; i-- > 0;)
-			if (is_filled(in, (unsigned)i)) {
-				*slot = (struct finals_slot){in, (unsigned)i};
-				*order = first + i;
+		for (uint64_t i = *order - first < FINALS_SLOTS ? *order - first : FINALS_SLOTS; i-- > 0;) {
+			*slot = (struct finals_slot){in, (unsigned)i};
+			*order = first + i;
+			if (finals_word(*slot) != 0 && is_filled(in, slot->i))
 				return true;
-			}
-		*order = first;
+		}
 	}
 	return false;
 }

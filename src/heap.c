@@ -254,8 +254,10 @@ void heap_fork_child(void)
 
 static int kind_make(enum heap_kind kind, GC_word descriptor, int add_size)
 {
+	/* By a start that failed later: it cannot be given back. */
+	if (kind_number[kind] != 0)
+		return 0;
 	void **list = GC_new_free_list();
-
 	if (list == NULL)
 		return -WEAKREF_ENOMEM;
 	unsigned number = GC_new_kind(list, descriptor, add_size, 1);
