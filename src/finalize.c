@@ -493,14 +493,13 @@ static NOINLINE uintptr_t object_word(void *obj, weakref_finalize_fn fn, void **
 
 static inline weakref_finalize *make(void *obj, uintptr_t word, weakref_finalize_fn fn, void *args, struct finals_ordered *ordered)
 {
-	unsigned i;
-	struct finals *in = finals_claim(&i);
+	struct finals_claim claim = finals_claim(fn);
 
-	if (unlikely(in == NULL))
+	if (unlikely(claim.in == NULL))
 		return NULL;
 	if (ordered != NULL)
-		finals_set_ordered(in, i);
-	weakref_finalize *finalize = finals_fill(in, i, word, fn, args);
+		finals_set_ordered(&claim);
+	weakref_finalize *finalize = finals_fill(&claim, word, args);
 	if (unlikely(collector_tells_uncollectable()))
 		look_for_leak(finalize, obj);
 	BASE_KEEP(obj);

@@ -40,7 +40,7 @@ static _Atomic bool some_ordered; /* some were ever made */
 
 /* Slots by one word, 0 for none: the chunk's address without its four low bits, which are 0, and 6 bits of the index. */
 #define INDEX_BITS 6
-_Static_assert(FINALS_SLOTS <= 1 << INDEX_BITS, "an index has so many bits");
+_Static_assert(FINALS_SLOTS <= 1 << INDEX_BITS && sizeof(struct finals) < 1024, "an index has so many bits; four chunks are a page");
 
 struct queue {
 	uintptr_t first, last;
@@ -78,7 +78,7 @@ static void word_set(struct finals_slot slot, uintptr_t word)
 
 static bool is_filled(const struct finals *in, unsigned i)
 {
-	return atomic_load_explicit(&in->fn[i], memory_order_acquire) != NULL;
+	return atomic_load_explicit(&in->fn[i], memory_order_acquire) != 0;
 }
 
 static bool is_ordered(struct finals_slot slot)
@@ -107,7 +107,7 @@ static void read_slot(struct finals_slot slot, struct finals_taken *taken)
 	struct finals_ordered *ordered = finals_ordered(slot);
 
 	taken->handle = finals_handle(slot);
-	taken->fn = atomic_load_explicit(&slot.in->fn[slot.i], memory_order_acquire);
+	taken->fn = atomic_load_explicit(&slot.in->functions[slot.in->fn[slot.i] - 1], memory_order_relaxed);
 	taken->args = ordered != NULL ? ordered->args : __atomic_load_n(&slot.in->args[slot.i], __ATOMIC_RELAXED);
 }
 
@@ -158,7 +158,18 @@ void finals_tag(struct finals_slot slot, uintptr_t set, uintptr_t clear)
 
 /* ---- making ---- */
 
+NOINLINE unsigned finals_place_slowly(struct finals *in, weakref_finalize_fn fn)
+{
+	for (unsigned k = 0; k < FINALS_FUNCTIONS; k++) {
+		weakref_finalize_fn there = NULL;
+		if (atomic_compare_exchange_strong(&in->functions[k], &there, fn) || there == fn)
+			return k + 1;
+	}
+	return 0;
+}
+
 struct opening {
+	weakref_finalize_fn fn;
 	struct finals *fresh;
 	size_t capacity; /* where there was no room */
 };
@@ -169,7 +180,7 @@ static void *open_locked(void *arg)
 	struct finals *in = atomic_load_explicit(&finals_open, memory_order_relaxed);
 
 	/* Somebody else was faster. */
-	if (in != NULL && atomic_load_explicit(&in->claimed, memory_order_relaxed) < FINALS_SLOTS)
+	if (in != NULL && atomic_load_explicit(&in->claimed, memory_order_relaxed) < FINALS_SLOTS && finals_place(in, opening->fn) != 0)
 		return in;
 	opening->capacity = capacity;
 	if (count == capacity)
@@ -216,28 +227,29 @@ static bool registry_grow(size_t from)
 	return true;
 }
 
-NOINLINE struct finals *finals_claim_slowly(unsigned *i)
+NOINLINE struct finals_claim finals_claim_slowly(weakref_finalize_fn fn)
 {
-	struct finals *in;
+	struct finals_claim claim;
 
 	do {
-		struct opening opening = {.fresh = heap_alloc_kind(HEAP_FINALS, sizeof *in)};
+		struct opening opening = {.fn = fn, .fresh = heap_alloc_kind(HEAP_FINALS, sizeof *claim.in)};
 		if (opening.fresh == NULL)
-			return NULL;
-		while ((in = heap_with_lock(open_locked, &opening)) == NULL)
+			return (struct finals_claim){0};
+		while ((claim.in = heap_with_lock(open_locked, &opening)) == NULL)
 			if (!registry_grow(opening.capacity))
-				return base_null(WEAKREF_ENOMEM);
+				return (struct finals_claim){.in = base_null(WEAKREF_ENOMEM)};
 		/* The number is a hint: it is read without the lock. */
 		crew_make(__atomic_load_n(&count, __ATOMIC_RELAXED) * FINALS_SLOTS);
-		*i = atomic_fetch_add_explicit(&in->claimed, 1, memory_order_relaxed);
-	} while (*i >= FINALS_SLOTS);
-	return in;
+		claim.fn = finals_place(claim.in, fn);
+		claim.i = claim.fn == 0 ? FINALS_SLOTS : atomic_fetch_add_explicit(&claim.in->claimed, 1, memory_order_relaxed);
+	} while (claim.i >= FINALS_SLOTS);
+	return claim;
 }
 
-void finals_set_ordered(struct finals *in, unsigned i)
+void finals_set_ordered(const struct finals_claim *claim)
 {
 	atomic_store(&some_ordered, true);
-	atomic_fetch_or(&in->ordered, UINT64_C(1) << i);
+	atomic_fetch_or(&claim->in->ordered, UINT64_C(1) << claim->i);
 }
 
 static unsigned claimed_of(const struct finals *in)
@@ -327,13 +339,6 @@ static void item_pop_locked(struct deliver_item *item)
 
 /* ---- forks ---- */
 
-/* Of a slot that was claimed by a thread which is not here. */
-static int lost(void *unused)
-{
-	(void)unused;
-	return 0;
-}
-
 void finals_adopt_locked(struct finals *in)
 {
 	for (unsigned i = 0; i < FINALS_SLOTS; i++) {
@@ -345,8 +350,9 @@ void finals_adopt_locked(struct finals *in)
 			empty_slot(slot, &taken);
 		} else
 			finals_tag(slot, FINALS_QUIET, 0);
+		/* Claimed by a thread that is not here. */
 		if (!is_filled(in, i))
-			atomic_store_explicit(&in->fn[i], lost, memory_order_relaxed);
+			atomic_store_explicit(&in->fn[i], 1, memory_order_relaxed);
 	}
 	in->process = deliver_process;
 }

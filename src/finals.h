@@ -3,13 +3,14 @@
  * finals: what finalizers are made of (finalize.c has the public face).
  *
  * A finalizer is a slot of a chunk, and its handle is the address of the slot's scanned word. All threads fill one chunk, the open one: a
- * slot is claimed by counting, without a lock, so that the slots' order is that of the making, over all threads. Each slot is used once.
+ * slot is claimed by counting, without a lock, so that the slots' order is that of the making, over all threads. Each slot is used once. A
+ * program has many finalizers and few functions: a chunk has a table of these, and is left where it is full of others.
  *
  *   slot   UNFILLED ──add──▶ LIVE ──the scan found the object dead──▶ DUE ──popped, or taken at exit──▶ DEAD
  *                             └──taken: called, detached, at exit─────────────────────────────────────▶ DEAD
  *
  * `object` tells the state, by one word:
- *     0                     unfilled, or dead: then there is a function
+ *     0                     unfilled, or dead: then it has a function
  *     a pointer, and tags   LIVE: the pointer that it was made with; weak
  *     FINALS_DUE, and more  DUE: with the slot that comes after it in the queue
  *
@@ -25,6 +26,7 @@
 #include "weakref/finalize.h"
 
 #define FINALS_SLOTS HEAP_FINALS_WORDS
+#define FINALS_FUNCTIONS 8
 
 /* Of a LIVE one's word: epoch_load masks them off. */
 #define FINALS_ASK ((uintptr_t)1 << 63)   /* the block does not begin a header before the pointer: libgc is asked for it */
@@ -36,7 +38,7 @@
 struct finals {
 	void *args[FINALS_SLOTS]; /* scanned. Of an ordered one its struct finals_ordered */
 	_Atomic(uintptr_t) object[FINALS_SLOTS];
-	_Atomic(weakref_finalize_fn) fn[FINALS_SLOTS]; /* written last, and left there */
+	_Atomic(weakref_finalize_fn) functions[FINALS_FUNCTIONS]; /* the first ones are there */
 	uint64_t number; /* of the chunk: its slots have the orders from number * FINALS_SLOTS on */
 	/* A bit for each slot. */
 	_Atomic uint64_t ordered;
@@ -45,6 +47,7 @@ struct finals {
 	_Atomic uint32_t claimed; /* slots; more than there are where some came too late */
 	uint16_t due;     /* how many are. Libgc's lock */
 	uint16_t process; /* the deliver_process that owes all of them. Libgc's lock */
+	_Atomic uint8_t fn[FINALS_SLOTS]; /* its function's place, from 1: written last, and left there */
 };
 
 /* What an ordered finalizer has besides, and libgc holds for it. */
@@ -86,28 +89,42 @@ extern _Atomic bool finals_over;
 /* ---- making ---- */
 
 extern _Atomic(struct finals *) finals_open;
-/* A chunk with a slot of the caller's. NULL with errno ENOMEM. May collect, and run callbacks. */
-struct finals *finals_claim_slowly(unsigned *i);
+/* What a thread has of its own in a chunk until it has filled it. */
+struct finals_claim {
+	struct finals *in; /* NULL with errno ENOMEM: there is no memory */
+	unsigned i, fn;
+};
 
-/* Claims a slot; NULL as above. */
-static inline struct finals *finals_claim(unsigned *i)
+/* The place of a function in a chunk, from 1; 0: there is none left. */
+unsigned finals_place_slowly(struct finals *in, weakref_finalize_fn fn);
+static inline unsigned finals_place(struct finals *in, weakref_finalize_fn fn)
 {
-	struct finals *in = atomic_load_explicit(&finals_open, memory_order_acquire);
+	return likely(atomic_load_explicit(&in->functions[0], memory_order_relaxed) == fn) ? 1 : finals_place_slowly(in, fn);
+}
 
-	if (likely(in != NULL) && likely((*i = atomic_fetch_add_explicit(&in->claimed, 1, memory_order_relaxed)) < FINALS_SLOTS))
-		return in;
-	return finals_claim_slowly(i);
+/* Claims a slot. May collect, and run callbacks. */
+struct finals_claim finals_claim_slowly(weakref_finalize_fn fn);
+static inline struct finals_claim finals_claim(weakref_finalize_fn fn)
+{
+	struct finals_claim claim = {.in = atomic_load_explicit(&finals_open, memory_order_acquire)};
+
+	if (likely(claim.in != NULL) && likely((claim.fn = finals_place(claim.in, fn)) != 0) &&
+	    likely((claim.i = atomic_fetch_add_explicit(&claim.in->claimed, 1, memory_order_relaxed)) < FINALS_SLOTS))
+		return claim;
+	return finals_claim_slowly(fn);
 }
 
 /* Before it is filled: its arguments are a struct finals_ordered. */
-void finals_set_ordered(struct finals *in, unsigned i);
+void finals_set_ordered(const struct finals_claim *claim);
 /* Fills it. The caller holds the object throughout. With the second store the scan sees it, with the third everybody else. */
-static inline weakref_finalize *finals_fill(struct finals *in, unsigned i, uintptr_t object, weakref_finalize_fn fn, void *args)
+static inline weakref_finalize *finals_fill(const struct finals_claim *claim, uintptr_t object, void *args)
 {
-	in->args[i] = args;
-	atomic_store_explicit(&in->object[i], object, memory_order_release);
-	atomic_store_explicit(&in->fn[i], fn, memory_order_release);
-	return (weakref_finalize *)&in->args[i];
+	struct finals *in = claim->in;
+
+	in->args[claim->i] = args;
+	atomic_store_explicit(&in->object[claim->i], object, memory_order_release);
+	atomic_store_explicit(&in->fn[claim->i], (uint8_t)claim->fn, memory_order_release);
+	return (weakref_finalize *)&in->args[claim->i];
 }
 
 /* How many were made up to now: the order of what comes next. */

@@ -50,7 +50,7 @@ static inline void heap_set_finalized(struct heap_header *header)
 /* A block of kind REF. */
 #define HEAP_REF_SIZE 32
 /* The scanned words of a block of kind FINALS: pointers to each of them keep it. */
-#define HEAP_FINALS_WORDS 40
+#define HEAP_FINALS_WORDS 53
 
 /* Starts libgc if need be, makes the kinds, makes the calling thread known. Errors: -WEAKREF_E…. By gc_init. */
 int heap_init(void);

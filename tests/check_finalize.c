@@ -483,7 +483,7 @@ START_TEST(test_C41_repr)
 END_TEST
 
 /* More than are made by one allocation. */
-#define FEW 100
+#define FEW 120
 
 /* Makes and detaches so many; how many, where one could not be made. */
 static size_t make_few(void *obj)
@@ -708,6 +708,56 @@ START_TEST(test_collections_by_turns)
 	ck_assert_uint_ge(first_done, 2 * N / 3 - SUPPORT_SLACK);
 	ck_assert_uint_le(late, SUPPORT_SLACK);
 	SUPPORT_KEEP(objects);
+}
+END_TEST
+
+/* Each leaves its number in the cell. */
+static int function(void *args, unsigned k)
+{
+	int result = note(args);
+
+	((struct cell *)args)->when = k;
+	return result;
+}
+
+#define FUNCTION(k)                                                                                                              \
+	static int function_##k(void *args)                                                                                      \
+	{                                                                                                                        \
+		return function(args, k);                                                                                        \
+	}
+FUNCTION(0) FUNCTION(1) FUNCTION(2) FUNCTION(3) FUNCTION(4) FUNCTION(5) FUNCTION(6) FUNCTION(7) FUNCTION(8) FUNCTION(9) FUNCTION(10)
+
+static const weakref_finalize_fn functions[] = {function_0, function_1, function_2, function_3, function_4, function_5,
+						function_6, function_7, function_8, function_9, function_10};
+#define FUNCTIONS (sizeof(functions) / sizeof(*functions))
+
+/* For a while few by turns, then all of them. */
+static size_t which_function(size_t i)
+{
+	return i < 4 * N ? i / 100 + i % 2 : i % FUNCTIONS;
+}
+
+static int make_functions(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < 8 * N; i++)
+		SUPPORT_REQUIRE(weakref_finalize_new(support_node_new(i), functions[which_function(i)], &cells[i]) != NULL);
+	return 0;
+}
+
+/* However many functions there are, by turns or not, each finalizer has its own. */
+START_TEST(test_many_functions)
+{
+	size_t right = 0;
+
+	forget();
+	ck_assert_int_eq(support_on_thread(make_functions, NULL), 0);
+	deliver();
+	ck_assert_uint_ge(cells_that_ran(8 * N, 1), 8 * N - 4 * SUPPORT_SLACK);
+	ck_assert_uint_eq(cells_that_ran(8 * N, 1) + cells_that_ran(8 * N, 0), 8 * N);
+	for (size_t i = 0; i < 8 * N; i++)
+		right += cells[i].ran == 1 && cells[i].when == which_function(i);
+	ck_assert_uint_eq(right, cells_that_ran(8 * N, 1));
 }
 END_TEST
 
@@ -1849,6 +1899,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_newest_first_with_references);
 	tcase_add_loop_test(t, test_newest_first_over_threads, 0, 2);
 	tcase_add_test(t, test_collections_by_turns);
+	tcase_add_test(t, test_many_functions);
 	tcase_add_test(t, test_many_of_one_object);
 	tcase_add_test(t, test_resurrected_objects);
 	tcase_add_test(t, test_hosts_finalizer_stays);
