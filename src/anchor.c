@@ -17,8 +17,8 @@
  * Invariants
  *  1. A registry, with the threads' places, holds every LIVE reference of its kind once, besides DEAD ones that the next scan drops; PARKED
  *     ones between scan and settle. All that is in the registry was there at the last settle.
- *  2. A block's list holds exactly its LIVE references, but for finalizers, which are in no list, and for the one that a thread is about to
- *     hang in; all others are there whenever libgc's lock is free.
+ *  2. A block's list holds exactly its LIVE references, but for the one that a thread is about to hang in; all others are there whenever
+ *     libgc's lock is free.
  *  3. Each registered reference has its word in cycle_words, and each place of a thread that may still be filled.
  *
  * Locks: libgc's, for all else.
@@ -27,6 +27,7 @@
 
 #include "crew.h"
 #include "cycle.h"
+#include "finals.h"
 
 struct anchor_registry anchor_shorts, anchor_longs;
 
@@ -210,7 +211,7 @@ static void pending_open_locked(struct heap_pending *places)
 
 /* ---- attaching ---- */
 
-weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent)
+static weakref_ref *register_locked(weakref_ref *ref, const void *referent)
 {
 	struct anchor_registry *registry = anchor_registry_of(ref);
 	weakref_ref *there = anchor_is_shared(ref) ? find_shared(ref, (uintptr_t)referent, anchor_head(anchor_place_of(ref))) : NULL;
@@ -220,10 +221,12 @@ weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent)
 	if (!registry_room(registry, 1))
 		return NULL;
 	cycle_words_add_locked(1);
+	if ((ref->flags & REF_FULL) != 0)
+		ref->node.number = finals_made();
 	/* First: who finds it in the list needs no lock. */
 	atomic_store_explicit(&ref->referent, (uintptr_t)referent, memory_order_relaxed);
 	atomic_store_explicit(&ref->state, REF_LIVE, memory_order_relaxed);
-	there = (ref->flags & REF_FINALIZE) == 0 ? anchor_list_insert(ref, (uintptr_t)referent) : ref;
+	there = anchor_list_insert(ref, (uintptr_t)referent);
 	if (there == ref) {
 		registry->at[registry->count++] = ref;
 		return ref;
@@ -256,7 +259,7 @@ static void *attach_locked(void *arg)
 
 	if (attach->registered)
 		return hang_in_locked(attach->ref, attach->referent);
-	weakref_ref *ref = anchor_attach_locked(attach->ref, attach->referent);
+	weakref_ref *ref = register_locked(attach->ref, attach->referent);
 	if (attach->places != NULL && attach->places->left == 0)
 		pending_open_locked(attach->places);
 	return ref;

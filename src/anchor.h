@@ -24,9 +24,6 @@ weakref_ref *anchor_attach(weakref_ref *ref, const void *referent);
 /* The same for one that is plain and of an object of ours. */
 weakref_ref *anchor_attach_plain(weakref_ref *ref, const void *referent);
 
-/* The same, with libgc's lock held. */
-weakref_ref *anchor_attach_locked(weakref_ref *ref, const void *referent);
-
 /* LIVE to DEAD, out of the list. False where it was DEAD already. */
 bool anchor_detach(weakref_ref *ref);
 

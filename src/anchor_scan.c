@@ -7,8 +7,8 @@
  *           Long registry: unmarked references are parked likewise.
  *   settle  parked references that a finalizer revived go back into their block's list; the others are forgotten, untouched. Long
  *           references whose block is gone by now read NULL, and are queued like the short ones.
- * Callbacks are queued in the reverse order of the references' making: the newest first. Finalizers stand in the short registry among the
- * references, so that theirs is one order.
+ * Callbacks are queued in the reverse order of the references' making: the newest first, in one order with the finalizers that are due
+ * (finals.h).
  *
  * Locks: libgc's is held by whoever collects.
  */
@@ -16,7 +16,7 @@
 
 #include "cycle.h"
 #include "executor.h"
-#include "garbage.h"
+#include "finals.h"
 
 /* References to queue, in the making. */
 struct chain {
@@ -69,11 +69,26 @@ static void chain_split(struct chain *chain)
 	}
 }
 
+/* Each callback behind the finalizers that are newer. */
+static void chain_queue_among_finals(const struct chain *chain)
+{
+	struct deliver_node *next;
+
+	for (struct deliver_node *node = chain->first; node != NULL; node = next) {
+		next = node->next;
+		finals_queue_stw(node->number);
+		deliver_queue_stw(node, node);
+	}
+	finals_queue_stw(0);
+}
+
 static void chain_queue(struct chain *chain)
 {
 	if (chain->executors)
 		chain_split(chain);
-	if (chain->first != NULL)
+	if (finals_wait_stw())
+		chain_queue_among_finals(chain);
+	else if (chain->first != NULL)
 		deliver_queue_stw(chain->first, chain->last);
 }
 
@@ -123,23 +138,8 @@ static enum verdict scan_live_stw(weakref_ref *ref)
 	return PARK;
 }
 
-/* A finalizer stands in no list, and is marked: finalize.c holds it strongly. */
-static enum verdict scan_finalizer_stw(weakref_ref *ref, struct chain *chain)
-{
-	if (ref->state != REF_LIVE)
-		return FORGET;
-	if (block_alive_stw(ref))
-		return KEEP;
-	cycle_dead_stw(ref->block, &chain->tally);
-	ref_make_due(ref);
-	chain_add(chain, ref);
-	return FORGET;
-}
-
 static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
 {
-	if ((ref->flags & REF_FINALIZE) != 0)
-		return scan_finalizer_stw(ref, chain);
 	if (ref->state == REF_LIVE && !block_alive_stw(ref)) {
 		cycle_dead_stw(anchor_place_of(ref).block, &chain->tally);
 		anchor_list_filter(ref, is_long, make_dying);
@@ -155,27 +155,8 @@ static enum verdict scan_short_stw(weakref_ref *ref, struct chain *chain)
 	return ref->state == REF_DEAD ? FORGET : scan_live_stw(ref);
 }
 
-/* An ordered finalizer: libgc says when it is due, maybe only some collections after the death. */
-static enum verdict scan_ordered_stw(weakref_ref *ref, struct chain *chain)
-{
-	if (ref->state != REF_LIVE)
-		return FORGET;
-	if (block_alive_stw(ref))
-		return KEEP;
-	if ((ref->flags & REF_MOURNED) == 0) {
-		cycle_dead_stw(ref->block, &chain->tally);
-		if (garbage_saving)
-			return KEEP;
-		ref->flags |= REF_MOURNED;
-	}
-	deliver_expect_stw(1);
-	return KEEP;
-}
-
 static enum verdict scan_long_stw(weakref_ref *ref, struct chain *chain)
 {
-	if ((ref->flags & REF_FINALIZE) != 0)
-		return scan_ordered_stw(ref, chain);
 	if (ref->state == REF_DEAD)
 		return FORGET;
 	if (!block_alive_stw(ref))
@@ -217,7 +198,7 @@ static inline bool is_idle(const weakref_ref *ref)
 
 static bool goes_alone_stw(weakref_ref *ref, struct cycle_tally *tally)
 {
-	if (ref->state != REF_LIVE || (ref->flags & (REF_FULL | REF_LONG | REF_FINALIZE)) != 0 || (anchor_where(ref) & REF_FOREIGN) != 0)
+	if (ref->state != REF_LIVE || (ref->flags & (REF_FULL | REF_LONG)) != 0 || (anchor_where(ref) & REF_FOREIGN) != 0)
 		return false;
 	struct anchor_place place = anchor_place_of(ref);
 	if (cycle_alive_stw(place.block) || anchor_head(place) != ref || ref->next != 0)
@@ -301,6 +282,7 @@ static void registry_scan_stw(struct anchor_registry *registry, enum verdict (*s
 static void scan_stw(void)
 {
 	heap_pending_each_locked(anchor_take_places_stw);
+	finals_scan_stw();
 	registry_scan_stw(&anchor_shorts, scan_short_stw);
 	registry_scan_stw(&anchor_longs, scan_long_stw);
 }
@@ -332,12 +314,6 @@ static bool settle_long(weakref_ref *ref, bool parked, struct chain *chain)
 			revive(ref);
 		return true;
 	}
-	if ((ref->flags & REF_FINALIZE) != 0) {
-		/* Somebody took libgc's finalizer away: it is due without. */
-		ref_make_due(ref);
-		chain_add(chain, ref);
-		return false;
-	}
 	if (place.foreign)
 		foreign_set(place.block, 0);
 	anchor_make_dead(ref);
@@ -367,8 +343,8 @@ static void settle_locked(void)
 {
 	if (anchor_shorts.parked != 0)
 		registry_settle(&anchor_shorts, settle_short);
-	if (anchor_longs.count != 0)
-		registry_settle(&anchor_longs, settle_long);
+	finals_settle_locked();
+	registry_settle(&anchor_longs, settle_long);
 }
 
 /* ---- validators ---- */
@@ -381,10 +357,6 @@ static size_t registry_check(const struct anchor_registry *registry)
 	for (size_t i = 0; i < registry->count; i++) {
 		weakref_ref *ref = registry->at[i];
 		ASSERT(anchor_registry_of(ref) == registry);
-		if ((ref->flags & REF_FINALIZE) != 0) {
-			ASSERT((ref->state == REF_LIVE) == (ref->referent != 0));
-			continue;
-		}
 		ASSERT(ref->signature == ref_signature(ref->flags));
 		ASSERT(ref->state == REF_LIVE || ref->state == REF_DEAD);
 		ASSERT((ref->state == REF_LIVE) == (ref->referent != 0));
@@ -402,7 +374,7 @@ static size_t registry_check(const struct anchor_registry *registry)
 
 static size_t check_locked(void)
 {
-	return registry_check(&anchor_shorts) + registry_check(&anchor_longs) + foreign_check();
+	return registry_check(&anchor_shorts) + registry_check(&anchor_longs) + foreign_check() + finals_check_locked();
 }
 
 static struct cycle_scanner scanner = {.scan_stw = scan_stw, .settle_locked = settle_locked, .check_locked = check_locked};

@@ -18,9 +18,9 @@
  * that a callback left by longjmp must not look like one in progress: see run_in_progress.
  *
  * Invariants
- *  1. roots->first == NULL if and only if roots->last is stale; queued - started of each lane are in it.
- *  2. started <= queued. Those of a lane are numbered as they are popped, from 1; `active` is the number of the one that the thread is in,
- *     or 0.
+ *  1. roots->first == NULL if and only if roots->last is stale.
+ *  2. Those of a lane are numbered as they are queued, from 1, and run in this order. A number of the first lane, from `started` + 1 to
+ *     `queued`, that no node in the queue has is that of an item. `active` is the number of what the thread is in, or 0.
  *
  * Locks: the queue is under libgc's, the thread and who waits for it under lock_deliver, the handler under lock_handler.
  */
@@ -52,10 +52,11 @@ struct roots {
 
 static struct roots *roots;
 
-enum { NODES, OBJECTS, LANES };
+enum { CALLBACKS, OBJECTS, LANES };
 static struct lane {
 	_Atomic uint64_t queued, started, active;
 } lanes[LANES];
+void (*deliver_item_pop)(struct deliver_item *item);
 static const struct deliver_objects *objects;
 static _Atomic size_t due; /* ordered finalizers that are in libgc's queue, as far as is known */
 static _Atomic int policy = WEAKREF_DELIVER_AT_ALLOCATION;
@@ -95,7 +96,7 @@ static bool lane_is_empty(const struct lane *lane)
 
 static bool queue_is_empty(void)
 {
-	return lane_is_empty(&lanes[NODES]) && lane_is_empty(&lanes[OBJECTS]);
+	return lane_is_empty(&lanes[CALLBACKS]) && lane_is_empty(&lanes[OBJECTS]);
 }
 
 /* Ordered finalizers still in libgc's queue that a run would fetch. */
@@ -130,17 +131,23 @@ static void fetch_from_libgc(void)
 
 void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last)
 {
-	uint64_t n = 1;
+	uint64_t number = atomic_load_explicit(&queued, memory_order_relaxed);
 
 	for (struct deliver_node *node = first; node != last; node = node->next)
-		n++;
+		node->number = ++number;
+	last->number = ++number;
 	last->next = NULL;
 	if (roots->first == NULL)
 		roots->first = first;
 	else
 		roots->last->next = first;
 	roots->last = last;
-	atomic_fetch_add_explicit(&lanes[NODES].queued, n, memory_order_release);
+	atomic_store_explicit(&lanes[CALLBACKS].queued, number, memory_order_release);
+}
+
+void deliver_items_stw(uint64_t n)
+{
+	atomic_fetch_add_explicit(&lanes[CALLBACKS].queued, n, memory_order_release);
 }
 
 void deliver_queue_objects_locked(size_t n)
@@ -154,21 +161,20 @@ static void *queue_locked(void *node)
 	return NULL;
 }
 
-/* For a run that goes on only while a rule is in force (or for ANY rule), so that nothing runs by a rule that was changed. What is no node
- * has this one's. */
+/* For a run that goes on only while a rule is in force (or for ANY rule), so that nothing runs by a rule that was changed. */
 enum { ANY = -1 };
-struct turn {
-	struct deliver_node node;
+
+struct popping {
 	int rule;
-	void *object;
+	struct deliver_item item; /* where what was popped goes, if it is no node */
 };
 
 static void object_run(struct deliver_node *node)
 {
-	struct turn *turn = (struct turn *)node;
-	void *object = turn->object;
+	struct deliver_item *item = (struct deliver_item *)node;
+	void *object = item->subject;
 
-	turn->object = NULL;
+	item->subject = NULL;
 	objects->run(object);
 	BASE_KEEP(object);
 }
@@ -181,26 +187,48 @@ static void start_locked(struct lane *lane)
 	atomic_fetch_add(&lane->started, 1);
 }
 
-static void *pop_locked(void *arg)
+static struct deliver_node *unlink_first(void)
 {
-	struct turn *turn = arg;
 	struct deliver_node *node = roots->first;
 
-	if (turn->rule != ANY && turn->rule != atomic_load(&policy))
-		return NULL;
-	if (node == NULL) {
-		turn->object = objects->pop_locked();
-		if (turn->object == NULL)
-			return NULL;
-		start_locked(&lanes[OBJECTS]);
-		return &turn->node;
-	}
 	roots->first = node->next;
 	if (roots->first == NULL)
 		roots->last = NULL;
 	node->next = NULL;
-	start_locked(&lanes[NODES]);
 	return node;
+}
+
+/* There is one. */
+static struct deliver_node *pop_callback_locked(struct deliver_item *item)
+{
+	struct deliver_node *node = &item->node;
+
+	if (roots->first != NULL && roots->first->number == atomic_load(&lanes[CALLBACKS].started) + 1)
+		node = unlink_first();
+	else
+		deliver_item_pop(item);
+	start_locked(&lanes[CALLBACKS]);
+	return node;
+}
+
+static struct deliver_node *pop_object_locked(struct deliver_item *item)
+{
+	void *object = objects->pop_locked();
+
+	if (object == NULL)
+		return NULL;
+	*item = (struct deliver_item){.node.run = object_run, .subject = object};
+	start_locked(&lanes[OBJECTS]);
+	return &item->node;
+}
+
+static void *pop_locked(void *arg)
+{
+	struct popping *popping = arg;
+
+	if (popping->rule != ANY && popping->rule != atomic_load(&policy))
+		return NULL;
+	return lane_is_empty(&lanes[CALLBACKS]) ? pop_object_locked(&popping->item) : pop_callback_locked(&popping->item);
 }
 
 /* Tells whoever is to run what was queued. Async-signal-safe: also called with the world stopped or libgc's lock held. No point of
@@ -350,7 +378,7 @@ static void fd_settle(void)
 
 static NOINLINE long run_all(int rule)
 {
-	struct turn turn = {.node.run = object_run, .rule = rule};
+	struct popping popping = {.rule = rule};
 	int saved = errno;
 	long n = 0;
 	bool ran;
@@ -360,7 +388,7 @@ static NOINLINE long run_all(int rule)
 	atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
 	do {
 		fetch_from_libgc();
-		n += ran = run_one(pop_locked, &turn);
+		n += ran = run_one(pop_locked, &popping);
 	} while (ran);
 	fd_settle();
 	errno = saved;

@@ -8,6 +8,9 @@
  * alive. Nodes are made with what they belong to: queueing allocates nothing and cannot fail. A node is popped before its function is
  * called: one that leaves by longjmp or pthread_exit has been delivered, and holds up nothing.
  *
+ * What there is too much of for a node each, finalizers, is queued as a number of items: whoever has them in an order of his own is asked for
+ * the next one when the turn of an item has come. Nodes and items have one order.
+ *
  * Who runs them is the program's choice (gc_set_delivery). No lock is held while they run, errno is preserved around them.
  */
 #ifndef DELIVER_H
@@ -19,6 +22,14 @@
 struct deliver_node {
 	struct deliver_node *next;
 	void (*run)(struct deliver_node *node);
+	uint64_t number; /* while it is queued: its number among all that is. Before, whatever its owner likes */
+};
+
+/* An item that is being run, on the stack of who runs it. */
+struct deliver_item {
+	struct deliver_node node;
+	void *subject, *data;
+	int (*fn)(void *data);
 };
 
 /* Errors: -WEAKREF_ENOMEM. Once, by gc_init, after all scanners were added: its own must settle last. */
@@ -26,7 +37,11 @@ int deliver_init(void);
 
 /* World stopped: queues a chain of nodes, first to last, in this order. */
 void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last);
-/* The same from a mutator. */
+/* The same for so many items. */
+void deliver_items_stw(uint64_t n);
+/* Takes the next of the items, with its node's function. Libgc's lock is held. Set before there are any. */
+extern void (*deliver_item_pop)(struct deliver_item *item);
+/* Queues a node from a mutator. */
 void deliver_queue(struct deliver_node *node);
 
 /* A queue of somebody else's, of objects that run one by one after all nodes: pop gives the next, libgc's lock held, or NULL. */

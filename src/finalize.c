@@ -1,30 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * finalize: see weakref/finalize.h. A finalizer is a reference with a callback (ref.h) that nobody can read or list, and that is held
- * strongly: all that are LIVE or DUE stand in one list from a root, the newest first.
+ * finalize: see weakref/finalize.h. What finalizers are made of, how they are made, and how deaths are found, is in finals.h; here is what
+ * the program calls, the run at exit, and ordered finalizers.
  *
- * States     NEW ──new──▶ LIVE ──a collection found the object dead, and queued the node──▶ DUE
- *                           │ call, detach, exit                                            │ delivery, exit
- *                           └────────────────────────────▶ DEAD ◀───────────────────────────┘
- * Whoever takes it to DEAD runs the function, or does not; there is one such, decided with libgc's lock held. It leaves the list then, and
- * function and arguments leave it: from there on only its handle keeps the block.
+ * Whoever takes a finalizer runs its function, or does not: call, detach, delivery or the exit; there is one such (finals.h).
  *
- * Invariants
- *  1. The list holds the LIVE and the DUE, in the order of their making. `older` links are scanned, `newer` links are not.
- *  2. Every LIVE one is marked in each collection, so that the scan never parks it.
- *  3. `process` is the process that made it, took it over, or found its object dead. No other runs it at exit, nor when it is DUE.
- *
- * Ordered finalizers are long references: they stand in the registry of those, and read their object until it is due or gone. libgc says
- * when it is due, by an ordered finalizer of its own on the block, whose data, a `struct ordered`, is what is queued, and holds the
- * object until the function has returned: so what the object leads to stays out of turn until then. Where somebody took that finalizer
- * away, the record itself is queued once the block is gone. Cycles are what libgc warns of: one block of each is noted then, and when the
- * collection settles a walk from the new ones finds who else waits for ever (REF_STUCK). Delivery reports them.
+ * Ordered finalizers read their object until they are due or gone. libgc says when one is due, by an ordered finalizer of its own on the
+ * block, whose data, a `struct finals_ordered`, is what is queued, and holds the object until the function has returned: so what the object
+ * leads to stays out of turn until then. Where somebody took that finalizer away, the slot itself is queued once the block is gone. Cycles
+ * are what libgc warns of: one block of each is noted then, and when the collection settles a walk from the new ones finds who else waits for
+ * ever (FINALS_STUCK). Delivery reports them.
  *
  * For WEAKREF_DEBUG_UNCOLLECTABLE the same walk, from a finalizer's arguments, tells whether they keep its object.
  *
- * Locks: libgc's, for all of it.
+ * Locks: libgc's, for cycles and the exit.
  *
- * Deliberately not here: the death (anchor.c queues the node, in one order with the callbacks of references), delivery (deliver.c).
+ * Deliberately not here: delivery (deliver.c).
  */
 #include "weakref/finalize.h"
 
@@ -32,33 +23,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "anchor.h"
 #include "checks.h"
 #include "collector.h"
 #include "cycle.h"
 #include "deliver.h"
+#include "finals.h"
 #include "heap.h"
 #include "marking.h"
 #include "ref.h"
 #include "weakref/object.h"
 
-#define FINALIZE_SIGNATURE UINT32_C(0x5746494e)
-
 #define CYCLES 1024 /* that can be known at a time, the host's own ones included */
 
 /* Uncollectable and scanned. */
 struct roots {
-	weakref_ref *newest;
 	struct deliver_node report; /* cycles */
-};
-
-/* What libgc holds for an ordered finalizer. */
-struct ordered {
-	struct deliver_node node;
-	weakref_ref *ref;
-	void *obj; /* while it is due */
-	void (*old)(void *base, void *data);
-	void *old_data;
 };
 
 /* Blocks of cycles, hidden, in order of the hidden word, as long as they have their finalizers. Libgc's lock. */
@@ -72,57 +51,9 @@ static _Atomic uint64_t ordered_ran;
 
 static _Atomic(struct roots *) roots;
 
-/* The exit. */
-static weakref_ref *cursor; /* the list from here on has not been walked yet; libgc's lock */
-static bool has_newer;      /* one was made since the walk began; libgc's lock */
-static _Atomic bool over;   /* nothing is run any more */
-
-/* What was taken out of a finalizer, or is to be looked at. */
-struct taken {
-	weakref_ref *ref;
-	void *obj;
-	weakref_finalize_fn fn;
-	void *args;
-};
-
-/* ---- the list ---- */
-
-static weakref_ref *older_than(const weakref_ref *ref)
-{
-	return ref->payload;
-}
-
-static weakref_ref *newer_than(const weakref_ref *ref)
-{
-	return (weakref_ref *)ref->next;
-}
-
-static void link_locked(weakref_ref *ref)
-{
-	struct roots *list = atomic_load(&roots);
-
-	ref->payload = list->newest;
-	if (list->newest != NULL)
-		list->newest->next = (uintptr_t)ref;
-	list->newest = ref;
-	has_newer = true;
-}
-
-static void unlink_locked(weakref_ref *ref)
-{
-	weakref_ref *older = older_than(ref), *newer = newer_than(ref);
-
-	if (cursor == ref)
-		cursor = older;
-	if (newer == NULL)
-		atomic_load(&roots)->newest = older;
-	else
-		newer->payload = older;
-	if (older != NULL)
-		older->next = (uintptr_t)newer;
-	ref->payload = NULL;
-	ref->next = 0;
-}
+/* The exit; libgc's lock. */
+static uint64_t cursor; /* finalizers from this order on have been walked */
+static uint64_t walked; /* how many there were when the walk began */
 
 /* ---- known cycles ---- */
 
@@ -141,119 +72,76 @@ static size_t cycle_place(uintptr_t block)
 	return low;
 }
 
-static void cycle_forget_locked(const void *base)
+static bool is_known(uintptr_t block)
 {
-	uintptr_t block = ~(uintptr_t)base;
 	size_t at = cycle_place(block);
 
-	if (at < cycle_count && cycles[at] == block)
+	return at < cycle_count && cycles[at] == block;
+}
+
+static void *cycle_forget_locked(void *ordered)
+{
+	uintptr_t block = ((struct finals_ordered *)ordered)->block;
+	size_t at = cycle_place(block);
+
+	if (is_known(block))
 		memmove(&cycles[at], &cycles[at + 1], (--cycle_count - at) * sizeof *cycles);
+	return NULL;
 }
 
 /* ---- taking ---- */
 
-static void read_locked(struct taken *taken)
-{
-	weakref_ref *ref = taken->ref;
-
-	taken->obj = (void *)atomic_load_explicit(&ref->referent, memory_order_relaxed);
-	taken->fn = ref->finalize;
-	taken->args = ref->data;
-}
-
-static void take_locked(struct taken *taken)
-{
-	weakref_ref *ref = taken->ref;
-
-	read_locked(taken);
-	unlink_locked(ref);
-	if ((ref->flags & REF_LONG) != 0)
-		cycle_forget_locked(ref->block);
-	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
-	atomic_store_explicit(&ref->state, REF_DEAD, memory_order_relaxed);
-	ref->finalize = NULL;
-	ref->data = NULL;
-}
-
-static void *take_live_locked(void *taken)
-{
-	if (((struct taken *)taken)->ref->state != REF_LIVE)
-		return NULL;
-	take_locked(taken);
-	return taken;
-}
-
-static void *read_live_locked(void *taken)
-{
-	if (((struct taken *)taken)->ref->state != REF_LIVE)
-		return NULL;
-	read_locked(taken);
-	return taken;
-}
-
-/* By delivery. One that was due before the fork is for the parent to run. */
-static void *take_due_locked(void *arg)
-{
-	struct taken *taken = arg;
-	bool ours = taken->ref->process == deliver_process;
-
-	if (taken->ref->state != REF_DUE)
-		return NULL;
-	take_locked(taken);
-	return ours ? taken : NULL;
-}
-
-static void run(const struct taken *taken)
+static void run(const struct finals_taken *taken)
 {
 	int result = taken->fn(taken->args);
 
 	if (result < 0)
-		deliver_failed(result, "finalizer", taken->ref);
+		deliver_failed(result, "finalizer", taken->handle);
 }
 
-static void finalize_run(struct deliver_node *node)
+/* By call and detach. */
+static bool take_live(struct finals_slot slot, struct finals_taken *taken)
 {
-	struct taken taken = {.ref = (weakref_ref *)((char *)node - offsetof(weakref_ref, node))};
+	struct finals_ordered *ordered = finals_ordered(slot);
 
-	if (heap_with_lock(take_due_locked, &taken) != NULL && !atomic_load(&over))
-		run(&taken);
+	if (!finals_take(slot, taken))
+		return false;
+	if (ordered != NULL)
+		heap_with_lock(cycle_forget_locked, ordered);
+	return true;
 }
 
 /* ---- the exit ---- */
 
-static bool runs_at_exit(const weakref_ref *ref)
-{
-	return ref->process == deliver_process && (ref->state == REF_DUE || (ref->flags & REF_ATEXIT) != 0);
-}
-
 static void *walk_begin_locked(void *unused)
 {
 	(void)unused;
-	cursor = atomic_load(&roots)->newest;
-	has_newer = false;
+	cursor = walked = finals_made();
 	return NULL;
 }
 
 /* Takes the newest that runs at exit, of those that this walk has not passed yet and those that were made since it began. */
-static void *take_at_exit_locked(void *arg)
+static void *take_at_exit_locked(void *taken)
 {
-	struct taken *taken = arg;
+	struct finals_slot slot;
 
-	if (has_newer)
+	if (finals_made() != walked)
 		walk_begin_locked(NULL);
-	while (cursor != NULL && !runs_at_exit(cursor))
-		cursor = older_than(cursor);
-	taken->ref = cursor;
-	if (cursor == NULL)
-		return NULL;
-	take_locked(taken);
-	return taken;
+	while (finals_older_locked(&cursor, &slot)) {
+		struct finals_ordered *ordered = finals_ordered(slot);
+		if (!finals_take_at_exit_locked(slot, taken))
+			continue;
+		if (ordered != NULL)
+			cycle_forget_locked(ordered);
+		return taken;
+	}
+	return NULL;
 }
 
 /* What a walk has passed may have to run because of what it ran: there is one more walk then. */
 static void run_all_at_exit(void)
 {
-	struct taken taken;
+	struct finals_taken taken;
 	bool ran;
 
 	do {
@@ -275,7 +163,7 @@ static void exit_run(void)
 {
 	static bool begun, was_automatic;
 
-	if (atomic_load(&over) || (heap_thread_check() != 0 && heap_thread_register() != 0))
+	if (atomic_load(&finals_over) || (heap_thread_check() != 0 && heap_thread_register() != 0))
 		return;
 	if (!begun)
 		was_automatic = heap_is_automatic();
@@ -284,40 +172,55 @@ static void exit_run(void)
 	(void)unregistered;
 	heap_set_automatic(false);
 	run_all_at_exit();
-	atomic_store(&over, true);
+	atomic_store(&finals_over, true);
 	heap_set_automatic(was_automatic);
 }
 
 /* ---- ordered ---- */
 
+static struct finals_slot slot_of(const struct finals_ordered *ordered)
+{
+	struct finals_slot slot;
+
+	if (!finals_slot_of(ordered->handle, &slot))
+		base_fatal("an ordered finalizer lost its record");
+	return slot;
+}
+
+static void *take_due_locked(void *arg)
+{
+	struct finals_taken *taken = arg;
+	struct finals_slot slot;
+
+	return finals_slot_of(taken->handle, &slot) && finals_take_due_locked(slot, taken) ? taken : NULL;
+}
+
 static void ordered_run(struct deliver_node *node)
 {
-	struct ordered *ordered = (struct ordered *)node;
-	struct taken taken = {.ref = ordered->ref};
+	struct finals_ordered *ordered = (struct finals_ordered *)node;
+	struct finals_taken taken = {.handle = ordered->handle};
 
-	if (heap_with_lock(take_due_locked, &taken) != NULL && !atomic_load(&over)) {
+	if (heap_with_lock(take_due_locked, &taken) != NULL && !atomic_load(&finals_over)) {
 		atomic_fetch_add(&ordered_ran, 1);
 		run(&taken);
 	}
 	ordered->obj = NULL;
 }
 
-static void *make_due_locked(void *arg)
+static void *make_due_locked(void *ordered)
 {
-	weakref_ref *ref = arg;
-
-	if (ref->state != REF_LIVE)
+	if (!finals_make_due_locked(slot_of(ordered)))
 		return NULL;
-	ref_make_due(ref);
-	return ref;
+	cycle_forget_locked(ordered);
+	return ordered;
 }
 
 /* Called by libgc, in any thread, at any allocation: queues only. */
 static void turn_has_come(void *base, void *data)
 {
-	struct ordered *ordered = data;
+	struct finals_ordered *ordered = data;
 
-	if (heap_with_lock(make_due_locked, ordered->ref) != NULL) {
+	if (heap_with_lock(make_due_locked, ordered) != NULL) {
 		ordered->obj = base;
 		deliver_queue(&ordered->node);
 	}
@@ -332,7 +235,7 @@ static void cycle_seen(const void *base)
 	uintptr_t block = ~(uintptr_t)base;
 	size_t at = cycle_place(block);
 
-	if (cycle_count == CYCLES || (at < cycle_count && cycles[at] == block))
+	if (cycle_count == CYCLES || is_known(block))
 		return;
 	memmove(&cycles[at + 1], &cycles[at], (cycle_count++ - at) * sizeof *cycles);
 	cycles[at] = block;
@@ -342,30 +245,68 @@ static void cycle_seen(const void *base)
 	report_queued = true;
 }
 
-/* The list of finalizers leads everywhere. */
+/* Chunks of finalizers lead everywhere. */
 static bool no_finalizer(const void *base)
 {
-	return heap_kind_of(base) != HEAP_REFCALL || ((const weakref_ref *)base)->signature != FINALIZE_SIGNATURE;
+	return heap_kind_of(base) != HEAP_FINALS;
+}
+
+static void *block_of(const struct finals_ordered *ordered)
+{
+	return (void *)~ordered->block;
+}
+
+/* The next older LIVE one, as finals_older_locked. */
+static bool older_live_locked(uint64_t *order, struct finals_slot *slot)
+{
+	do
+		if (!finals_older_locked(order, slot))
+			return false;
+	while (!finals_is_live(finals_word(*slot)));
+	return true;
+}
+
+/* The same for ordered ones. */
+static struct finals_ordered *older_ordered_locked(uint64_t *order)
+{
+	struct finals_ordered *ordered = NULL;
+	struct finals_slot slot;
+
+	while (ordered == NULL && older_live_locked(order, &slot))
+		ordered = finals_ordered(slot);
+	return ordered;
+}
+
+static void cycles_prune_locked(void)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < cycle_count; i++)
+		if (cycle_survived_locked((const void *)~cycles[i]))
+			cycles[kept++] = cycles[i];
+	cycle_count = kept;
 }
 
 /* Reclaim has ended, libgc's lock is held. Whatever is dead and has its turn after a block of a cycle waits for ever, that block included. */
 static uint64_t count_stuck_locked(void)
 {
+	struct finals_ordered *ordered;
 	uint64_t n = 0;
 
+	cycles_prune_locked();
 	if (fresh_count == 0)
 		return 0;
 	marking_walk_begin_locked(no_finalizer);
 	while (fresh_count > 0)
 		marking_walk_locked((const void *)~fresh_cycles[--fresh_count]);
-	for (weakref_ref *ref = atomic_load(&roots)->newest; ref != NULL; ref = older_than(ref)) {
-		if (ref->state != REF_LIVE || (ref->flags & (REF_LONG | REF_MOURNED | REF_STUCK)) != (REF_LONG | REF_MOURNED))
+	for (uint64_t order = UINT64_MAX; (ordered = older_ordered_locked(&order)) != NULL;) {
+		if ((ordered->flags & (FINALS_MOURNED | FINALS_STUCK)) != FINALS_MOURNED)
 			continue;
-		int met = marking_walk_met_locked(ref->block);
+		int met = marking_walk_met_locked(block_of(ordered));
 		n += met == 1;
 		/* One finalizer speaks for the object. */
 		if (met != 0)
-			ref->flags |= (uint8_t)(met == 1 ? REF_STUCK : REF_STUCK | REF_REPORTED);
+			ordered->flags |= met == 1 ? FINALS_STUCK : FINALS_STUCK | FINALS_REPORTED;
 	}
 	marking_walk_end_locked();
 	return n;
@@ -379,26 +320,24 @@ struct news {
 	} at[32];
 };
 
-static bool is_known(const weakref_ref *ref)
+static void *object_of(struct finals_slot slot)
 {
-	uintptr_t block = ~(uintptr_t)ref->block;
-	size_t at = cycle_place(block);
-
-	return at < cycle_count && cycles[at] == block;
+	return (void *)(finals_word(slot) & ~EPOCH_TAG);
 }
 
 static void *news_locked(void *arg)
 {
+	struct finals_ordered *ordered;
 	struct news *news = arg;
 
 	report_queued = false;
-	for (weakref_ref *ref = atomic_load(&roots)->newest; ref != NULL && news->n < 32; ref = older_than(ref)) {
-		if (ref->state != REF_LIVE || (ref->flags & (REF_LONG | REF_REPORTED)) != REF_LONG ||
-		    ((ref->flags & REF_STUCK) == 0 && !is_known(ref)))
+	for (uint64_t order = UINT64_MAX; news->n < 32 && (ordered = older_ordered_locked(&order)) != NULL;) {
+		bool known = is_known(ordered->block);
+		if ((ordered->flags & FINALS_REPORTED) != 0 || ((ordered->flags & FINALS_STUCK) == 0 && !known))
 			continue;
-		ref->flags |= REF_REPORTED;
-		news->at[news->n].obj = (void *)atomic_load_explicit(&ref->referent, memory_order_relaxed);
-		news->at[news->n++].is_known = is_known(ref);
+		ordered->flags |= FINALS_REPORTED;
+		news->at[news->n].obj = object_of(slot_of(ordered));
+		news->at[news->n++].is_known = known;
 	}
 	return news->n != 0 ? news : NULL;
 }
@@ -452,11 +391,16 @@ long weakref_finalize_run_ordered(void)
 
 /* ---- arguments that lead to their own object ---- */
 
-static bool keeps_own_object_locked(const weakref_ref *ref)
+/* Of a LIVE one. */
+static bool keeps_own_object_locked(struct finals_slot slot)
 {
+	const struct finals_ordered *ordered = finals_ordered(slot);
+	const void *args = ordered != NULL ? ordered->args : slot.in->args[slot.i];
+	void *base = heap_base(object_of(slot));
+
 	marking_walk_begin_locked(no_finalizer);
-	marking_walk_locked(ref->data);
-	bool met = marking_walk_met_locked(ref->block) != 0;
+	marking_walk_locked(args);
+	bool met = marking_walk_met_locked(base) != 0;
 	marking_walk_end_locked();
 	return met;
 }
@@ -470,14 +414,15 @@ struct leaks {
 static void *leaks_locked(void *arg)
 {
 	struct leaks *leaks = arg;
+	struct finals_slot slot;
 
-	for (weakref_ref *ref = atomic_load(&roots)->newest; ref != NULL && leaks->looked_at < 32; ref = older_than(ref)) {
-		if (ref->state != REF_LIVE || (atomic_load_explicit(&ref->where, memory_order_relaxed) & REF_CHECKED) != 0)
+	for (uint64_t order = UINT64_MAX; leaks->looked_at < 32 && older_live_locked(&order, &slot);) {
+		if ((slot.in->checked >> slot.i & 1) != 0)
 			continue;
 		leaks->looked_at++;
-		atomic_fetch_or_explicit(&ref->where, REF_CHECKED, memory_order_relaxed);
-		if (keeps_own_object_locked(ref))
-			leaks->objs[leaks->n++] = (void *)atomic_load_explicit(&ref->referent, memory_order_relaxed);
+		slot.in->checked |= UINT64_C(1) << slot.i;
+		if (keeps_own_object_locked(slot))
+			leaks->objs[leaks->n++] = object_of(slot);
 	}
 	return leaks->looked_at != 0 ? leaks : NULL;
 }
@@ -496,14 +441,20 @@ static void look_for_leaks(void)
 			leak_tell(leaks.objs[i]);
 }
 
-static void *leak_locked(void *arg)
+static void *leak_locked(void *handle)
 {
-	weakref_ref *ref = arg;
+	struct finals_slot slot;
 
-	if (ref->state != REF_LIVE || !keeps_own_object_locked(ref))
+	if (!finals_slot_of(handle, &slot) || !finals_is_live(finals_word(slot)) || !keeps_own_object_locked(slot))
 		return NULL;
-	atomic_fetch_or_explicit(&ref->where, REF_CHECKED, memory_order_relaxed);
-	return ref;
+	slot.in->checked |= UINT64_C(1) << slot.i;
+	return handle;
+}
+
+static NOINLINE void look_for_leak(weakref_finalize *finalize, const void *obj)
+{
+	if (heap_with_lock(leak_locked, finalize) != NULL)
+		leak_tell(obj);
 }
 
 /* ---- making ---- */
@@ -521,56 +472,53 @@ static int start(void)
 	return 0;
 }
 
-struct attach {
-	weakref_ref *ref;
-	void *referent;
-};
-
-static void *attach_locked(void *arg)
-{
-	struct attach *attach = arg;
-
-	if (anchor_attach_locked(attach->ref, attach->referent) == NULL)
-		return NULL;
-	link_locked(attach->ref);
-	return attach->ref;
-}
-
-static weakref_ref *finalize_make(void *obj, weakref_finalize_fn fn, void *args, unsigned flags)
+/* What the word of a finalizer of obj holds; 0 with errno set where there can be none. */
+static NOINLINE uintptr_t object_word(void *obj, weakref_finalize_fn fn, void **block)
 {
 	bool foreign;
 	int error = heap_thread_check();
 
 	if (error == 0)
 		error = heap_weak_supported();
-	if (error != 0)
-		return base_null((enum weakref_error) - error);
-	void *block = ref_block_of(obj, &foreign);
-	if (block == NULL || fn == NULL)
-		return base_null(WEAKREF_EINVAL);
-	if (unlikely(atomic_load_explicit(&roots, memory_order_acquire) == NULL) && start() != 0)
-		return base_null(WEAKREF_ENOMEM);
-	weakref_ref *ref = heap_alloc_kind(HEAP_REFCALL, sizeof *ref);
-	if (ref == NULL)
+	if (error == 0 && ((*block = ref_block_of(obj, &foreign)) == NULL || fn == NULL))
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && atomic_load_explicit(&roots, memory_order_acquire) == NULL)
+		error = start();
+	if (error != 0) {
+		base_null((enum weakref_error) - error);
+		return 0;
+	}
+	return (uintptr_t)obj | (foreign || (char *)*block + HEAP_HEADER != (char *)obj ? FINALS_ASK : 0);
+}
+
+static inline weakref_finalize *make(void *obj, uintptr_t word, weakref_finalize_fn fn, void *args, struct finals_ordered *ordered)
+{
+	struct finals_claim claim = finals_claim(fn);
+
+	if (unlikely(claim.in == NULL))
 		return NULL;
-	ref->flags = (uint8_t)(REF_FULL | REF_FINALIZE | REF_ATEXIT | flags);
-	atomic_init(&ref->where, foreign ? REF_FOREIGN : 0);
-	ref->signature = FINALIZE_SIGNATURE;
-	ref->process = deliver_process;
-	ref->block = block;
-	ref->node.run = finalize_run;
-	ref->data = args;
-	ref->finalize = fn;
-	ref = heap_with_lock(attach_locked, &(struct attach){ref, obj});
-	if (unlikely(collector_tells_uncollectable()) && ref != NULL && heap_with_lock(leak_locked, ref) != NULL)
-		leak_tell(obj);
+	if (ordered != NULL)
+		finals_set_ordered(&claim);
+	weakref_finalize *finalize = finals_fill(&claim, word, args);
+	if (unlikely(collector_tells_uncollectable()))
+		look_for_leak(finalize, obj);
 	BASE_KEEP(obj);
-	return ref != NULL ? ref : base_null(WEAKREF_ENOMEM);
+	return finalize;
 }
 
 weakref_finalize *weakref_finalize_new(void *obj, weakref_finalize_fn fn, void *args)
 {
-	return (weakref_finalize *)finalize_make(obj, fn, args, 0);
+	uintptr_t word = (uintptr_t)obj;
+	void *block = heap_object_known(obj);
+
+	/* That there is an open chunk tells that all is in order. */
+	if (unlikely(block == NULL || fn == NULL || atomic_load_explicit(&finals_open, memory_order_relaxed) == NULL)) {
+		word = object_word(obj, fn, &block);
+		if (word == 0)
+			return NULL;
+	}
+	heap_attend();
+	return make(obj, word, fn, args, NULL);
 }
 
 static bool has_destructor(const void *obj)
@@ -583,43 +531,47 @@ static bool has_destructor(const void *obj)
 
 weakref_finalize *weakref_finalize_new_ordered(void *obj, weakref_finalize_fn fn, void *args)
 {
-	struct ordered *ordered;
+	void *block;
 
 	if (heap_thread_check() == 0 && has_destructor(obj))
 		return base_null(WEAKREF_ENOTSUP);
-	weakref_ref *ref = finalize_make(obj, fn, args, REF_LONG);
-	if (ref == NULL)
+	uintptr_t word = object_word(obj, fn, &block);
+	struct finals_ordered *ordered = word == 0 ? NULL : heap_alloc(sizeof *ordered);
+	if (ordered == NULL)
 		return NULL;
-	ordered = heap_alloc(sizeof *ordered);
-	if (ordered != NULL) {
-		ordered->node.run = ordered_run;
-		ordered->ref = ref;
-		watch_cycles();
-	}
-	if (ordered == NULL || heap_finalizer_set_ordered(ref->block, turn_has_come, ordered, &ordered->old, &ordered->old_data) != 0) {
-		heap_with_lock(take_live_locked, &(struct taken){.ref = ref});
+	ordered->node.run = ordered_run;
+	ordered->args = args;
+	ordered->block = ~(uintptr_t)block;
+	ordered->handle = make(obj, word, fn, ordered, ordered);
+	if (ordered->handle == NULL)
+		return NULL;
+	watch_cycles();
+	if (heap_finalizer_set_ordered(block, turn_has_come, ordered, &ordered->old, &ordered->old_data) != 0) {
+		finals_take(slot_of(ordered), &(struct finals_taken){0});
 		return base_null(WEAKREF_ENOMEM);
 	}
 	BASE_KEEP(obj);
-	return (weakref_finalize *)ref;
+	return ordered->handle;
 }
 
 /* ---- for the program ---- */
 
-static int finalizer_of(const weakref_finalize *finalize, weakref_ref **ref)
+static int finalizer_of(const weakref_finalize *finalize, struct finals_slot *slot)
 {
-	*ref = (weakref_ref *)finalize;
-	return *ref == NULL || (*ref)->signature != FINALIZE_SIGNATURE ? -WEAKREF_EINVAL : heap_thread_check();
+	int error = heap_thread_check();
+
+	return error != 0 ? error : finals_slot_of(finalize, slot) ? 0 : -WEAKREF_EINVAL;
 }
 
 int weakref_finalize_call(weakref_finalize *finalize, int *result)
 {
-	struct taken taken;
-	int error = finalizer_of(finalize, &taken.ref);
+	struct finals_taken taken;
+	struct finals_slot slot;
+	int error = finalizer_of(finalize, &slot);
 
 	if (error != 0)
 		return error;
-	if (heap_with_lock(take_live_locked, &taken) == NULL || atomic_load(&over))
+	if (!take_live(slot, &taken) || atomic_load(&finals_over))
 		return 0;
 	int got = taken.fn(taken.args);
 	if (result != NULL)
@@ -627,17 +579,17 @@ int weakref_finalize_call(weakref_finalize *finalize, int *result)
 	return 1;
 }
 
-/* Loading the object first makes sure that it lives on, whatever is read afterwards, and that the collector's hook is still ours. */
-static int look(const weakref_finalize *finalize, void *(*fn_locked)(void *taken), void **obj, weakref_finalize_fn *fn, void **args)
+static int look(const weakref_finalize *finalize, bool (*how)(struct finals_slot slot, struct finals_taken *taken), void **obj,
+		weakref_finalize_fn *fn, void **args)
 {
-	struct taken taken = {0};
-	uintptr_t raw;
-	int there = finalizer_of(finalize, &taken.ref);
+	struct finals_taken taken = {0};
+	struct finals_slot slot;
+	int there = finalizer_of(finalize, &slot);
 
 	if (there == 0) {
-		void *object = epoch_load(&taken.ref->referent, &raw);
-		there = object != NULL && heap_with_lock(fn_locked, &taken) != NULL;
-		BASE_KEEP(object);
+		there = how(slot, &taken);
+		if (there == 0)
+			taken = (struct finals_taken){0};
 	}
 	if (obj != NULL)
 		*obj = taken.obj;
@@ -650,81 +602,69 @@ static int look(const weakref_finalize *finalize, void *(*fn_locked)(void *taken
 
 int weakref_finalize_detach(weakref_finalize *finalize, void **obj, weakref_finalize_fn *fn, void **args)
 {
-	return look(finalize, take_live_locked, obj, fn, args);
+	return look(finalize, take_live, obj, fn, args);
 }
 
 int weakref_finalize_peek(const weakref_finalize *finalize, void **obj, weakref_finalize_fn *fn, void **args)
 {
-	return look(finalize, read_live_locked, obj, fn, args);
+	return look(finalize, finals_peek, obj, fn, args);
 }
 
 bool weakref_finalize_alive(const weakref_finalize *finalize)
 {
-	weakref_ref *ref;
-	uintptr_t raw;
+	struct finals_taken taken;
+	struct finals_slot slot;
 
-	return finalizer_of(finalize, &ref) == 0 && epoch_load(&ref->referent, &raw) != NULL;
-}
-
-static void *get_atexit_locked(void *arg)
-{
-	weakref_ref *ref = arg;
-
-	return ref->state == REF_LIVE && ref->process == deliver_process && (ref->flags & REF_ATEXIT) != 0 ? ref : NULL;
+	return finalizer_of(finalize, &slot) == 0 && finals_peek(slot, &taken);
 }
 
 bool weakref_finalize_get_atexit(const weakref_finalize *finalize)
 {
-	weakref_ref *ref;
+	struct finals_slot slot;
 
-	return finalizer_of(finalize, &ref) == 0 && heap_with_lock(get_atexit_locked, ref) != NULL;
+	if (finalizer_of(finalize, &slot) != 0)
+		return false;
+	uintptr_t word = finals_word(slot);
+	return finals_is_live(word) && (word & FINALS_QUIET) == 0 && slot.in->process == deliver_process;
 }
 
-static void *atexit_on_locked(void *arg)
+static void *adopt_locked(void *arg)
 {
-	weakref_ref *ref = arg;
+	struct finals_slot slot = *(struct finals_slot *)arg;
 
-	if (ref->state != REF_LIVE)
-		return NULL;
-	ref->flags |= REF_ATEXIT;
-	ref->process = deliver_process;
-	return NULL;
-}
-
-static void *atexit_off_locked(void *arg)
-{
-	weakref_ref *ref = arg;
-
-	ref->flags &= (uint8_t)~REF_ATEXIT;
+	if (slot.in->process != deliver_process)
+		finals_adopt_locked(slot.in);
 	return NULL;
 }
 
 int weakref_finalize_set_atexit(weakref_finalize *finalize, bool on)
 {
-	weakref_ref *ref;
-	int error = finalizer_of(finalize, &ref);
+	struct finals_slot slot;
+	int error = finalizer_of(finalize, &slot);
 
-	if (error == 0)
-		heap_with_lock(on ? atexit_on_locked : atexit_off_locked, ref);
-	return error;
+	if (error != 0)
+		return error;
+	if (on)
+		heap_with_lock(adopt_locked, &slot);
+	finals_tag(slot, on ? 0 : FINALS_QUIET, on ? FINALS_QUIET : 0);
+	return 0;
 }
 
 int weakref_finalize_repr(const weakref_finalize *finalize, char *buf, size_t size)
 {
-	weakref_ref *ref;
-	uintptr_t raw;
-	int error = finalizer_of(finalize, &ref);
+	struct finals_taken taken;
+	struct finals_slot slot;
+	int error = finalizer_of(finalize, &slot);
 
 	if (error != 0)
 		return error;
 	if (buf == NULL && size != 0)
 		return -WEAKREF_EINVAL;
-	void *obj = epoch_load(&ref->referent, &raw);
-	if (obj == NULL)
+	if (!finals_peek(slot, &taken))
 		return snprintf(buf, size, "<finalize object at %p; dead>", (const void *)finalize);
-	const gc_type *type = gc_type_of(obj);
+	const gc_type *type = gc_type_of(taken.obj);
 	const char *name = type == NULL ? "block" : type->name == NULL ? "object" : type->name;
-	int n = snprintf(buf, size, "<finalize object at %p; for '%s' at %p>", (const void *)finalize, name, obj);
-	BASE_KEEP(obj);
+	int n = snprintf(buf, size, "<finalize object at %p; for '%s' at %p>", (const void *)finalize, name, taken.obj);
+	BASE_KEEP(taken.obj);
 	return n;
 }

@@ -14,6 +14,7 @@
 #include "crew.h"
 #include "cycle.h"
 #include "deliver.h"
+#include "finals.h"
 #include "garbage.h"
 #include "heap.h"
 #include "lock.h"
@@ -59,6 +60,7 @@ static void fork_child(void)
 	lock_fork_child();
 	crew_fork_child();
 	deliver_fork_child();
+	finals_fork_child();
 }
 
 /* libgc's own fork handlers are there already, so ours run first: our locks are taken before libgc's. */
@@ -77,6 +79,7 @@ static int scanners_add(void)
 	cycle_add(&ephemerons);
 	cycle_add(&weakarrays);
 	anchor_init();
+	finals_init();
 	return 0;
 }
 

@@ -230,8 +230,10 @@ void heap_fork_child(void)
 
 static int kind_make(enum heap_kind kind, GC_word descriptor, int add_size)
 {
+	/* By a start that failed later: it cannot be given back. */
+	if (kind_number[kind] != 0)
+		return 0;
 	void **list = GC_new_free_list();
-
 	if (list == NULL)
 		return -WEAKREF_ENOMEM;
 	unsigned number = GC_new_kind(list, descriptor, add_size, 1);
@@ -240,7 +242,7 @@ static int kind_make(enum heap_kind kind, GC_word descriptor, int add_size)
 	return 0;
 }
 
-_Static_assert(HEAP_KINDS == 5, "heap_scanned_words and kinds_make know each kind");
+_Static_assert(HEAP_KINDS == 6, "heap_scanned_words and kinds_make know each kind");
 
 uint64_t heap_scanned_words(enum heap_kind kind)
 {
@@ -248,8 +250,9 @@ uint64_t heap_scanned_words(enum heap_kind kind)
 		[HEAP_OBJECT] = UINT64_MAX,
 		[HEAP_LEAF] = 1 << 0 | 1 << 1,
 		[HEAP_REF] = 0,
-		[HEAP_REFCALL] = 1 << 4 | 1 << 6 | 1 << 7,
+		[HEAP_REFCALL] = 1 << 4 | 1 << 7 | 1 << 8,
 		[HEAP_ENTRY] = 1 << 0 | 1 << 1 | 0xf << 4,
+		[HEAP_FINALS] = (UINT64_C(1) << HEAP_FINALS_WORDS) - 1,
 	};
 
 	return words[kind];
@@ -266,9 +269,11 @@ static int kinds_make(void)
 	if (error == 0)
 		error = kind_make(HEAP_REF, GC_DS_LENGTH, 0);
 	if (error == 0)
-		error = kind_make(HEAP_REFCALL, GC_DS_BITMAP | first >> 4 | first >> 6 | first >> 7, 0);
+		error = kind_make(HEAP_REFCALL, GC_DS_BITMAP | first >> 4 | first >> 7 | first >> 8, 0);
 	if (error == 0)
 		error = kind_make(HEAP_ENTRY, GC_DS_BITMAP | (GC_word)0x3 << 62 | (GC_word)0xf << 56, 0);
+	if (error == 0)
+		error = kind_make(HEAP_FINALS, HEAP_FINALS_WORDS * sizeof(void *) | GC_DS_LENGTH, 0);
 	return error;
 }
 
@@ -316,6 +321,8 @@ int heap_init(void)
 	GC_allow_register_threads();
 	GC_register_displacement(HEAP_HEADER);
 	GC_register_displacement(HEAP_REFCALL_NODE);
+	for (size_t i = 1; i < HEAP_FINALS_WORDS; i++)
+		GC_register_displacement(i * sizeof(void *));
 	/* A type word with its bit set (heap_set_finalized) must keep a type that is a block, or an object, of the heap. */
 	GC_register_displacement(1);
 	GC_register_displacement(HEAP_HEADER + 1);
@@ -365,7 +372,15 @@ int heap_weak_supported(void)
 
 /* ---- allocation ---- */
 
-/* What every allocation does first. 0, or -WEAKREF_E…. */
+void heap_attend_slow(void)
+{
+	if (unlikely(atomic_load_explicit(&heap_attention, memory_order_relaxed)))
+		heap_attention_fn();
+	if (checks_collect_now())
+		GC_gcollect();
+}
+
+/* 0, or -WEAKREF_E…. */
 static int alloc_begin(size_t size)
 {
 	int error = heap_thread_check();
@@ -376,10 +391,7 @@ static int alloc_begin(size_t size)
 		return -WEAKREF_EINVAL;
 	if (CHECKS)
 		lock_check_none("allocation");
-	if (unlikely(atomic_load_explicit(&heap_attention, memory_order_relaxed)))
-		heap_attention_fn();
-	if (checks_collect_now())
-		GC_gcollect();
+	heap_attend();
 	return checks_allocation_fails() ? -WEAKREF_ENOMEM : 0;
 }
 

@@ -6,8 +6,9 @@
  *   OBJECT   a typed object: header and payload, all scanned
  *   LEAF     a typed object whose payload is not scanned, only its header
  *   REF      a reference without callback: not scanned
- *   REFCALL  a reference with callback or payload: scanned in words 4, 6 and 7 (ref.h)
+ *   REFCALL  a reference with callback or payload: scanned in words 4, 7 and 8 (ref.h)
  *   ENTRY    an entry of a cache: scanned in words 0, 1 and 4 to 7 (cache.h)
+ *   FINALS   the records of some finalizers: scanned in the first words only (finals.h)
  * and libgc's own NORMAL and PTRFREE for everything else. Small blocks of our kinds come from a thread's own stock, chains of
  * fresh blocks that libgc hands out in batches: libgc's own per-thread lists serve its own kinds only, all others take its lock.
  *
@@ -19,7 +20,7 @@
 #include "base.h"
 #include "epoch.h"
 
-enum heap_kind { HEAP_OBJECT, HEAP_LEAF, HEAP_REF, HEAP_REFCALL, HEAP_ENTRY, HEAP_KINDS };
+enum heap_kind { HEAP_OBJECT, HEAP_LEAF, HEAP_REF, HEAP_REFCALL, HEAP_ENTRY, HEAP_FINALS, HEAP_KINDS };
 
 /* What stands before an object's payload. The type is the signature: blocks that are on a free list or in a magazine have none there. */
 struct heap_header {
@@ -49,6 +50,8 @@ static inline void heap_set_finalized(struct heap_header *header)
 #define HEAP_REFCALL_NODE 32
 /* A block of kind REF. */
 #define HEAP_REF_SIZE 32
+/* The scanned words of a block of kind FINALS: pointers to each of them keep it. */
+#define HEAP_FINALS_WORDS 53
 
 /* Starts libgc if need be, makes the kinds, makes the calling thread known. Errors: -WEAKREF_E…. By gc_init. */
 int heap_init(void);
@@ -134,6 +137,17 @@ void heap_thread_slots_clear(unsigned slot);
 
 /* ---- allocation ---- */
 
+/* Set, with its function, when somebody wants to run something at the next allocation: the delivery of callbacks. */
+extern _Atomic bool heap_attention;
+extern void (*heap_attention_fn)(void);
+/* What every allocation does first: runs callbacks that wait for one. For calls that may allocate, and most often need not. */
+void heap_attend_slow(void);
+static inline void heap_attend(void)
+{
+	if (CHECKS || unlikely(atomic_load_explicit(&heap_attention, memory_order_relaxed)))
+		heap_attend_slow();
+}
+
 /*
  * A zeroed block of a kind of ours, `size` bytes in all (header included, where it has one).
  * Errors: NULL with errno ENOMEM, EPERM, EINVAL (before gc_init, absurd size). GC: may collect, may run callbacks.
@@ -155,10 +169,8 @@ int heap_finalizer_set_ordered(void *base, void (*fn)(void *base, void *data), v
 /* Has seen(base) called, with libgc's lock held, for a block of each cycle that this order cannot break, in every collection. Once. */
 void heap_watch_cycles(void (*seen)(const void *base));
 
-/* Set, with its function, when somebody wants to run something at the next allocation: the delivery of callbacks. */
-extern _Atomic bool heap_attention;
-extern void (*heap_attention_fn)(void);
-/* The same for each object that needs fresh memory from libgc: it may collect, and runs no callbacks. */
+/* Set, with its function, when somebody wants to be called for each object that needs fresh memory from libgc: it may collect, and runs no
+ * callbacks. */
 extern _Atomic bool heap_pacing;
 extern void (*heap_pacing_fn)(void);
 

@@ -59,6 +59,8 @@ libweakref_core_la_SOURCES = \
 	src/executor.c \
 	src/executor.h \
 	src/finalize.c \
+	src/finals.c \
+	src/finals.h \
 	src/foreign.c \
 	src/foreign.h \
 	src/garbage.c \

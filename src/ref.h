@@ -7,11 +7,9 @@
  *            unmarked itself  ▼ │ revived by a finalizer
  *                            PARKED, from the end of marking to the end of reclaim
  *
- * A finalizer (finalize.c) is a reference too, though no weakref_ref of the program's: it has the states NEW, LIVE, then DUE where a
- * collection found its referent dead, and DEAD once somebody took it to run it, or detached it.
- *
  * A plain reference is 31 bytes of unscanned memory: the first three words and signature, flags, state. One with callback or payload has
- * the rest as well; words 4 (node.next), 6 (data) and 7 (payload) of it are scanned, the others are not: the referent least of all.
+ * the rest as well; words 4 (node.next), 7 (data) and 8 (payload) of it are scanned, the others are not: the referent least of all. Its node's
+ * number tells how many finalizers there were when it was made (finals.h), until it is queued.
  *
  * A hash that was asked for has to outlive the referent, and there is no word for it. While the reference lives its block can be told from
  * the referent where that is an object with a hash of its own (HEAP_HEADER before it), so that the block's word is free; all other hashes
@@ -31,11 +29,6 @@ enum ref_flags {
 	REF_DISTINCT = 4, /* never handed out as the shared one */
 	REF_FULL = 8,     /* has the words behind `where` */
 	REF_EXECUTOR = 16, /* data is a struct ref_job */
-	REF_FINALIZE = 32, /* a finalizer: in the registry, and in no block's list */
-	REF_ATEXIT = 64,   /* a finalizer that runs at exit */
-	REF_MOURNED = 128, /* an ordered finalizer: its object's death was counted */
-	REF_REPORTED = REF_DISTINCT, /* an ordered finalizer: it was reported as one that waits for ever */
-	REF_STUCK = REF_PROXY, /* an ordered finalizer: it was counted as one that waits for ever */
 };
 
 /* About the referent; libgc's lock. */
@@ -43,10 +36,9 @@ enum ref_where {
 	REF_FOREIGN = 1,      /* the block is not an object of ours: its list is in the side table */
 	REF_HASHED = 2,       /* the hash stands in the block's word */
 	REF_HASH_ADDRESS = 4, /* the hash is that of the referent's address, while it lives */
-	REF_CHECKED = 8,      /* a finalizer: whether its arguments lead to the object was looked at */
 };
 
-enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD, REF_DUE };
+enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD };
 
 #define REF_SIGNATURE WEAKREF_REF_SIGNATURE
 /* Of a long one, which is cleared while the world runs, and not read in line. */
@@ -77,12 +69,7 @@ struct weakref_ref {
 	struct deliver_node node;
 	void *data;
 	void *payload;
-	union {
-		weakref_callback callback;
-		int (*finalize)(void *args);
-	};
-	/* Of a finalizer: the deliver_process that owes it. */
-	uint16_t process;
+	weakref_callback callback;
 };
 
 /* What a callback needs that runs in an executor. */
@@ -97,17 +84,9 @@ _Static_assert(offsetof(struct weakref_ref, referent) == offsetof(struct weakref
 _Static_assert(offsetof(struct weakref_ref, node) == HEAP_REF_SIZE && sizeof(struct weakref_ref) % 16 == 0,
 	       "references are whole granules: no byte more is asked for");
 _Static_assert(offsetof(struct weakref_ref, node) == HEAP_REFCALL_NODE, "queues refer to the node");
-_Static_assert(offsetof(struct weakref_ref, node.next) == 32 && offsetof(struct weakref_ref, data) == 48 &&
-		       offsetof(struct weakref_ref, payload) == 56,
+_Static_assert(offsetof(struct weakref_ref, node.next) == 32 && offsetof(struct weakref_ref, data) == 56 &&
+		       offsetof(struct weakref_ref, payload) == 64,
 	       "the scanned words are those of heap.c's bitmap");
-
-/* LIVE to DUE, of a finalizer, which notes what process owes it: after a fork both have it. Libgc's lock held, or the world stopped. */
-static inline void ref_make_due(weakref_ref *ref)
-{
-	atomic_store_explicit(&ref->referent, 0, memory_order_relaxed);
-	atomic_store_explicit(&ref->state, REF_DUE, memory_order_relaxed);
-	ref->process = deliver_process;
-}
 
 /* The block of a referent, and whether it is none of our objects; NULL for what is not on the heap, or a block that is only in stock. */
 void *ref_block_of(const void *p, bool *foreign);

@@ -21,6 +21,7 @@
 #include <gc/gc_mark.h>
 
 #include "rawthread.h"
+#include "weakref/finalize.h"
 #include "weakref/checks.h"
 #include "weakref/proxy.h"
 #include "weakref/valuedict.h"
@@ -886,8 +887,49 @@ static int make_some_refs(void *arg)
 	return 0;
 }
 
+static int count_run(void *counter)
+{
+	++*(unsigned *)counter;
+	return 0;
+}
+
+static int make_some_finalizers(void *arg)
+{
+	static unsigned ran;
+	weakref_finalize **out = arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		SUPPORT_REQUIRE((out[i] = weakref_finalize_new(support_node_new(i), count_run, &ran)) != NULL);
+	return 0;
+}
+
+/* Held by handles alone that point deep into what they are made of. */
+static int keep_finalizers(weakref_finalize **handles)
+{
+	size_t within = 0;
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		SUPPORT_REQUIRE(weakref_finalize_detach(handles[i], NULL, NULL, NULL) >= 0);
+		SUPPORT_REQUIRE(!weakref_finalize_alive(handles[i]));
+		if ((char *)handles[i] - (char *)GC_base(handles[i]) > 100)
+			handles[within++] = handles[i];
+	}
+	SUPPORT_REQUIRE(within > 0);
+	memset(&handles[within], 0, (SUPPORT_N - within) * sizeof(*handles));
+	for (int round = 0; round < 3; round++) {
+		support_scrub();
+		SUPPORT_REQUIRE(support_collect() >= 0);
+		for (size_t i = 0; i < 100; i++)
+			SUPPORT_REQUIRE(GC_MALLOC(1000) != NULL);
+		for (size_t i = 0; i < within; i++)
+			SUPPORT_REQUIRE(weakref_finalize_detach(handles[i], NULL, NULL, NULL) == 0);
+	}
+	return 0;
+}
+
 static int child_host(void)
 {
+	weakref_finalize **handles;
 	struct support_node **held;
 	weakref_ref **refs, **dropped;
 	unsigned before;
@@ -918,6 +960,10 @@ static int child_host(void)
 		SUPPORT_REQUIRE(weakref_ref_get(refs[i]) == held[i]);
 	}
 	SUPPORT_REQUIRE(support_dead(dropped, SUPPORT_N) >= SUPPORT_N - SUPPORT_SLACK);
+	handles = GC_MALLOC(SUPPORT_N * sizeof(*handles));
+	SUPPORT_REQUIRE(support_on_thread(make_some_finalizers, handles) == 0);
+	SUPPORT_REQUIRE(keep_finalizers(handles) == 0);
+	SUPPORT_KEEP(handles);
 	SUPPORT_KEEP(held);
 	return 0;
 }

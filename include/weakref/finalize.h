@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-/** A finalizer. It is a block of the collected heap, alive at least as long as it is registered. */
+/** A finalizer. It points into a block of the collected heap, which is alive at least as long as it is registered or held. */
 typedef struct weakref_finalize weakref_finalize;
 
 /**
@@ -45,7 +45,7 @@ typedef int (*weakref_finalize_fn)(void *args);
  * WEAKREF_DEBUG_UNCOLLECTABLE (gc_set_debug) tells.
  * @return the finalizer, which may be dropped; NULL with errno set.
  * Errors: EINVAL (obj is NULL or not on the collected heap, or fn is NULL), ENOMEM, EPERM, ENOTSUP (libgc is in leak-finding mode).
- * Cost: some 60 ns.
+ * Cost: some 40 ns, and 20 bytes where it is one of many; more memory where more than eight functions take turns.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: weakref.finalize(obj, func, /, *args, **kwargs).
@@ -92,7 +92,7 @@ WEAKREF_API long weakref_finalize_run_ordered(void);
  * @return 1 when the function was called, 0 when there was nothing to call (it was called or detached before, its object died, or the
  * run at exit is over), or a negative error.
  * Errors: EINVAL (NULL, or no finalizer), EPERM.
- * Cost: libgc's lock, and the function's.
+ * Cost: as GC_base, and the function's.
  * Thread: any thread known to the collector; the function runs in it.
  * GC: never collects by itself.
  * Source: calling a weakref.finalize.
@@ -107,7 +107,7 @@ WEAKREF_API int weakref_finalize_call(weakref_finalize *finalize, int *result);
  * @param args receives its arguments. Each of the three may be NULL; they receive NULL where there is nothing.
  * @return 1, 0 when there was nothing to detach, or a negative error.
  * Errors: EINVAL (NULL, or no finalizer), EPERM.
- * Cost: libgc's lock.
+ * Cost: as GC_base.
  * Thread: any thread known to the collector.
  * GC: never collects.
  * Source: weakref.finalize.detach.
@@ -122,7 +122,7 @@ WEAKREF_API int weakref_finalize_detach(weakref_finalize *finalize, void **obj, 
  * @param args receives its arguments. Each of the three may be NULL; they receive NULL where there is nothing.
  * @return 1, 0 when the finalizer is dead, or a negative error.
  * Errors: EINVAL (NULL, or no finalizer), EPERM.
- * Cost: libgc's lock.
+ * Cost: as GC_base.
  * Thread: any thread known to the collector.
  * GC: never collects.
  * Source: weakref.finalize.peek.
@@ -134,7 +134,7 @@ WEAKREF_API int weakref_finalize_peek(const weakref_finalize *finalize, void **o
  * @param finalize a finalizer; NULL is dead.
  * @return true while it is.
  * Errors: none; false for a thread that the collector does not know.
- * Cost: as weakref_ref_get.
+ * Cost: as GC_base.
  * Thread: any thread known to the collector.
  * GC: never collects.
  * Source: weakref.finalize.alive.
@@ -146,7 +146,7 @@ WEAKREF_API bool weakref_finalize_alive(const weakref_finalize *finalize);
  * @param finalize a finalizer.
  * @return true if so; false for a dead one, and, in a child after fork, for one of the parent's.
  * Errors: none; false for a thread that the collector does not know.
- * Cost: libgc's lock.
+ * Cost: as GC_base.
  * Thread: any thread known to the collector.
  * GC: never collects.
  * Source: weakref.finalize.atexit.
@@ -159,7 +159,7 @@ WEAKREF_API bool weakref_finalize_get_atexit(const weakref_finalize *finalize);
  * @param on whether it is to be run.
  * @return 0, or a negative error.
  * Errors: EINVAL (NULL, or no finalizer), EPERM.
- * Cost: libgc's lock.
+ * Cost: as GC_base.
  * Thread: any thread known to the collector.
  * GC: never collects.
  * Source: weakref.finalize.atexit.
