@@ -10,8 +10,8 @@
  *                   allocation or call where there is none: first of all, in a child after fork, or when a callback ended it.
  *   manual          nothing runs but by gc_run_callbacks; an eventfd is readable while something is queued.
  *
- * There are two lanes: the nodes, and behind all of them the objects of somebody else's queue, each of which is run as a node would be: the
- * destructors (mortal.c). Ordered finalizers come out of libgc's own queue. Where libgc finalizes by itself it is asked to before we run,
+ * There are two lanes: nodes and items in one order, callbacks of references and finalizers; and behind all of them the objects of somebody
+ * else's queue, each of which is run as a node would be: the destructors (mortal.c). Ordered finalizers come out of libgc's own queue. Where libgc finalizes by itself it is asked to before we run,
  * so that they come in time; where a host finalizes on demand, its pump brings them.
  *
  * Runs do not nest in a thread: a callback need not be prepared for another one in its middle, and the stack stays as deep as it was. A run
@@ -131,7 +131,7 @@ static void fetch_from_libgc(void)
 
 void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last)
 {
-	uint64_t number = atomic_load_explicit(&queued, memory_order_relaxed);
+	uint64_t number = atomic_load_explicit(&lanes[CALLBACKS].queued, memory_order_relaxed);
 
 	for (struct deliver_node *node = first; node != last; node = node->next)
 		node->number = ++number;
