@@ -13,6 +13,7 @@ weak_common = \
 	bench/weak_work.c \
 	bench/weakbench.c
 bench_weakbench_SOURCES = $(weak_common) \
+	bench/bare.h \
 	bench/ours.h \
 	bench/strong.h \
 	bench/weak_limits.c \

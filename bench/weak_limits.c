@@ -7,6 +7,7 @@
 
 #include <gc/gc_mark.h>
 
+#include "bare.h"
 #include "strong.h"
 
 #define TURNS 7
@@ -168,6 +169,107 @@ static void group_limit_hit(void)
 	GC_gcollect();
 	if (valuetable_len(*table) > (size_t)n / 2)
 		die("the weak table is not weak");
+}
+
+/* ---- hits: tables that do nothing but look up ---- */
+
+static struct bare bare;
+
+static void bare_new(size_t key_bytes)
+{
+	bare.capacity = (uint64_t)n * 4 / 3 + 1;
+	bare.slots = calloc(bare.capacity, sizeof *bare.slots);
+	bare.keys = malloc(key_bytes + 16);
+	if (bare.slots == NULL || bare.keys == NULL)
+		die("no memory");
+}
+
+static void bare_free(void)
+{
+	free(bare.slots);
+	free(bare.keys);
+}
+
+static NOINLINE void strings_fill(void)
+{
+	size_t used = 0, bytes = 0;
+
+	for (long i = 0; i < n; i++)
+		bytes += strlen(keys[i]) + 1;
+	bare_new(bytes);
+	*table = valuetable_new();
+	for (long i = 0; i < n; i++) {
+		struct bare_string key = bare_string_of(keys[i]);
+		struct bare_slot *slot = bare_find_string(&bare, keys[i]);
+		slot->key = bare_hash(key.low, key.high) | (uint64_t)used << 32;
+		slot->value = objs[i];
+		memcpy(bare.keys + used, keys[i], strlen(keys[i]) + 1);
+		used += strlen(keys[i]) + 1;
+		valuetable_set(*table, keys[i], objs[i]);
+	}
+}
+
+static NOINLINE long strings_read_barely(void)
+{
+	long sum = 0;
+
+	for (long i = 0; i < n; i++)
+		sum += ((obj *)bare_find_string(&bare, keys[order[i]])->value)->v;
+	return sum;
+}
+
+static NOINLINE void pointers_fill(void)
+{
+	bare_new(0);
+	*table = keytable_new();
+	for (long i = 0; i < n; i++) {
+		*bare_find_pointer(&bare, objs[i]) = (struct bare_slot){(uintptr_t)objs[i], (void *)i};
+		keytable_set(*table, objs[i], (void *)i);
+	}
+}
+
+static NOINLINE long pointers_read(void)
+{
+	long sum = 0;
+
+	for (long i = 0; i < n; i++)
+		sum += (long)keytable_get(*table, objs[order[i]]);
+	return sum;
+}
+
+static NOINLINE long pointers_read_barely(void)
+{
+	long sum = 0;
+
+	for (long i = 0; i < n; i++)
+		sum += (long)bare_find_pointer(&bare, objs[order[i]])->value;
+	return sum;
+}
+
+static void emit_get(const char *workload, long (*ours)(void), long (*least)(void))
+{
+	struct turns turns;
+
+	ours();
+	least();
+	for (int i = 0; i < TURNS; i++) {
+		turns.ours[i] = timed(ours);
+		turns.least[i] = timed(least);
+	}
+	emit_turns(workload, &turns, (double)n, "bare", "ns/op");
+	bare_free();
+}
+
+static void group_limit_get(void)
+{
+	objs_make();
+	keys_make();
+	order = permutation();
+	table_place();
+	strings_fill();
+	emit_get("limit_get", weak_read, strings_read_barely);
+	pointers_fill();
+	emit_get("limit_get_identity", pointers_read, pointers_read_barely);
 }
 
 /* ---- a collection with all entries live: a bare scan over the same pointers ---- */
@@ -360,6 +462,7 @@ static void group_limit_gc(void)
 const struct group limit_groups[] = {
 	{"limit_ref", group_limit_ref},
 	{"limit_hit", group_limit_hit},
+	{"limit_get", group_limit_get},
 	{"limit_live", group_limit_live},
 	{"limit_wkd", group_limit_wkd},
 	{"limit_chain", group_limit_chain},

@@ -27,9 +27,9 @@
  *     worst     the slowest single insertion
  *     pause     how long the world stands, and how much of that is the library's hook
  *     limit     each beside the least that the machine needs: reads beside plain loads (limit_ref), many at once, and each
- *               waiting for the one before; hits beside the same table with
- *               strong values (limit_hit), a collection beside a bare scan (limit_live, limit_wkd), a chain of ephemerons beside the same
- *               objects linked strongly (limit_chain); and the share of a reference in a collection (limit_gc)
+ *               waiting for the one before; hits beside the same table with strong values (limit_hit) and beside tables that do
+ *               nothing but look up (limit_get), a collection beside a bare scan (limit_live, limit_wkd), a chain of ephemerons beside
+ *               the same objects linked strongly (limit_chain); and the share of a reference in a collection (limit_gc)
  *
  * One group a process: what a group leaves behind would be in the next one's collections. Keys and objects exist before a clock starts;
  * the permutation is the same everywhere; a sum over the objects proves that what was read was right.
