@@ -797,7 +797,7 @@ START_TEST(test_allocation_failures)
 	}
 	gc_enable();
 	ck_assert_int_gt(weakref_checks_validate(), 0);
-	ck_assert_uint_gt(k, 40);
+	ck_assert_uint_gt(k, 20);
 	ck_assert_uint_lt(k, 2000);
 }
 END_TEST
