@@ -897,9 +897,13 @@ static int make_some_finalizers(void *arg)
 {
 	static unsigned ran;
 	weakref_finalize **out = arg;
+	struct support_node *alive[SUPPORT_N]; /* what is over would not be made more of */
 
-	for (size_t i = 0; i < SUPPORT_N; i++)
-		SUPPORT_REQUIRE((out[i] = weakref_finalize_new(support_node_new(i), count_run, &ran)) != NULL);
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		alive[i] = support_node_new(i);
+		SUPPORT_REQUIRE((out[i] = weakref_finalize_new(alive[i], count_run, &ran)) != NULL);
+	}
+	SUPPORT_KEEP(alive);
 	return 0;
 }
 
