@@ -5,6 +5,7 @@
  *   cache_builder.c    options, the spec string, making a cache
  *   cache_map.c        entries, their cells, the map from key to entry
  *   cache.c            look-up, put, invalidate
+ *   cache_quick.h      the look-up of a string
  *   cache_load.c       loads and functions of compute: one at a time for each key
  *   cache_bulk.c       several keys at once
  *   cache_maintain.c   recency, eviction, expiry, what the collector took, notices
@@ -128,6 +129,9 @@ struct cache_map {
 /* Once was an entry. */
 #define CACHE_GONE ((struct cache_entry *)1)
 
+/* Words of a cell; as many as stand before CELL_VALUE where keys are not weak. */
+enum { CELL_OWN, CELL_KEY, CELL_VALUE, CELL_WORDS };
+
 /* An array of cells. */
 struct cache_bank {
 	struct slots *slots;
@@ -197,7 +201,8 @@ struct weakref_cache {
 	bool expires;  /* there is a wheel */
 	bool celled;
 	bool touched; /* a read writes into the entry: there is a wheel, or values are soft */
-	bool busy;    /* a hit is more than a record for the policy */
+	bool busy;    /* a hit is more than its time and a record for the policy */
+	bool strings; /* so are the keys */
 	bool plain; /* nothing is asked or told of a value, and it is no key's: one may be replaced where it stands */
 	uint8_t bytes_at; /* in an entry, the key's bytes */
 	_Atomic uint32_t pace;  /* enum CACHE_PACE: whether reads are recorded, and how well */
@@ -308,13 +313,6 @@ static inline uint64_t cache_now(const weakref_cache *cache)
 	return cache->config.ticker != NULL ? cache->config.ticker(cache->config.ticker_user) : base_now();
 }
 
-/* The same for readers: *slack is by how much it may be behind. */
-static inline uint64_t cache_now_reading(const weakref_cache *cache, uint64_t *slack)
-{
-	*slack = atomic_load_explicit(&cache->slack, memory_order_relaxed);
-	return *slack != 0 ? base_now_rough() : cache_now(cache);
-}
-
 static inline uint64_t cache_time(const weakref_cache *cache, enum weakref_cache_rule rule)
 {
 	return atomic_load_explicit(&cache->times[rule], memory_order_relaxed);
@@ -373,8 +371,6 @@ int cache_same_key(const weakref_cache *cache, const struct table_key *a, const 
 
 /* The entry of a key that is not DEAD; NULL where there is none. 0 or equal's error. No lock. */
 int cache_find(const weakref_cache *cache, const struct table_key *key, struct cache_entry **entry);
-/* The same for a string, in a hurry: NULL says nothing, CACHE_GONE that there is none; what it finds may be DEAD, and has no value then. */
-struct cache_entry *cache_find_string(const weakref_cache *cache, const char *key);
 /* The same as cache_find, and the entry's value: *value is NULL where there is none, or one that is expired. No lock. */
 int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t now, struct cache_entry **entry, void **value);
 /* Takes the lock, with room in the map (and a cell) for one more entry where `room` asks for it, and finds a key's entry. 0 with the lock;
@@ -487,19 +483,24 @@ void cache_maintain_whole_locked(weakref_cache *cache, uint64_t now);
 void cache_after(weakref_cache *cache);
 /* Maintenance by a reader, who does not wait for it. */
 void cache_try_maintain(weakref_cache *cache);
-/* An entry's read, for the policy. */
-static inline void cache_record(weakref_cache *cache, struct cache_entry *entry)
+/* An entry's read, for the policy: whether the reader should look after what is due. */
+static inline bool cache_record_only(weakref_cache *cache, struct cache_entry *entry)
 {
 	uint32_t pace = atomic_load_explicit(&cache->pace, memory_order_relaxed);
 
 	if (pace == CACHE_PACE_NONE)
-		return;
+		return false;
 	struct cache_stripe *stripe = cache_stripe(cache);
 	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_relaxed);
 	atomic_store_explicit(&stripe->reads[tail % CACHE_READS], entry, memory_order_release);
 	atomic_store_explicit(&stripe->tail, tail + 1, memory_order_release);
 	/* The pace is a power of two. */
-	if (unlikely(((tail + 1) & (pace - 1)) == 0))
+	return unlikely(((tail + 1) & (pace - 1)) == 0);
+}
+/* The same, and he does. */
+static inline void cache_record(weakref_cache *cache, struct cache_entry *entry)
+{
+	if (cache_record_only(cache, entry))
 		cache_try_maintain(cache);
 }
 /* Whether readers may go by the rough clock; after a change of times. */

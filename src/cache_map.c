@@ -22,9 +22,7 @@
 #define BANK_MIN 64
 #define BANK_MAX 16384
 
-/* Words of a cell. */
-enum { CELL_OWN, CELL_KEY, CELL_VALUE, CELL_WORDS };
-#define CELL_FREE ((uintptr_t)8) /* in word 0 of a free cell, beside the link << 4 */
+#define CELL_FREE ((uintptr_t)8) /* in CELL_OWN of a free cell, beside the link << 4 */
 
 /* ---- entries ---- */
 
@@ -304,29 +302,6 @@ again:
 			return same;
 	}
 	return 0;
-}
-
-/* In few instructions, and none that looks further: see table_quick.h. */
-struct cache_entry *cache_find_string(const weakref_cache *cache, const char *key)
-{
-	size_t size = strlen(key);
-	if (unlikely(size > TABLE_KEY_MAX))
-		return NULL;
-	uint32_t hash = table_hash_bytes(key, size);
-	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_acquire);
-	size_t i = hash & (map->n - 1);
-
-	for (unsigned left = 4; left > 0; left--, i = (i + 1) & (map->n - 1)) {
-		struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_acquire);
-		BASE_PIN(entry);
-		if (entry == NULL)
-			return CACHE_GONE;
-		if (atomic_load_explicit(&map->at[i].hash, memory_order_relaxed) != hash || entry == CACHE_GONE)
-			continue;
-		const unsigned char *bytes = (const unsigned char *)cache_bytes(cache, entry);
-		return entry->size == size && bytes_equal(bytes, (const unsigned char *)key, size) ? entry : NULL;
-	}
-	return NULL;
 }
 
 int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t now, struct cache_entry **entry, void **value)
