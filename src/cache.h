@@ -123,8 +123,20 @@ struct cache_place {
 struct cache_map {
 	size_t n; /* a power of two */
 	size_t limit;
+	uint64_t unused[6]; /* a cache line */
 	struct cache_place at[];
 };
+
+/* A line's places are looked at together: where a probe begins. */
+#define CACHE_GROUP 4
+
+static inline size_t cache_home(const struct cache_map *map, uint32_t hash)
+{
+	return hash & (map->n - CACHE_GROUP);
+}
+
+/* The hash in a place that was given up: of no key. */
+#define CACHE_NO_HASH UINT64_MAX
 
 /* Once was an entry. */
 #define CACHE_GONE ((struct cache_entry *)1)

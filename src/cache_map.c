@@ -284,7 +284,7 @@ int cache_find(const weakref_cache *cache, const struct table_key *key, struct c
 again:
 	map = atomic_load_explicit(&cache->map, memory_order_acquire);
 	*out = NULL;
-	for (size_t left = map->n, i = key->hash & (map->n - 1); left > 0; left--, i = (i + 1) & (map->n - 1)) {
+	for (size_t left = map->n, i = cache_home(map, key->hash); left > 0; left--, i = (i + 1) & (map->n - 1)) {
 		entry = atomic_load_explicit(&map->at[i].entry, memory_order_acquire);
 		BASE_PIN(entry);
 		if (entry == NULL)
@@ -344,11 +344,12 @@ struct cache_stripe *cache_stripes_new(uint32_t *mask)
 	return heap_alloc(n * sizeof(struct cache_stripe));
 }
 
+_Static_assert(offsetof(struct cache_map, at) == 64, "a group of places is a line, where the map is more than half of a page");
 _Static_assert(offsetof(struct cache_stripe, reads) == 64, "what is counted has a line of its own");
 
 static void place_locked(struct cache_map *map, size_t *used, uint32_t hash, struct cache_entry *entry)
 {
-	size_t i = hash & (map->n - 1);
+	size_t i = cache_home(map, hash);
 
 	for (;;) {
 		struct cache_entry *there = atomic_load_explicit(&map->at[i].entry, memory_order_relaxed);
@@ -382,7 +383,7 @@ void cache_insert_locked(weakref_cache *cache, struct cache_entry *entry)
 static struct cache_place *place_of_locked(const weakref_cache *cache, const struct cache_entry *entry)
 {
 	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
-	size_t i = entry->policy.hash & (map->n - 1);
+	size_t i = cache_home(map, entry->policy.hash);
 
 	while (atomic_load_explicit(&map->at[i].entry, memory_order_relaxed) != entry)
 		i = (i + 1) & (map->n - 1);
@@ -403,7 +404,8 @@ void cache_unmap_locked(weakref_cache *cache, const struct cache_entry *entry)
 	size_t next = ((size_t)(place - map->at) + 1) & (map->n - 1);
 	bool last = atomic_load_explicit(&map->at[next].entry, memory_order_relaxed) == NULL;
 
-	/* Where a probe ends behind it anyway, it may end here. */
+	/* Where a probe ends behind it anyway, it may end here. Without the hash, a look-up of the key that is gone is a miss at once. */
+	atomic_store_explicit(&place->hash, CACHE_NO_HASH, memory_order_relaxed);
 	atomic_store_explicit(&place->entry, last ? NULL : CACHE_GONE, memory_order_release);
 	cache->used -= last;
 }

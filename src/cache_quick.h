@@ -2,34 +2,45 @@
 /*
  * cache_quick: the look-up of a string that is there, written for the processor: few instructions, and above all few loads, since what one
  * look-up after another has under way at a time is limited by them (table_quick.h). Nothing is called, and nothing looks further than to the
- * first entry with the hash.
+ * first place with the hash.
  *
- * Two answers: this entry or value, or, by NULL, "look for it properly". The order of loads is that of cache_map.c's readers.
+ * Two answers: this entry or value, or, by NULL, "look for it properly". The hashes of a group of places are hints of a moment, as in
+ * cache_map.c: the entry's own key decides. The search ends, since some place is EMPTY.
  */
 #ifndef CACHE_QUICK_H
 #define CACHE_QUICK_H
 
 #include "bytes.h"
 #include "cache.h"
-#include "table_impl.h"
+#include "table_group.h"
 
 #define CACHE_QUICK static inline __attribute__((always_inline))
 
-/* The first entry with a hash; CACHE_GONE where there is none. */
+/* A place is two words, as a slot of a table is, and its hash the first of them. */
+#define PLACE_WORDS TABLE_STRIDE
+_Static_assert(sizeof(struct cache_place) == PLACE_WORDS * sizeof(uintptr_t) && CACHE_GROUP == TABLE_GROUP, "a group is one of table_group.h");
+
+CACHE_QUICK const _Atomic(uintptr_t) *cache_quick_words(const struct cache_place *place)
+{
+	return (const _Atomic(uintptr_t) *)(const void *)place;
+}
+
+/* The first entry with a hash; CACHE_GONE where there is none. In which place it is cannot be foreseen, so no branch depends on it. */
 CACHE_QUICK struct cache_entry *cache_quick_hash(const weakref_cache *cache, uint32_t hash)
 {
 	const struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_acquire);
-	size_t i = hash & (map->n - 1);
+	size_t i = cache_home(map, hash);
+	unsigned hits;
 
-	for (unsigned left = 4; left > 0; left--, i = (i + 1) & (map->n - 1)) {
-		struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_acquire);
-		BASE_PIN(entry);
-		if (entry == NULL)
-			return CACHE_GONE;
-		if (likely(atomic_load_explicit(&map->at[i].hash, memory_order_relaxed) == hash && entry != CACHE_GONE))
-			return entry;
+	while (unlikely((hits = table_group_hint(cache_quick_words(&map->at[i]), PLACE_WORDS, TABLE_COMPARE_WORD, hash)) == 0)) {
+		for (unsigned k = 0; k < CACHE_GROUP; k++)
+			if (atomic_load_explicit(&map->at[i + k].entry, memory_order_acquire) == NULL)
+				return CACHE_GONE;
+		i = (i + CACHE_GROUP) & (map->n - 1);
 	}
-	return NULL;
+	struct cache_entry *entry = atomic_load_explicit(&map->at[i + (unsigned)__builtin_ctz(hits)].entry, memory_order_acquire);
+	BASE_PIN(entry);
+	return likely(entry != CACHE_GONE) ? entry : NULL;
 }
 
 /* A string's entry, of any length; CACHE_GONE where there is none. It may be DEAD, and has no value then. */
