@@ -32,11 +32,11 @@ static void want(struct cache_entry *entry)
  * behind who wrote it. */
 static inline void note_use(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
 {
-	uint64_t used = atomic_load_explicit(&entry->times.used, memory_order_relaxed);
+	uint64_t used = atomic_load_explicit(&entry->used, memory_order_relaxed);
 
 	if (used != now && cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS) != CACHE_NEVER &&
 	    (used < now || atomic_load_explicit(&cache->slack, memory_order_relaxed) == 0))
-		atomic_store_explicit(&entry->times.used, now, memory_order_relaxed);
+		atomic_store_explicit(&entry->used, now, memory_order_relaxed);
 }
 
 static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
@@ -47,7 +47,7 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 		want(entry);
 	if (!cache->expires)
 		return;
-	uint64_t expires = atomic_load_explicit(&entry->times.used, memory_order_relaxed);
+	uint64_t expires = atomic_load_explicit(&entry->used, memory_order_relaxed);
 	note_use(cache, entry, now);
 	if (expiry->read == NULL)
 		return;
@@ -57,13 +57,13 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 	if (!(lives >= 0))
 		return;
 	uint64_t deadline = cache_later(now, cache_ns(lives));
-	atomic_store_explicit(&entry->times.used, deadline, memory_order_relaxed);
+	atomic_store_explicit(&entry->used, deadline, memory_order_relaxed);
 	if (deadline >= expires)
 		return;
 	/* The wheel would hand it out too late. */
 	cache_lock(cache);
-	if (wheel_is_scheduled(&entry->times.wheel) || (cache_state(entry) == CACHE_LIVE && entry->work == NULL && expires == CACHE_NEVER))
-		wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
+	if (wheel_is_scheduled(cache_waiting(cache, entry)) || (cache_state(entry) == CACHE_LIVE && entry->work == NULL && expires == CACHE_NEVER))
+		wheel_schedule(cache->wheel, cache_waiting(cache, entry), deadline);
 	cache_unlock(cache);
 }
 
@@ -243,7 +243,7 @@ static int ask_expiry(weakref_cache *cache, const struct cache_entry *before, ui
 	w->lives = CACHE_NEVER;
 	if (likely(expiry->create == NULL))
 		return 0;
-	uint64_t expires = before == NULL ? 0 : atomic_load_explicit(&before->times.used, memory_order_relaxed);
+	uint64_t expires = before == NULL ? 0 : atomic_load_explicit(&before->used, memory_order_relaxed);
 	if (before != NULL && expires > now && expiry->update != NULL && cache_value(before) != NULL)
 		lives = expiry->update(w->key, w->value, cache_seconds(expires == CACHE_NEVER ? expires : expires - now), expiry->user);
 	else
@@ -282,8 +282,8 @@ static void dress_locked(weakref_cache *cache, struct cache_entry *entry, const 
 	entry->policy.weight = w->weight;
 	if (unlikely(cache->timed)) {
 		uint64_t used = cache->config.expiry.create != NULL ? cache_later(now, w->lives) : now;
-		atomic_store_explicit(&entry->times.written, now, memory_order_relaxed);
-		atomic_store_explicit(&entry->times.used, used, memory_order_relaxed);
+		atomic_store_explicit(&entry->written, now, memory_order_relaxed);
+		atomic_store_explicit(&entry->used, used, memory_order_relaxed);
 	}
 	if (unlikely(cache->config.soft_values))
 		want(entry);
@@ -339,12 +339,12 @@ static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void
 		cache->invalidations++;
 		/* After the value: who finds these finds that too. */
 		if (cache->timed) {
-			atomic_store_explicit(&entry->times.written, now, memory_order_release);
-			atomic_store_explicit(&entry->times.used, now, memory_order_release);
+			atomic_store_explicit(&entry->written, now, memory_order_release);
+			atomic_store_explicit(&entry->used, now, memory_order_release);
 		}
 		/* The wheel is told late of what lives longer; only a clock that went back makes that shorter. */
-		if (cache->expires && unlikely(cache_deadline(cache, entry) < entry->times.wheel.deadline_ns))
-			wheel_schedule(cache->wheel, &entry->times.wheel, cache_deadline(cache, entry));
+		if (cache->expires && unlikely(cache_deadline(cache, entry) < cache_waiting(cache, entry)->deadline_ns))
+			wheel_schedule(cache->wheel, cache_waiting(cache, entry), cache_deadline(cache, entry));
 		if (cache->timed || cache->celled)
 			cache_due_locked(cache, now);
 	}

@@ -71,15 +71,11 @@ enum cache_state { CACHE_FRESH, CACHE_LOADING, CACHE_LIVE, CACHE_DEAD };
 
 struct cache_work;
 
-/* What a cache that looks at a clock has more of an entry: nanoseconds of its clock, kept where a rule needs them. */
-struct cache_times {
-	_Atomic uint64_t written;
-	_Atomic uint64_t used; /* when it was read or written last; with a time of its own, when that is over */
-	struct wheel_node wheel;
-};
-
-/* Kind ENTRY: words 0, 1 and 4 to 7 are scanned. The policy's node stands at the start, so that its lists refer to the block. Small: what is not
- * needed is not there, and the bytes of a key that is copied stand as near as they can to what else a look-up reads. */
+/*
+ * Kind ENTRY: words 0, 1, 4, 5 and 8 are scanned. The policy's node stands at the start, so that its lists refer to the block. What a hit
+ * reads stands together, from `used` on, in as few lines as can be: the bytes of a key that is copied come as soon as what the cache has need
+ * of is over, and what waits for a deadline comes behind them.
+ */
 struct cache_entry {
 	union {
 		struct policy_node policy; /* its hash is the key's */
@@ -92,28 +88,39 @@ struct cache_entry {
 		struct cache_work *work;       /* lock */
 		struct cache_entry *successor; /* DEAD: what took its place, where it was replaced */
 	};
-	const void *key;       /* POINTER, CUSTOM; of a DEAD one with weak keys what is told of */
-	_Atomic(void *) value; /* NULL where there is a cell, and in what is not LIVE */
-	struct slots *bank;    /* of its cell; NULL for none */
+	const void *key; /* POINTER, CUSTOM; of a DEAD one with weak keys what is told of */
 	union {
 		uint64_t word; /* of its key */
 		uint64_t size; /* of the key, STRING and BYTES */
 	};
+	/* The times are nanoseconds of the cache's clock, where it looks at one, and kept where a rule needs them. */
+	_Atomic uint64_t used; /* when it was read or written last; with a time of its own, when that is over */
+	union {
+		_Atomic(void *) value; /* NULL in what is not LIVE */
+		struct slots *bank;    /* `celled`: of its cell */
+	};
 	uint32_t cell;
 	_Atomic uint8_t state;
 	uint8_t cause; /* DEAD: enum weakref_cause */
-	struct cache_times times; /* in caches with `timed` or soft values only */
-	_Atomic uint64_t wanted;  /* in caches with soft values only: when it was used last, by the rough clock. Then come the bytes of the key */
+	bool celled;   /* before anybody sees it */
+	_Atomic uint64_t written; /* in caches with `timed` or soft values only */
+	_Atomic uint64_t wanted;  /* in caches with soft values only: when it was used last, by the rough clock */
 };
 
-#define CACHE_ENTRY_SHORT (offsetof(struct cache_entry, cause) + 1)
+#define CACHE_ENTRY_SHORT (offsetof(struct cache_entry, celled) + 1)
 #define CACHE_ENTRY_TIMED offsetof(struct cache_entry, wanted)
 
-_Static_assert(offsetof(struct cache_entry, work) == 4 * 8 && offsetof(struct cache_entry, bank) == 7 * 8,
+#define CACHE_OF(member, p) ((struct cache_entry *)((char *)(p) - offsetof(struct cache_entry, member)))
+
+/* Behind an entry, in caches that have a wheel. */
+struct cache_waiting {
+	struct wheel_node node; /* first */
+	struct cache_entry *entry;
+};
+
+_Static_assert(offsetof(struct cache_entry, work) == 4 * 8 && offsetof(struct cache_entry, value) == 8 * 8,
 	       "the scanned words are those of heap.c's bitmap");
 _Static_assert(offsetof(struct policy_node, next) == 8 && offsetof(struct policy_node, queue) >= 16, "what is DEAD is in no queue of the policy");
-
-#define CACHE_OF(member, p) ((struct cache_entry *)((char *)(p) - offsetof(struct cache_entry, member)))
 
 struct cache_place {
 	_Atomic uint64_t hash;
@@ -312,6 +319,19 @@ static inline char *cache_bytes(const weakref_cache *cache, const struct cache_e
 	return (char *)(uintptr_t)entry + cache->bytes_at;
 }
 
+/* Where an entry waits for its deadline: behind its last byte and a NUL. */
+static inline size_t cache_waiting_at(const weakref_cache *cache, size_t size)
+{
+	size_t end = cache->bytes_at + (cache->config.kind <= WEAKREF_KEY_BYTES ? size + 1 : 0);
+
+	return (end + _Alignof(struct cache_waiting) - 1) & ~(_Alignof(struct cache_waiting) - 1);
+}
+
+static inline struct wheel_node *cache_waiting(const weakref_cache *cache, struct cache_entry *entry)
+{
+	return (struct wheel_node *)(void *)((char *)entry + cache_waiting_at(cache, entry->size));
+}
+
 static inline enum cache_state cache_state(const struct cache_entry *entry)
 {
 	return (enum cache_state)atomic_load_explicit(&entry->state, memory_order_acquire);
@@ -371,7 +391,7 @@ struct cache_entry *cache_entry_new(const weakref_cache *cache, const struct tab
 void *cache_cell_value(const struct cache_entry *entry, void **key);
 static inline void *cache_value(const struct cache_entry *entry)
 {
-	if (likely(entry->bank == NULL))
+	if (likely(!entry->celled))
 		return atomic_load_explicit(&entry->value, memory_order_acquire);
 	return cache_cell_value(entry, NULL);
 }
@@ -458,11 +478,11 @@ static inline uint64_t cache_deadline(const weakref_cache *cache, const struct c
 	uint64_t deadline = CACHE_NEVER;
 
 	if (cache->config.expiry.create != NULL)
-		return atomic_load_explicit(&entry->times.used, memory_order_relaxed);
+		return atomic_load_explicit(&entry->used, memory_order_relaxed);
 	if (after_write != CACHE_NEVER)
-		deadline = cache_later(atomic_load_explicit(&entry->times.written, memory_order_relaxed), after_write);
+		deadline = cache_later(atomic_load_explicit(&entry->written, memory_order_relaxed), after_write);
 	if (after_access != CACHE_NEVER) {
-		uint64_t other = cache_later(atomic_load_explicit(&entry->times.used, memory_order_relaxed), after_access);
+		uint64_t other = cache_later(atomic_load_explicit(&entry->used, memory_order_relaxed), after_access);
 		deadline = other < deadline ? other : deadline;
 	}
 	return deadline;

@@ -29,10 +29,13 @@
 struct cache_entry *cache_entry_new(const weakref_cache *cache, const struct table_key *key)
 {
 	bool copied = cache->config.kind <= WEAKREF_KEY_BYTES;
-	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, cache->bytes_at + (copied ? key->size + 1 : 0));
+	size_t end = cache->bytes_at + (copied ? key->size + 1 : 0), waiting = cache_waiting_at(cache, key->size);
+	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, cache->expires ? waiting + sizeof(struct cache_waiting) : end);
 
 	if (entry == NULL)
 		return NULL;
+	if (cache->expires)
+		((struct cache_waiting *)(void *)((char *)entry + waiting))->entry = entry;
 	entry->policy.hash = key->hash;
 	entry->policy.weight = 1;
 	if (copied) {
@@ -62,7 +65,7 @@ const void *cache_key(const weakref_cache *cache, const struct cache_entry *entr
 	default:
 		break;
 	}
-	if (!cache->config.weak_keys || entry->bank == NULL)
+	if (!cache->config.weak_keys || !entry->celled)
 		return entry->key;
 	cache_cell_value(entry, &key);
 	return key;
@@ -158,6 +161,7 @@ void cache_cell_take_locked(weakref_cache *cache, struct cache_entry *entry, con
 		entry->cell = bank->fresh++;
 	}
 	entry->bank = bank->slots;
+	entry->celled = true;
 	/* VACANT is what a collection makes of a cell in use. */
 	atomic_store_explicit(slots_word(bank->slots, entry->cell, CELL_KEY), SLOTS_EMPTY, memory_order_release);
 	if (cache->config.weak_keys)
@@ -184,7 +188,7 @@ void cache_value_set_locked(weakref_cache *cache, struct cache_entry *entry, con
 	struct slots *slots = entry->bank;
 	enum slots_payload kind;
 
-	if (slots == NULL) {
+	if (!entry->celled) {
 		atomic_store_explicit(&entry->value, value, memory_order_release);
 		return;
 	}
@@ -205,7 +209,7 @@ bool cache_value_change_locked(struct cache_entry *entry, void *value, uintptr_t
 {
 	struct slots *slots = entry->bank;
 
-	if (slots == NULL) {
+	if (!entry->celled) {
 		atomic_store_explicit(&entry->value, value, memory_order_release);
 		return true;
 	}
@@ -260,7 +264,7 @@ static inline int matches(const weakref_cache *cache, const struct cache_entry *
 		return 0;
 	if (likely(cache->config.kind != WEAKREF_KEY_CUSTOM)) {
 		/* The address alone may be that of another key, long dead: its cell would not have it. */
-		return !cache->config.weak_keys || entry->bank == NULL ||
+		return !cache->config.weak_keys || !entry->celled ||
 		       (atomic_load_explicit(slots_word(entry->bank, entry->cell, CELL_KEY), memory_order_acquire) & ~EPOCH_TAG) ==
 			       (uintptr_t)key->data;
 	}

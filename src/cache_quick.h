@@ -67,7 +67,8 @@ CACHE_QUICK struct cache_entry *cache_quick_short(const weakref_cache *cache, co
 	if (unlikely(entry == NULL || entry == CACHE_GONE))
 		return entry;
 	const unsigned char *bytes = (const unsigned char *)cache_bytes(cache, entry);
-	return likely(entry->size == wanted.size && bytes_vector_equal(&wanted, bytes)) ? entry : NULL;
+	/* The NUL says as much as the size, and stands where the value does. */
+	return likely(bytes_vector_equal(&wanted, bytes) && bytes[wanted.size] == 0) ? entry : NULL;
 #else
 	(void)cache;
 	(void)key;
@@ -78,12 +79,13 @@ CACHE_QUICK struct cache_entry *cache_quick_short(const weakref_cache *cache, co
 /* A string's entry's value. Strings are no weak keys, so that a cell is one of a weak value alone. */
 CACHE_QUICK void *cache_quick_value(const struct cache_entry *entry)
 {
-	struct slots *bank = entry->bank;
+	struct slots *bank;
 	uintptr_t raw;
 	void *value;
 
-	if (bank == NULL)
+	if (!entry->celled)
 		return atomic_load_explicit(&entry->value, memory_order_acquire);
+	bank = entry->bank;
 	bool whole = epoch_try(&bank->words[(size_t)entry->cell * CELL_VALUE + CELL_KEY], &raw, &value);
 	return likely(whole && slots_is_value(raw) && cache_state(entry) != CACHE_DEAD) ? value : NULL;
 }
@@ -92,8 +94,8 @@ CACHE_QUICK void *cache_quick_value(const struct cache_entry *entry)
  * was written after the rough clock's tick is said to be near it, if its time is further ahead than the slack. */
 CACHE_QUICK bool cache_quick_lives(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now, uint64_t slack)
 {
-	uint64_t written = atomic_load_explicit(&entry->times.written, memory_order_relaxed);
-	uint64_t used = atomic_load_explicit(&entry->times.used, memory_order_relaxed), late = now + slack;
+	uint64_t written = atomic_load_explicit(&entry->written, memory_order_relaxed);
+	uint64_t used = atomic_load_explicit(&entry->used, memory_order_relaxed), late = now + slack;
 
 	/* Before the value: see cache_expired. */
 	atomic_thread_fence(memory_order_acquire);

@@ -249,7 +249,7 @@ uint64_t heap_scanned_words(enum heap_kind kind)
 		[HEAP_LEAF] = 1 << 0 | 1 << 1,
 		[HEAP_REF] = 0,
 		[HEAP_REFCALL] = 1 << 4 | 1 << 6 | 1 << 7,
-		[HEAP_ENTRY] = 1 << 0 | 1 << 1 | 0xf << 4,
+		[HEAP_ENTRY] = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8,
 	};
 
 	return words[kind];
@@ -268,7 +268,7 @@ static int kinds_make(void)
 	if (error == 0)
 		error = kind_make(HEAP_REFCALL, GC_DS_BITMAP | first >> 4 | first >> 6 | first >> 7, 0);
 	if (error == 0)
-		error = kind_make(HEAP_ENTRY, GC_DS_BITMAP | (GC_word)0x3 << 62 | (GC_word)0xf << 56, 0);
+		error = kind_make(HEAP_ENTRY, GC_DS_BITMAP | (GC_word)0x3 << 62 | first >> 4 | first >> 5 | first >> 8, 0);
 	return error;
 }
 
