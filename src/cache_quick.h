@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cache_quick: the look-up of a string that is there, written for the processor: few instructions, and above all few loads, since what one
- * look-up after another has under way at a time is limited by them (table_quick.h). Nothing is called, and nothing looks further than to the
- * first place with the hash.
+ * look-up after another has under way at a time is limited by them (table_quick.h). Nothing is called, and nothing looks further than to
+ * the first place with the hash.
  *
  * Two answers: this entry or value, or, by NULL, "look for it properly". The hashes of a group of places are hints of a moment, as in
  * cache_map.c: the entry's own key decides. The search ends, since some place is EMPTY.
@@ -18,7 +18,8 @@
 
 /* A place is two words, as a slot of a table is, and its hash the first of them. */
 #define PLACE_WORDS TABLE_STRIDE
-_Static_assert(sizeof(struct cache_place) == PLACE_WORDS * sizeof(uintptr_t) && CACHE_GROUP == TABLE_GROUP, "a group is one of table_group.h");
+_Static_assert(sizeof(struct cache_place) == PLACE_WORDS * sizeof(uintptr_t) && CACHE_GROUP == TABLE_GROUP,
+	       "a group is one of table_group.h");
 
 CACHE_QUICK const _Atomic(uintptr_t) *cache_quick_words(const struct cache_place *place)
 {
