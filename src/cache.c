@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "cache_quick.h"
 #include "weakarray.h"
 
 /* ---- reading ---- */
@@ -27,6 +28,17 @@ static void want(struct cache_entry *entry)
 		atomic_store_explicit(&entry->wanted, now, memory_order_relaxed);
 }
 
+/* When it was used, for expiry. What is there already need not be written, nor taken from other processors; and the rough clock may be
+ * behind who wrote it. */
+static inline void note_use(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
+{
+	uint64_t used = atomic_load_explicit(&entry->used, memory_order_relaxed);
+
+	if (used != now && cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS) != CACHE_NEVER &&
+	    (used < now || atomic_load_explicit(&cache->slack, memory_order_relaxed) == 0))
+		atomic_store_explicit(&entry->used, now, memory_order_relaxed);
+}
+
 static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
 {
 	const weakref_cache_expiry *expiry = &cache->config.expiry;
@@ -35,11 +47,8 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 		want(entry);
 	if (!cache->expires)
 		return;
-	uint64_t expires = atomic_load_explicit(&entry->times.used, memory_order_relaxed);
-	/* The rough clock may be behind who wrote it. What is there already need not be written, nor taken from other processors. */
-	if (expires != now && cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS) != CACHE_NEVER &&
-	    (expires < now || atomic_load_explicit(&cache->slack, memory_order_relaxed) == 0))
-		atomic_store_explicit(&entry->times.used, now, memory_order_relaxed);
+	uint64_t expires = atomic_load_explicit(&entry->used, memory_order_relaxed);
+	note_use(cache, entry, now);
 	if (expiry->read == NULL)
 		return;
 	uint64_t left = expires == CACHE_NEVER ? CACHE_NEVER : expires > now ? expires - now : 0;
@@ -48,13 +57,13 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 	if (!(lives >= 0))
 		return;
 	uint64_t deadline = cache_later(now, cache_ns(lives));
-	atomic_store_explicit(&entry->times.used, deadline, memory_order_relaxed);
+	atomic_store_explicit(&entry->used, deadline, memory_order_relaxed);
 	if (deadline >= expires)
 		return;
 	/* The wheel would hand it out too late. */
 	cache_lock(cache);
-	if (wheel_is_scheduled(&entry->times.wheel) || (cache_state(entry) == CACHE_LIVE && entry->work == NULL && expires == CACHE_NEVER))
-		wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
+	if (wheel_is_scheduled(cache_waiting(cache, entry)) || (cache_state(entry) == CACHE_LIVE && entry->work == NULL && expires == CACHE_NEVER))
+		wheel_schedule(cache->wheel, cache_waiting(cache, entry), deadline);
 	cache_unlock(cache);
 }
 
@@ -80,80 +89,124 @@ void cache_miss(weakref_cache *cache)
 		atomic_fetch_add_explicit(&cache_stripe(cache)->misses, 1, memory_order_relaxed);
 }
 
-/* Not inlined: what it needs of the stack would be set up for every look-up. */
-static NOINLINE int look_up_slowly(weakref_cache *cache, const void *key, void **value)
+/* What a look-up gives: 0 and a value, or an error. */
+struct found {
+	void *value;
+	int error;
+};
+
+/* Not inlined, and called last: what it needs of the stack would be set up for every look-up. */
+static NOINLINE struct found look_up_slowly(weakref_cache *cache, const void *key)
 {
 	struct cache_entry *entry;
 	struct table_key ready;
+	void *value;
 	int error = cache_enter(cache, key, &ready);
 
-	*value = NULL;
 	if (unlikely(error < 0))
-		return error;
+		return (struct found){.error = error};
 	uint64_t now = cache_now(cache);
-	error = cache_read(cache, &ready, now, &entry, value);
+	error = cache_read(cache, &ready, now, &entry, &value);
 	if (unlikely(error < 0))
-		return error;
-	if (likely(*value != NULL)) {
-		cache_hit(cache, entry, *value, now);
-		return 0;
+		return (struct found){.error = error};
+	if (likely(value != NULL)) {
+		cache_hit(cache, entry, value, now);
+		return (struct found){.value = value};
 	}
 	cache_miss(cache);
 	/* It is expired, or was collected. */
 	if (unlikely(entry != NULL && cache_state(entry) == CACHE_LIVE))
 		cache_try_maintain(cache);
-	return -WEAKREF_ENOENT;
+	return (struct found){.error = -WEAKREF_ENOENT};
 }
 
-static inline int look_up(weakref_cache *cache, const void *key, void **value)
+static NOINLINE struct found miss(weakref_cache *cache)
 {
-	struct cache_entry *entry = NULL;
-	uint64_t now = 0, slack;
+	cache_miss(cache);
+	return (struct found){.error = -WEAKREF_ENOENT};
+}
 
-	if (likely(cache_check(cache) == 0) && cache->config.kind == WEAKREF_KEY_STRING && key != NULL)
-		entry = cache_find_string(cache, key);
-	if (entry == CACHE_GONE) {
-		*value = NULL;
-		cache_miss(cache);
-		return -WEAKREF_ENOENT;
+static NOINLINE struct found hit_busy(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
+{
+	cache_hit(cache, entry, value, now);
+	return (struct found){.value = value};
+}
+
+static NOINLINE struct found hit_and_maintain(weakref_cache *cache, void *value)
+{
+	cache_try_maintain(cache);
+	return (struct found){.value = value};
+}
+
+/* The rest of a look-up that found an entry; `timed` is a constant. */
+static inline __attribute__((always_inline)) struct found look_up_entry(weakref_cache *cache, const void *key, struct cache_entry *entry,
+									bool timed)
+{
+	uint64_t now = 0;
+
+	if (entry == CACHE_GONE)
+		return miss(cache);
+	if (timed) {
+		uint64_t slack = atomic_load_explicit(&cache->slack, memory_order_relaxed);
+		now = likely(slack != 0) ? base_now_rough() : cache_now(cache);
+		if (unlikely(slack != 0 ? !cache_quick_lives(cache, entry, now, slack) : cache_expired(cache, entry, now)))
+			return look_up_slowly(cache, key);
 	}
-	if (unlikely(entry == NULL))
-		return look_up_slowly(cache, key, value);
-	if (cache->timed) {
-		now = cache_now_reading(cache, &slack);
-		if (unlikely(cache_expired(cache, entry, cache_later(now, slack))))
-			return look_up_slowly(cache, key, value);
-	}
-	if (unlikely((*value = cache_value(entry)) == NULL))
-		return look_up_slowly(cache, key, value);
-	if (cache->busy)
-		cache_hit(cache, entry, *value, now);
-	else
-		cache_record(cache, entry);
-	return 0;
+	void *value = cache_quick_value(entry);
+	if (unlikely(value == NULL))
+		return look_up_slowly(cache, key);
+	if (unlikely(cache->busy))
+		return hit_busy(cache, entry, value, now);
+	if (timed)
+		note_use(cache, entry, now);
+	return unlikely(cache_record_only(cache, entry)) ? hit_and_maintain(cache, value) : (struct found){.value = value};
+}
+
+static NOINLINE struct found look_up_long(weakref_cache *cache, const void *key)
+{
+	struct cache_entry *entry = cache_quick_long(cache, key);
+
+	if (entry == NULL)
+		return look_up_slowly(cache, key);
+	return cache->timed ? look_up_entry(cache, key, entry, true) : look_up_entry(cache, key, entry, false);
+}
+
+/* Apart, since it calls for the time. */
+static NOINLINE struct found look_up_timed(weakref_cache *cache, const void *key)
+{
+	struct cache_entry *entry = cache_quick_short(cache, key);
+
+	return likely(entry != NULL) ? look_up_entry(cache, key, entry, true) : look_up_long(cache, key);
+}
+
+static inline __attribute__((always_inline)) struct found look_up(weakref_cache *cache, const void *key)
+{
+	if (unlikely(cache_check(cache) != 0 || !cache->strings || key == NULL))
+		return look_up_slowly(cache, key);
+	if (cache->timed)
+		return look_up_timed(cache, key);
+	struct cache_entry *entry = cache_quick_short(cache, key);
+	return likely(entry != NULL) ? look_up_entry(cache, key, entry, false) : look_up_long(cache, key);
 }
 
 int cache_look_up(weakref_cache *cache, const void *key, void **value)
 {
-	return look_up(cache, key, value);
+	struct found found = look_up(cache, key);
+
+	*value = found.value;
+	return found.error;
 }
 
 void *weakref_cache_get_if_present(weakref_cache *cache, const void *key)
 {
-	void *value;
-
-	look_up(cache, key, &value);
-	return value;
+	return look_up(cache, key).value;
 }
 
 int weakref_cache_lookup(weakref_cache *cache, const void *key, void **value)
 {
-	void *found;
-	int error = look_up(cache, key, &found);
+	void *unused;
 
-	if (value != NULL)
-		*value = found;
-	return error;
+	return cache_look_up(cache, key, value != NULL ? value : &unused);
 }
 
 long weakref_cache_get_all_present(weakref_cache *cache, const void *const *keys, size_t n, void **values)
@@ -164,7 +217,7 @@ long weakref_cache_get_all_present(weakref_cache *cache, const void *const *keys
 	if (error == 0 && n != 0 && (keys == NULL || values == NULL))
 		error = -WEAKREF_EINVAL;
 	for (size_t i = 0; i < n && error == 0; i++) {
-		error = look_up(cache, keys[i], &values[i]);
+		error = cache_look_up(cache, keys[i], &values[i]);
 		found += error == 0;
 		if (error == -WEAKREF_ENOENT)
 			error = 0;
@@ -190,7 +243,7 @@ static int ask_expiry(weakref_cache *cache, const struct cache_entry *before, ui
 	w->lives = CACHE_NEVER;
 	if (likely(expiry->create == NULL))
 		return 0;
-	uint64_t expires = before == NULL ? 0 : atomic_load_explicit(&before->times.used, memory_order_relaxed);
+	uint64_t expires = before == NULL ? 0 : atomic_load_explicit(&before->used, memory_order_relaxed);
 	if (before != NULL && expires > now && expiry->update != NULL && cache_value(before) != NULL)
 		lives = expiry->update(w->key, w->value, cache_seconds(expires == CACHE_NEVER ? expires : expires - now), expiry->user);
 	else
@@ -229,8 +282,8 @@ static void dress_locked(weakref_cache *cache, struct cache_entry *entry, const 
 	entry->policy.weight = w->weight;
 	if (unlikely(cache->timed)) {
 		uint64_t used = cache->config.expiry.create != NULL ? cache_later(now, w->lives) : now;
-		atomic_store_explicit(&entry->times.written, now, memory_order_relaxed);
-		atomic_store_explicit(&entry->times.used, used, memory_order_relaxed);
+		atomic_store_explicit(&entry->written, now, memory_order_relaxed);
+		atomic_store_explicit(&entry->used, used, memory_order_relaxed);
 	}
 	if (unlikely(cache->config.soft_values))
 		want(entry);
@@ -286,12 +339,12 @@ static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void
 		cache->invalidations++;
 		/* After the value: who finds these finds that too. */
 		if (cache->timed) {
-			atomic_store_explicit(&entry->times.written, now, memory_order_release);
-			atomic_store_explicit(&entry->times.used, now, memory_order_release);
+			atomic_store_explicit(&entry->written, now, memory_order_release);
+			atomic_store_explicit(&entry->used, now, memory_order_release);
 		}
 		/* The wheel is told late of what lives longer; only a clock that went back makes that shorter. */
-		if (cache->expires && unlikely(cache_deadline(cache, entry) < entry->times.wheel.deadline_ns))
-			wheel_schedule(cache->wheel, &entry->times.wheel, cache_deadline(cache, entry));
+		if (cache->expires && unlikely(cache_deadline(cache, entry) < cache_waiting(cache, entry)->deadline_ns))
+			wheel_schedule(cache->wheel, cache_waiting(cache, entry), cache_deadline(cache, entry));
 		if (cache->timed || cache->celled)
 			cache_due_locked(cache, now);
 	}

@@ -5,6 +5,7 @@
  *   cache_builder.c    options, the spec string, making a cache
  *   cache_map.c        entries, their cells, the map from key to entry
  *   cache.c            look-up, put, invalidate
+ *   cache_quick.h      the look-up of a string
  *   cache_load.c       loads and functions of compute: one at a time for each key
  *   cache_bulk.c       several keys at once
  *   cache_maintain.c   recency, eviction, expiry, what the collector took, notices
@@ -70,15 +71,11 @@ enum cache_state { CACHE_FRESH, CACHE_LOADING, CACHE_LIVE, CACHE_DEAD };
 
 struct cache_work;
 
-/* What a cache that looks at a clock has more of an entry: nanoseconds of its clock, kept where a rule needs them. */
-struct cache_times {
-	_Atomic uint64_t written;
-	_Atomic uint64_t used; /* when it was read or written last; with a time of its own, when that is over */
-	struct wheel_node wheel;
-};
-
-/* Kind ENTRY: words 0, 1 and 4 to 7 are scanned. The policy's node stands at the start, so that its lists refer to the block. Small: what is not
- * needed is not there, and the bytes of a key that is copied stand as near as they can to what else a look-up reads. */
+/*
+ * Kind ENTRY: words 0, 1, 4, 5 and 8 are scanned. The policy's node stands at the start, so that its lists refer to the block. What a hit
+ * reads stands together, from `used` on, in as few lines as can be: the bytes of a key that is copied come as soon as what the cache has need
+ * of is over, and what waits for a deadline comes behind them.
+ */
 struct cache_entry {
 	union {
 		struct policy_node policy; /* its hash is the key's */
@@ -91,28 +88,39 @@ struct cache_entry {
 		struct cache_work *work;       /* lock */
 		struct cache_entry *successor; /* DEAD: what took its place, where it was replaced */
 	};
-	const void *key;       /* POINTER, CUSTOM; of a DEAD one with weak keys what is told of */
-	_Atomic(void *) value; /* NULL where there is a cell, and in what is not LIVE */
-	struct slots *bank;    /* of its cell; NULL for none */
+	const void *key; /* POINTER, CUSTOM; of a DEAD one with weak keys what is told of */
 	union {
 		uint64_t word; /* of its key */
 		uint64_t size; /* of the key, STRING and BYTES */
 	};
+	/* The times are nanoseconds of the cache's clock, where it looks at one, and kept where a rule needs them. */
+	_Atomic uint64_t used; /* when it was read or written last; with a time of its own, when that is over */
+	union {
+		_Atomic(void *) value; /* NULL in what is not LIVE */
+		struct slots *bank;    /* `celled`: of its cell */
+	};
 	uint32_t cell;
 	_Atomic uint8_t state;
 	uint8_t cause; /* DEAD: enum weakref_cause */
-	struct cache_times times; /* in caches with `timed` or soft values only */
-	_Atomic uint64_t wanted;  /* in caches with soft values only: when it was used last, by the rough clock. Then come the bytes of the key */
+	bool celled;   /* before anybody sees it */
+	_Atomic uint64_t written; /* in caches with `timed` or soft values only */
+	_Atomic uint64_t wanted;  /* in caches with soft values only: when it was used last, by the rough clock */
 };
 
-#define CACHE_ENTRY_SHORT (offsetof(struct cache_entry, cause) + 1)
+#define CACHE_ENTRY_SHORT (offsetof(struct cache_entry, celled) + 1)
 #define CACHE_ENTRY_TIMED offsetof(struct cache_entry, wanted)
 
-_Static_assert(offsetof(struct cache_entry, work) == 4 * 8 && offsetof(struct cache_entry, bank) == 7 * 8,
+#define CACHE_OF(member, p) ((struct cache_entry *)((char *)(p) - offsetof(struct cache_entry, member)))
+
+/* Behind an entry, in caches that have a wheel. */
+struct cache_waiting {
+	struct wheel_node node; /* first */
+	struct cache_entry *entry;
+};
+
+_Static_assert(offsetof(struct cache_entry, work) == 4 * 8 && offsetof(struct cache_entry, value) == 8 * 8,
 	       "the scanned words are those of heap.c's bitmap");
 _Static_assert(offsetof(struct policy_node, next) == 8 && offsetof(struct policy_node, queue) >= 16, "what is DEAD is in no queue of the policy");
-
-#define CACHE_OF(member, p) ((struct cache_entry *)((char *)(p) - offsetof(struct cache_entry, member)))
 
 struct cache_place {
 	_Atomic uint64_t hash;
@@ -122,11 +130,26 @@ struct cache_place {
 struct cache_map {
 	size_t n; /* a power of two */
 	size_t limit;
+	uint64_t unused[6]; /* a cache line */
 	struct cache_place at[];
 };
 
+/* A line's places are looked at together: where a probe begins. */
+#define CACHE_GROUP 4
+
+static inline size_t cache_home(const struct cache_map *map, uint32_t hash)
+{
+	return hash & (map->n - CACHE_GROUP);
+}
+
+/* The hash in a place that was given up: of no key. */
+#define CACHE_NO_HASH UINT64_MAX
+
 /* Once was an entry. */
 #define CACHE_GONE ((struct cache_entry *)1)
+
+/* Words of a cell; as many as stand before CELL_VALUE where keys are not weak. */
+enum { CELL_OWN, CELL_KEY, CELL_VALUE, CELL_WORDS };
 
 /* An array of cells. */
 struct cache_bank {
@@ -197,7 +220,8 @@ struct weakref_cache {
 	bool expires;  /* there is a wheel */
 	bool celled;
 	bool touched; /* a read writes into the entry: there is a wheel, or values are soft */
-	bool busy;    /* a hit is more than a record for the policy */
+	bool busy;    /* a hit is more than its time and a record for the policy */
+	bool strings; /* so are the keys */
 	bool plain; /* nothing is asked or told of a value, and it is no key's: one may be replaced where it stands */
 	uint8_t bytes_at; /* in an entry, the key's bytes */
 	_Atomic uint32_t pace;  /* enum CACHE_PACE: whether reads are recorded, and how well */
@@ -295,6 +319,19 @@ static inline char *cache_bytes(const weakref_cache *cache, const struct cache_e
 	return (char *)(uintptr_t)entry + cache->bytes_at;
 }
 
+/* Where an entry waits for its deadline: behind its last byte and a NUL. */
+static inline size_t cache_waiting_at(const weakref_cache *cache, size_t size)
+{
+	size_t end = cache->bytes_at + (cache->config.kind <= WEAKREF_KEY_BYTES ? size + 1 : 0);
+
+	return (end + _Alignof(struct cache_waiting) - 1) & ~(_Alignof(struct cache_waiting) - 1);
+}
+
+static inline struct wheel_node *cache_waiting(const weakref_cache *cache, struct cache_entry *entry)
+{
+	return (struct wheel_node *)(void *)((char *)entry + cache_waiting_at(cache, entry->size));
+}
+
 static inline enum cache_state cache_state(const struct cache_entry *entry)
 {
 	return (enum cache_state)atomic_load_explicit(&entry->state, memory_order_acquire);
@@ -306,13 +343,6 @@ static inline uint64_t cache_now(const weakref_cache *cache)
 	if (likely(!cache->timed))
 		return 0;
 	return cache->config.ticker != NULL ? cache->config.ticker(cache->config.ticker_user) : base_now();
-}
-
-/* The same for readers: *slack is by how much it may be behind. */
-static inline uint64_t cache_now_reading(const weakref_cache *cache, uint64_t *slack)
-{
-	*slack = atomic_load_explicit(&cache->slack, memory_order_relaxed);
-	return *slack != 0 ? base_now_rough() : cache_now(cache);
 }
 
 static inline uint64_t cache_time(const weakref_cache *cache, enum weakref_cache_rule rule)
@@ -361,7 +391,7 @@ struct cache_entry *cache_entry_new(const weakref_cache *cache, const struct tab
 void *cache_cell_value(const struct cache_entry *entry, void **key);
 static inline void *cache_value(const struct cache_entry *entry)
 {
-	if (likely(entry->bank == NULL))
+	if (likely(!entry->celled))
 		return atomic_load_explicit(&entry->value, memory_order_acquire);
 	return cache_cell_value(entry, NULL);
 }
@@ -373,8 +403,6 @@ int cache_same_key(const weakref_cache *cache, const struct table_key *a, const 
 
 /* The entry of a key that is not DEAD; NULL where there is none. 0 or equal's error. No lock. */
 int cache_find(const weakref_cache *cache, const struct table_key *key, struct cache_entry **entry);
-/* The same for a string, in a hurry: NULL says nothing, CACHE_GONE that there is none; what it finds may be DEAD, and has no value then. */
-struct cache_entry *cache_find_string(const weakref_cache *cache, const char *key);
 /* The same as cache_find, and the entry's value: *value is NULL where there is none, or one that is expired. No lock. */
 int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t now, struct cache_entry **entry, void **value);
 /* Takes the lock, with room in the map (and a cell) for one more entry where `room` asks for it, and finds a key's entry. 0 with the lock;
@@ -450,11 +478,11 @@ static inline uint64_t cache_deadline(const weakref_cache *cache, const struct c
 	uint64_t deadline = CACHE_NEVER;
 
 	if (cache->config.expiry.create != NULL)
-		return atomic_load_explicit(&entry->times.used, memory_order_relaxed);
+		return atomic_load_explicit(&entry->used, memory_order_relaxed);
 	if (after_write != CACHE_NEVER)
-		deadline = cache_later(atomic_load_explicit(&entry->times.written, memory_order_relaxed), after_write);
+		deadline = cache_later(atomic_load_explicit(&entry->written, memory_order_relaxed), after_write);
 	if (after_access != CACHE_NEVER) {
-		uint64_t other = cache_later(atomic_load_explicit(&entry->times.used, memory_order_relaxed), after_access);
+		uint64_t other = cache_later(atomic_load_explicit(&entry->used, memory_order_relaxed), after_access);
 		deadline = other < deadline ? other : deadline;
 	}
 	return deadline;
@@ -487,19 +515,24 @@ void cache_maintain_whole_locked(weakref_cache *cache, uint64_t now);
 void cache_after(weakref_cache *cache);
 /* Maintenance by a reader, who does not wait for it. */
 void cache_try_maintain(weakref_cache *cache);
-/* An entry's read, for the policy. */
-static inline void cache_record(weakref_cache *cache, struct cache_entry *entry)
+/* An entry's read, for the policy: whether the reader should look after what is due. */
+static inline bool cache_record_only(weakref_cache *cache, struct cache_entry *entry)
 {
 	uint32_t pace = atomic_load_explicit(&cache->pace, memory_order_relaxed);
 
 	if (pace == CACHE_PACE_NONE)
-		return;
+		return false;
 	struct cache_stripe *stripe = cache_stripe(cache);
 	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_relaxed);
 	atomic_store_explicit(&stripe->reads[tail % CACHE_READS], entry, memory_order_release);
 	atomic_store_explicit(&stripe->tail, tail + 1, memory_order_release);
 	/* The pace is a power of two. */
-	if (unlikely(((tail + 1) & (pace - 1)) == 0))
+	return unlikely(((tail + 1) & (pace - 1)) == 0);
+}
+/* The same, and he does. */
+static inline void cache_record(weakref_cache *cache, struct cache_entry *entry)
+{
+	if (cache_record_only(cache, entry))
 		cache_try_maintain(cache);
 }
 /* Whether readers may go by the rough clock; after a change of times. */

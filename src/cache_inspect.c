@@ -70,9 +70,9 @@ static void reschedule_locked(weakref_cache *cache)
 			continue;
 		uint64_t deadline = cache_deadline(cache, entry);
 		if (deadline != CACHE_NEVER)
-			wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
+			wheel_schedule(cache->wheel, cache_waiting(cache, entry), deadline);
 		else
-			wheel_cancel(cache->wheel, &entry->times.wheel);
+			wheel_cancel(cache->wheel, cache_waiting(cache, entry));
 	}
 }
 
@@ -125,7 +125,7 @@ int weakref_cache_policy_age(weakref_cache *cache, enum weakref_cache_rule rule,
 	error = look_at(cache, key, now, &entry);
 	if (error < 0)
 		return error;
-	uint64_t since = rule == WEAKREF_CACHE_AFTER_ACCESS ? entry->times.used : entry->times.written;
+	uint64_t since = rule == WEAKREF_CACHE_AFTER_ACCESS ? entry->used : entry->written;
 	*seconds = now > since ? cache_seconds(now - since) : 0;
 	return 0;
 }
@@ -168,10 +168,10 @@ int weakref_cache_policy_set_remaining(weakref_cache *cache, const void *key, do
 		return error;
 	bool found = cache_value_now(cache, entry, now) != NULL && entry->work == NULL;
 	if (found) {
-		entry->times.used = cache_later(now, cache_ns(seconds));
-		wheel_cancel(cache->wheel, &entry->times.wheel);
-		if (entry->times.used != CACHE_NEVER)
-			wheel_schedule(cache->wheel, &entry->times.wheel, entry->times.used);
+		entry->used = cache_later(now, cache_ns(seconds));
+		wheel_cancel(cache->wheel, cache_waiting(cache, entry));
+		if (entry->used != CACHE_NEVER)
+			wheel_schedule(cache->wheel, cache_waiting(cache, entry), entry->used);
 	}
 	cache_maintain_locked(cache, now);
 	cache_unlock(cache);

@@ -515,7 +515,7 @@ static void key_of_entry(struct cache_work *work, const struct cache_entry *entr
 
 NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
 {
-	uint64_t written = atomic_load_explicit(&entry->times.written, memory_order_relaxed);
+	uint64_t written = atomic_load_explicit(&entry->written, memory_order_relaxed);
 	const struct table_key none = {0};
 
 	if (now < written || now - written < cache_time(cache, WEAKREF_CACHE_REFRESH))

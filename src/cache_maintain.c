@@ -67,7 +67,7 @@ void cache_track_locked(weakref_cache *cache, struct cache_entry *entry)
 		return;
 	uint64_t deadline = cache_deadline(cache, entry);
 	if (deadline != CACHE_NEVER)
-		wheel_schedule(cache->wheel, &entry->times.wheel, deadline);
+		wheel_schedule(cache->wheel, cache_waiting(cache, entry), deadline);
 }
 
 void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry)
@@ -75,7 +75,7 @@ void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry)
 	if (cache->recorded)
 		policy_remove(&cache->policy, &entry->policy);
 	if (cache->expires)
-		wheel_cancel(cache->wheel, &entry->times.wheel);
+		wheel_cancel(cache->wheel, cache_waiting(cache, entry));
 }
 
 /* ---- the end of an entry ---- */
@@ -95,16 +95,17 @@ void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum wea
 	bool loading = cache_state(entry) == CACHE_LOADING;
 	void *key = NULL, *value;
 
-	value = entry->bank != NULL ? cache_cell_value(entry, &key) : atomic_load_explicit(&entry->value, memory_order_relaxed);
+	value = entry->celled ? cache_cell_value(entry, &key) : atomic_load_explicit(&entry->value, memory_order_relaxed);
 	if (value == NULL)
 		cause = WEAKREF_CAUSE_COLLECTED; /* the collector was faster */
 	if (!loading)
 		cache_untrack_locked(cache, entry);
 	*(loading ? &cache->loading : &cache->live) -= 1;
 	atomic_store_explicit(&entry->state, CACHE_DEAD, memory_order_release);
-	atomic_store_explicit(&entry->value, NULL, memory_order_relaxed);
-	if (entry->bank != NULL)
+	if (entry->celled)
 		cache_cell_drop_locked(cache, entry);
+	else
+		atomic_store_explicit(&entry->value, NULL, memory_order_relaxed);
 	if (!loading && cause >= WEAKREF_CAUSE_COLLECTED && cache->config.records) {
 		atomic_fetch_add_explicit(&cache->counts.evictions, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&cache->counts.eviction_weight, entry->policy.weight, memory_order_relaxed);
@@ -192,7 +193,7 @@ static void expire_locked(weakref_cache *cache, uint64_t now)
 	struct wheel_node *node;
 
 	while ((node = wheel_expired(cache->wheel, now)) != NULL) {
-		struct cache_entry *entry = CACHE_OF(times.wheel, node);
+		struct cache_entry *entry = ((struct cache_waiting *)(void *)node)->entry;
 		uint64_t deadline = cache_deadline(cache, entry);
 		if (deadline <= now)
 			cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPIRED);

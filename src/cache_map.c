@@ -22,19 +22,20 @@
 #define BANK_MIN 64
 #define BANK_MAX 16384
 
-/* Words of a cell. */
-enum { CELL_OWN, CELL_KEY, CELL_VALUE, CELL_WORDS };
-#define CELL_FREE ((uintptr_t)8) /* in word 0 of a free cell, beside the link << 4 */
+#define CELL_FREE ((uintptr_t)8) /* in CELL_OWN of a free cell, beside the link << 4 */
 
 /* ---- entries ---- */
 
 struct cache_entry *cache_entry_new(const weakref_cache *cache, const struct table_key *key)
 {
 	bool copied = cache->config.kind <= WEAKREF_KEY_BYTES;
-	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, cache->bytes_at + (copied ? key->size + 1 : 0));
+	size_t end = cache->bytes_at + (copied ? key->size + 1 : 0), waiting = cache_waiting_at(cache, key->size);
+	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, cache->expires ? waiting + sizeof(struct cache_waiting) : end);
 
 	if (entry == NULL)
 		return NULL;
+	if (cache->expires)
+		((struct cache_waiting *)(void *)((char *)entry + waiting))->entry = entry;
 	entry->policy.hash = key->hash;
 	entry->policy.weight = 1;
 	if (copied) {
@@ -64,7 +65,7 @@ const void *cache_key(const weakref_cache *cache, const struct cache_entry *entr
 	default:
 		break;
 	}
-	if (!cache->config.weak_keys || entry->bank == NULL)
+	if (!cache->config.weak_keys || !entry->celled)
 		return entry->key;
 	cache_cell_value(entry, &key);
 	return key;
@@ -160,6 +161,7 @@ void cache_cell_take_locked(weakref_cache *cache, struct cache_entry *entry, con
 		entry->cell = bank->fresh++;
 	}
 	entry->bank = bank->slots;
+	entry->celled = true;
 	/* VACANT is what a collection makes of a cell in use. */
 	atomic_store_explicit(slots_word(bank->slots, entry->cell, CELL_KEY), SLOTS_EMPTY, memory_order_release);
 	if (cache->config.weak_keys)
@@ -186,7 +188,7 @@ void cache_value_set_locked(weakref_cache *cache, struct cache_entry *entry, con
 	struct slots *slots = entry->bank;
 	enum slots_payload kind;
 
-	if (slots == NULL) {
+	if (!entry->celled) {
 		atomic_store_explicit(&entry->value, value, memory_order_release);
 		return;
 	}
@@ -207,7 +209,7 @@ bool cache_value_change_locked(struct cache_entry *entry, void *value, uintptr_t
 {
 	struct slots *slots = entry->bank;
 
-	if (slots == NULL) {
+	if (!entry->celled) {
 		atomic_store_explicit(&entry->value, value, memory_order_release);
 		return true;
 	}
@@ -262,7 +264,7 @@ static inline int matches(const weakref_cache *cache, const struct cache_entry *
 		return 0;
 	if (likely(cache->config.kind != WEAKREF_KEY_CUSTOM)) {
 		/* The address alone may be that of another key, long dead: its cell would not have it. */
-		return !cache->config.weak_keys || entry->bank == NULL ||
+		return !cache->config.weak_keys || !entry->celled ||
 		       (atomic_load_explicit(slots_word(entry->bank, entry->cell, CELL_KEY), memory_order_acquire) & ~EPOCH_TAG) ==
 			       (uintptr_t)key->data;
 	}
@@ -286,7 +288,7 @@ int cache_find(const weakref_cache *cache, const struct table_key *key, struct c
 again:
 	map = atomic_load_explicit(&cache->map, memory_order_acquire);
 	*out = NULL;
-	for (size_t left = map->n, i = key->hash & (map->n - 1); left > 0; left--, i = (i + 1) & (map->n - 1)) {
+	for (size_t left = map->n, i = cache_home(map, key->hash); left > 0; left--, i = (i + 1) & (map->n - 1)) {
 		entry = atomic_load_explicit(&map->at[i].entry, memory_order_acquire);
 		BASE_PIN(entry);
 		if (entry == NULL)
@@ -304,29 +306,6 @@ again:
 			return same;
 	}
 	return 0;
-}
-
-/* In few instructions, and none that looks further: see table_quick.h. */
-struct cache_entry *cache_find_string(const weakref_cache *cache, const char *key)
-{
-	size_t size = strlen(key);
-	if (unlikely(size > TABLE_KEY_MAX))
-		return NULL;
-	uint32_t hash = table_hash_bytes(key, size);
-	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_acquire);
-	size_t i = hash & (map->n - 1);
-
-	for (unsigned left = 4; left > 0; left--, i = (i + 1) & (map->n - 1)) {
-		struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_acquire);
-		BASE_PIN(entry);
-		if (entry == NULL)
-			return CACHE_GONE;
-		if (atomic_load_explicit(&map->at[i].hash, memory_order_relaxed) != hash || entry == CACHE_GONE)
-			continue;
-		const unsigned char *bytes = (const unsigned char *)cache_bytes(cache, entry);
-		return entry->size == size && bytes_equal(bytes, (const unsigned char *)key, size) ? entry : NULL;
-	}
-	return NULL;
 }
 
 int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t now, struct cache_entry **entry, void **value)
@@ -369,11 +348,12 @@ struct cache_stripe *cache_stripes_new(uint32_t *mask)
 	return heap_alloc(n * sizeof(struct cache_stripe));
 }
 
+_Static_assert(offsetof(struct cache_map, at) == 64, "a group of places is a line, where the map is more than half of a page");
 _Static_assert(offsetof(struct cache_stripe, reads) == 64, "what is counted has a line of its own");
 
 static void place_locked(struct cache_map *map, size_t *used, uint32_t hash, struct cache_entry *entry)
 {
-	size_t i = hash & (map->n - 1);
+	size_t i = cache_home(map, hash);
 
 	for (;;) {
 		struct cache_entry *there = atomic_load_explicit(&map->at[i].entry, memory_order_relaxed);
@@ -407,7 +387,7 @@ void cache_insert_locked(weakref_cache *cache, struct cache_entry *entry)
 static struct cache_place *place_of_locked(const weakref_cache *cache, const struct cache_entry *entry)
 {
 	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
-	size_t i = entry->policy.hash & (map->n - 1);
+	size_t i = cache_home(map, entry->policy.hash);
 
 	while (atomic_load_explicit(&map->at[i].entry, memory_order_relaxed) != entry)
 		i = (i + 1) & (map->n - 1);
@@ -428,7 +408,8 @@ void cache_unmap_locked(weakref_cache *cache, const struct cache_entry *entry)
 	size_t next = ((size_t)(place - map->at) + 1) & (map->n - 1);
 	bool last = atomic_load_explicit(&map->at[next].entry, memory_order_relaxed) == NULL;
 
-	/* Where a probe ends behind it anyway, it may end here. */
+	/* Where a probe ends behind it anyway, it may end here. Without the hash, a look-up of the key that is gone is a miss at once. */
+	atomic_store_explicit(&place->hash, CACHE_NO_HASH, memory_order_relaxed);
 	atomic_store_explicit(&place->entry, last ? NULL : CACHE_GONE, memory_order_release);
 	cache->used -= last;
 }

@@ -124,17 +124,19 @@ static size_t mortals(const struct policy *p)
 	return p->n - p->queues[POLICY_WEIGHTLESS].n;
 }
 
-/* A read or a write of a node that is in. How often it was counted lately. */
-FLATTEN unsigned record(struct policy *p, const struct policy_node *node)
+/* A read or a write of a node that is in. */
+FLATTEN void record(struct policy *p, const struct policy_node *node)
 {
-	unsigned frequency;
-
 	if (unlikely(p->room == 0 || node->queue == POLICY_WEIGHTLESS))
-		return 0;
-	frequency = sketch_count(&p->sketch, node->hash);
-	if (unlikely(shadows_sample(&p->shadows, node->hash)) && shadows_access(&p->shadows, mortals(p), node->hash, frequency, &p->sketch))
+		return;
+	if (likely(!shadows_sample(&p->shadows, node->hash))) {
+		sketch_count(&p->sketch, node->hash);
+		return;
+	}
+	unsigned frequency = sketch_frequency_next(&p->sketch, node->hash);
+	sketch_count(&p->sketch, node->hash);
+	if (shadows_access(&p->shadows, mortals(p), node->hash, frequency, &p->sketch))
 		set_bounds(p);
-	return frequency;
 }
 
 /* At the first eviction for lack of room: until then all shadows would hold what the policy holds. */
@@ -183,9 +185,11 @@ static void readmit(struct policy *p, struct policy_node *node, unsigned frequen
 		[SHADOW_PROBATION] = POLICY_PROBATION,
 		[SHADOW_PROTECTED] = POLICY_PROTECTED,
 	};
-	uint8_t id = queues[shadows_entrance(&p->shadows, frequency)];
 
-	if (node->queue == POLICY_WINDOW && id != POLICY_WINDOW)
+	if (node->queue != POLICY_WINDOW)
+		return;
+	uint8_t id = queues[shadows_entrance(&p->shadows, frequency)];
+	if (id != POLICY_WINDOW)
 		move(p, node, (enum policy_queue_id)id);
 }
 
@@ -194,7 +198,9 @@ void policy_add(struct policy *p, struct policy_node *node)
 	push(p, node, entrance(p, node->weight));
 	p->weight += node->weight;
 	p->n++;
-	readmit(p, node, record(p, node));
+	unsigned frequency = sketch_frequency_next(&p->sketch, node->hash);
+	record(p, node);
+	readmit(p, node, frequency);
 	balance(p);
 }
 

@@ -300,7 +300,7 @@ static bool next_in_map(const weakref_cache *cache, const struct cache_map *map,
 			entry = of_today(entry);
 			expired = entry != NULL && cache_expired(cache, entry, now);
 			*key = NULL;
-			*value = entry == NULL ? NULL : entry->bank != NULL ? cache_cell_value(entry, key) : cache_value(entry);
+			*value = entry == NULL ? NULL : entry->celled ? cache_cell_value(entry, key) : cache_value(entry);
 			if (entry == NULL || *value != NULL || cache_state(entry) != CACHE_DEAD)
 				break;
 		}

@@ -251,7 +251,7 @@ uint64_t heap_scanned_words(enum heap_kind kind)
 		[HEAP_LEAF] = 1 << 0 | 1 << 1,
 		[HEAP_REF] = 0,
 		[HEAP_REFCALL] = 1 << 4 | 1 << 7 | 1 << 8,
-		[HEAP_ENTRY] = 1 << 0 | 1 << 1 | 0xf << 4,
+		[HEAP_ENTRY] = 1 << 0 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8,
 		[HEAP_FINALS] = (UINT64_C(1) << HEAP_FINALS_WORDS) - 1,
 	};
 
@@ -271,7 +271,7 @@ static int kinds_make(void)
 	if (error == 0)
 		error = kind_make(HEAP_REFCALL, GC_DS_BITMAP | first >> 4 | first >> 7 | first >> 8, 0);
 	if (error == 0)
-		error = kind_make(HEAP_ENTRY, GC_DS_BITMAP | (GC_word)0x3 << 62 | (GC_word)0xf << 56, 0);
+		error = kind_make(HEAP_ENTRY, GC_DS_BITMAP | (GC_word)0x3 << 62 | first >> 4 | first >> 5 | first >> 8, 0);
 	if (error == 0)
 		error = kind_make(HEAP_FINALS, HEAP_FINALS_WORDS * sizeof(void *) | GC_DS_LENGTH, 0);
 	return error;

@@ -27,6 +27,7 @@ libweakref_core_la_SOURCES = \
 	src/cache_map.c \
 	src/cache_policy.c \
 	src/cache_policy.h \
+	src/cache_quick.h \
 	src/cache_shadow.c \
 	src/cache_shadow.h \
 	src/cache_sketch.c \

@@ -375,13 +375,15 @@ START_TEST(test_policy_sketch)
 	uint32_t hashes[HASHES];
 
 	state = seed;
-	expect(sketch_frequency(&(struct sketch){.n = 0}, 1) == 0 && sketch_count(&(struct sketch){.n = 0}, 1) == 0);
+	sketch_count(&(struct sketch){.n = 0}, 1);
+	expect(sketch_frequency(&(struct sketch){.n = 0}, 1) == 0);
 	for (int i = 0; i < HASHES; i++) {
 		hashes[i] = (uint32_t)draw();
 		for (counts[i] = 0; counts[i] < (unsigned)i % 7; counts[i]++) {
-			unsigned before = sketch_frequency(&sketch, hashes[i]), told = sketch_count(&sketch, hashes[i]);
+			unsigned before = sketch_frequency(&sketch, hashes[i]);
 
-			expect(told == sketch_frequency(&sketch, hashes[i]) && told == before + 1);
+			sketch_count(&sketch, hashes[i]);
+			expect(sketch_frequency(&sketch, hashes[i]) == before + 1);
 		}
 	}
 	for (int i = 0; i < HASHES; i++) {
@@ -414,7 +416,8 @@ START_TEST(test_policy_sketch_line)
 		int first = -1;
 
 		memcpy(before, words, sizeof words);
-		expect(sketch_count(&sketch, hash) == (n < 15 ? n : 15));
+		sketch_count(&sketch, hash);
+		expect(sketch_frequency(&sketch, hash) == (n < 15 ? n : 15));
 		for (int i = 0; i < WORDS; i++)
 			if (words[i] != before[i]) {
 				expect(first < 0 || first / LINE == i / LINE);
