@@ -59,10 +59,9 @@ static inline __attribute__((always_inline)) void sketch_fetch(const struct sket
 
 static inline unsigned sketch_frequency(const struct sketch *s, uint32_t hash)
 {
-	uint64_t mixed = base_mix(hash), *line = sketch_line(s, mixed);
-
 	if (s->n == 0)
 		return 0;
+	uint64_t mixed = base_mix(hash), *line = sketch_line(s, mixed);
 	return sketch_least(sketch_least(sketch_counter(line, mixed, 0).count, sketch_counter(line, mixed, 1).count),
 			    sketch_least(sketch_counter(line, mixed, 2).count, sketch_counter(line, mixed, 3).count));
 }
@@ -106,10 +105,9 @@ void sketch_halve(struct sketch *s);
 /* A hash was seen once more: each of its counters says so, but those that are at their maximum. */
 static inline void sketch_count(struct sketch *s, uint32_t hash)
 {
-	uint64_t mixed = base_mix(hash), *line = sketch_line(s, mixed);
-
 	if (s->n == 0)
 		return;
+	uint64_t mixed = base_mix(hash), *line = sketch_line(s, mixed);
 #if BYTES_SSE2
 	struct sketch_row a = sketch_row(line, mixed, 0), b = sketch_row(line, mixed, 1), c = sketch_row(line, mixed, 2),
 			  d = sketch_row(line, mixed, 3);

@@ -221,9 +221,10 @@ static inline bool heap_payload_known(const void *p)
 /* The header, where that can be told at once: NULL tells nothing. The caller holds p. */
 static inline struct heap_header *heap_object_known(const void *p)
 {
+	if (unlikely(!heap_payload_known(p)))
+		return NULL;
 	struct heap_header *header = (struct heap_header *)p - 1;
-
-	return likely(heap_payload_known(p)) && header->type != NULL ? header : NULL;
+	return header->type != NULL ? header : NULL;
 }
 
 /* What the answer costs less from then on, until a collection: base is that of a block of this kind. */
