@@ -154,6 +154,9 @@ static void run_all_at_exit(void)
 			ran = true;
 		}
 	} while (ran);
+	/* Handlers that come after us may collect, with our frame under theirs: it is not to keep the last one's object. */
+	taken = (struct finals_taken){0};
+	BASE_KEEP(&taken);
 	deliver_hold(NULL);
 }
 

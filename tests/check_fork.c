@@ -198,6 +198,7 @@ static int child_with_thread(void *arg)
 	SUPPORT_REQUIRE(!pthread_equal(ran_in, pthread_self()));
 	/* libgc starts its marker threads as well, with the first thread that is made. */
 	SUPPORT_REQUIRE(tasks() >= 2);
+	SUPPORT_KEEP(refs);
 	return use_everything(NULL);
 }
 

@@ -65,9 +65,16 @@ bool support_node_intact(const struct support_node *p)
 
 /* ---- garbage ------------------------------------------------------------------------------------------------------------- */
 
+/* With the address sanitizer frames are several times as long. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SCRUBBED (96 * 1024)
+#else
+#define SCRUBBED (16 * 1024)
+#endif
+
 __attribute__((noinline)) void support_scrub(void)
 {
-	volatile char dead[16 * 1024];
+	volatile char dead[SCRUBBED];
 
 	for (size_t i = 0; i < sizeof(dead); i++)
 		dead[i] = 0;
