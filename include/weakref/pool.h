@@ -193,7 +193,7 @@ WEAKREF_API long weakref_pool_close(weakref_pool *pool);
  * @param line likewise.
  * @return the lease, a block of the collected heap; NULL with errno set.
  * Errors: as weakref_pool_pop and weakref_pool_pop_wait, in errno (the positive value of a user function's error).
- * Cost: that of the pop, and an object with destructor: some 1 µs.
+ * Cost: that of the pop, and an object with destructor.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: ResourcePool.__call__.
