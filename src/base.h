@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "weakref/error.h"
 
@@ -95,6 +96,12 @@ void base_warn(const char *format, ...) WEAKREF_PRINTF(1, 2);
 void base_clear_stack(void);
 /* 4 KiB only, in less than 0.2 us: for what a call of ours or of libgc's left behind, in a thread of the program's, whose stack may be small. */
 void base_clear_stack_top(void);
+/* Zeros where pointers were, in a variable that nobody reads again: the compiler does it all the same. */
+static inline void base_forget(void *p, size_t size)
+{
+	memset(p, 0, size);
+	__asm__ volatile("" : : "r"(p) : "memory");
+}
 /* Writes zeros into the vector registers that a call may change: copies leave pointers in them, and a thread that is stopped while it waits
  * shows them to the collector. Where the machine is not known, nothing. */
 void base_clear_registers(void);

@@ -206,8 +206,10 @@ static void mark_end_stw(void)
 	stats.entries += atomic_exchange_explicit(&found_entries, 0, memory_order_relaxed);
 	stats.refs += atomic_exchange_explicit(&found_refs, 0, memory_order_relaxed);
 	garbage_save_stw();
-	/* What the scanners looked at would else stay behind on this thread's stack, where the next marking takes it for roots. */
+	/* What the scanners looked at would else stay behind on this thread's stack, where the next marking takes it for roots; or in its
+	 * registers, which a thread that it makes inherits, and which go to the stack with the first signal or lazily bound call. */
 	base_clear_stack_top();
+	base_clear_registers();
 	stats.collections++;
 	if (count_all)
 		allocated_before = heap_objects_allocated_locked();

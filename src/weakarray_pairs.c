@@ -142,7 +142,7 @@ static const void *payload_block(struct slots *slots, uint32_t i, enum slots_pay
 
 /* ---- the look at an array ---- */
 
-/* What one thread has found, until it is handed on. */
+/* What one thread has found, until it is handed on. It is on a stack that may be scanned in the next collection, so nothing stays in it. */
 struct finds {
 	struct node waiting[FINDS];
 	uintptr_t ready[FINDS]; /* payloads to mark */
@@ -160,6 +160,7 @@ static void hand_on(struct finds *finds)
 
 	ASSERT(at + finds->n_waiting <= nodes_capacity);
 	memcpy(&nodes[at], finds->waiting, finds->n_waiting * sizeof *nodes);
+	base_forget(finds->waiting, finds->n_waiting * sizeof *nodes);
 	finds->n_waiting = 0;
 	if (nexts != NULL) {
 		for (unsigned i = 0; i < finds->n_ready; i++)
@@ -168,6 +169,7 @@ static void hand_on(struct finds *finds)
 		at = atomic_fetch_add_explicit(&ready, finds->n_ready, memory_order_relaxed);
 		memcpy((uintptr_t *)spare + at, finds->ready, finds->n_ready * sizeof *finds->ready);
 	}
+	base_forget(finds->ready, finds->n_ready * sizeof *finds->ready);
 	finds->n_ready = 0;
 }
 

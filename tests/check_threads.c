@@ -64,6 +64,8 @@ static int collect_meanwhile(void *arg)
 	while (worker->shared->working > 0) {
 		struct timespec pause = {0, (long)(support_random(&worker->state) % 3000000)};
 
+		/* What the last marking left in this thread's stack would hold the same objects in the next. */
+		support_scrub();
 		SUPPORT_REQUIRE(gc_collect() >= 0);
 		worker->shared->collections++;
 		nanosleep(&pause, NULL);
