@@ -99,17 +99,22 @@ void lock_stripe_held(bool taken)
 	held_change(LOCK_RANK_STRIPE, taken);
 }
 
-/* Spins for about as long as a few operations take, then sleeps. errno is kept. */
+/* The most pauses between two looks at a lock that is held. */
+#define WAIT_MOST 256
+
+/* Looks at the lock less and less often, so that who holds it can do some more with it before its line is taken away; after some 10 us it
+ * sleeps. errno is kept. */
 NOINLINE void lock_word_take_slow(struct lock_word *lock)
 {
 	int saved = errno;
 
-	for (int i = 0; i < 100; i++) {
+	for (unsigned wait = 1; wait <= WAIT_MOST; wait *= 2) {
+		for (unsigned i = 0; i < wait; i++)
+			base_pause();
 		uint32_t none = 0;
 		if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
 		    atomic_compare_exchange_weak_explicit(&lock->state, &none, 1, memory_order_acquire, memory_order_relaxed))
 			return;
-		base_pause();
 	}
 	while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
 		syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
