@@ -73,6 +73,15 @@ static int collect_meanwhile(void *arg)
 	return 0;
 }
 
+/* Half way through its rounds a worker waits for a collection: on a busy machine all may be done before the collector has begun. */
+static void half_way(const struct worker *worker, size_t round)
+{
+	if (round != worker->shared->rounds / 2)
+		return;
+	for (unsigned long seen = worker->shared->collections; worker->shared->collections == seen;)
+		usleep(100);
+}
+
 static int dispatch(void *arg)
 {
 	struct worker *worker = arg;
@@ -157,6 +166,7 @@ static int pop_rounds(void *arg)
 	for (size_t i = 0; i < worker->shared->rounds; i++) {
 		struct support_node *node = support_node_new(i);
 
+		half_way(worker, i);
 		SUPPORT_REQUIRE(node != NULL);
 		node->next = node;
 		SUPPORT_REQUIRE(weakref_valuedict_set(worker->shared->dict, WEAKREF_INT(key), node) == 0);
@@ -312,6 +322,7 @@ static int copy_rounds(void *arg)
 	for (size_t i = 0; i < shared->rounds; i++) {
 		weakref_valuedict *copy = weakref_valuedict_copy(shared->dict);
 
+		half_way(worker, i);
 		SUPPORT_REQUIRE(copy != NULL && verify_copy(shared, copy) == 0);
 	}
 	return 0;
@@ -325,6 +336,7 @@ static int deepcopy_rounds(void *arg)
 	for (size_t i = 0; i < shared->rounds; i++) {
 		weakref_valuedict *copy = weakref_valuedict_deepcopy(shared->dict, copy_custom, shared);
 
+		half_way(worker, i);
 		SUPPORT_REQUIRE(copy != NULL && verify_copy(shared, copy) == 0);
 	}
 	return 0;
@@ -412,6 +424,7 @@ static int ask_twice(void *arg)
 		int there = weakref_valuedict_contains(shared->dict, key);
 		struct support_node *node = weakref_valuedict_get(shared->dict, key);
 
+		half_way(worker, i);
 		SUPPORT_REQUIRE(there == 0 || there == 1);
 		if (node != NULL) {
 			SUPPORT_REQUIRE(support_node_intact(node) && node->id == at);
@@ -517,6 +530,7 @@ static int tally_rounds(void *arg)
 		size_t at = support_random(&worker->state) % TALLY_SHARED;
 		struct support_node *node = all->objects[at];
 
+		half_way(worker, i);
 		if (i % 8 == 0) {
 			node = tally_object(shared);
 			SUPPORT_REQUIRE(node != NULL);
