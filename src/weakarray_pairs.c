@@ -198,20 +198,18 @@ static void note_ready(struct finds *finds, const void *block)
 		hand_on(finds);
 }
 
-/* One slot, whose key was marked or not: finds what its pair keeps alive by now, or may come to keep. False where it goes, for all that is
- * known. */
+/* A slot in use, whose key was marked or not: finds what its pair keeps alive by now, or may come to keep. False where it goes, for all that
+ * is known. */
 static bool judge(struct slots *slots, uint32_t i, bool dies, struct finds *finds)
 {
-	uintptr_t raw = raw_at(slots, i);
-
-	if (!slots_is_value(raw))
-		return true;
-	enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
+	const uintptr_t raw = raw_at(slots, i);
+	const enum slots_payload kind = slots_payload_kind_of(slots, i, raw);
 	const void *payload = kind == SLOTS_PAYLOAD_NUMBER ? NULL : payload_block(slots, i, kind);
+
 	if (payload == NULL)
 		return !dies;
 	if (!dies) {
-		if (!cycle_alive_stw(payload))
+		if (!weakarray_alive(payload))
 			note_ready(finds, payload);
 		return true;
 	}
@@ -219,7 +217,7 @@ static bool judge(struct slots *slots, uint32_t i, bool dies, struct finds *find
 	if (key == NULL)
 		return false;
 	if (slots->weakness == SLOTS_WEAK_EITHER) {
-		if (cycle_alive_stw(payload)) {
+		if (weakarray_alive(payload)) {
 			note_ready(finds, key);
 			return true;
 		}
@@ -234,7 +232,7 @@ static bool owner_waits(struct slots *slots)
 {
 	uintptr_t owner = atomic_load_explicit(&slots->owner, memory_order_relaxed);
 
-	return owner != 0 && !cycle_alive_stw(heap_base((const void *)owner));
+	return owner != 0 && !weakarray_alive(heap_base((const void *)owner));
 }
 
 /* An array that is alive. In `clean` is whether none of its pairs goes but those that wait, nor its owner. */
@@ -242,13 +240,16 @@ static void look(struct weakarray_entry *entry, struct finds *finds)
 {
 	struct slots *slots = entry->slots;
 	size_t before = finds->found;
+	bool clean = !owner_waits(slots);
 
-	entry->clean = !owner_waits(slots);
 	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
-		uint64_t dead = weakarray_dead_of_batch(slots, from);
-		for (uint32_t i = from; i < weakarray_batch_end(slots, from); i++)
-			entry->clean &= judge(slots, i, (dead >> (i - from) & 1) != 0, finds);
+		uint64_t values, dead = weakarray_dead_of_batch(slots, from, &values);
+		for (; values != 0; values &= values - 1) {
+			int k = __builtin_ctzll(values);
+			clean &= judge(slots, from + (uint32_t)k, (dead >> k & 1) != 0, finds);
+		}
 	}
+	entry->clean = clean;
 	entry->waits = finds->found != before;
 }
 
@@ -275,7 +276,7 @@ static void look_at_piece(size_t piece, struct cycle_tally *tally)
 		entry->clean = entry->waits = false;
 		if (needs == 0)
 			continue;
-		if (cycle_alive_stw(entry->slots)) {
+		if (weakarray_alive(entry->slots)) {
 			look(entry, &finds);
 			continue;
 		}
@@ -450,13 +451,13 @@ uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked, struct cycl
 	uint32_t dead = 0;
 
 	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
-		uint64_t keys = weakarray_dead_of_batch(slots, from);
-		uint64_t suspects = strict ? UINT64_MAX >> (WEAKARRAY_BATCH - (weakarray_batch_end(slots, from) - from)) : keys;
+		uint64_t values, keys = weakarray_dead_of_batch(slots, from, &values);
+		uint64_t suspects = strict ? values : keys;
 		for (; suspects != 0; suspects &= suspects - 1) {
 			int k = __builtin_ctzll(suspects);
 			uint32_t i = from + (uint32_t)k;
 			uintptr_t raw = raw_at(slots, i);
-			if (!slots_is_value(raw) || !pair_dies(slots, i, raw, (keys >> k & 1) != 0, strict, tally))
+			if (!pair_dies(slots, i, raw, (keys >> k & 1) != 0, strict, tally))
 				continue;
 			atomic_store_explicit(slots_word(slots, i, slots->value), SLOTS_VACANT, memory_order_relaxed);
 			atomic_store_explicit(slots_word(slots, i, slots->payload), 0, memory_order_relaxed);
