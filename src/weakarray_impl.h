@@ -97,7 +97,7 @@ void weakarray_pairs_remove_locked(const struct weakarray_entry *entry);
 bool weakarray_pairs_all_woken_stw(void);
 /* Clears the pairs that go, in an array that is marked or not. How many. */
 uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked, struct cycle_tally *tally);
-/* Gives back what the closure used. */
+/* Gives back what this collection's closure did not need of the memory that earlier ones used. */
 void weakarray_pairs_settle_locked(void);
 
 #endif
