@@ -9,8 +9,8 @@
  * has none (there was no memory, or libgc's pages are of another size) is a stranger: nothing is remembered, and all is asked each time.
  *
  * A block is on the stack at most once in a collection, when it was marked here: so a stack of as many entries as the heap has blocks never
- * overflows. It is reserved before the stop, without memory behind it, and what was used of it is given back afterwards. Where it could not
- * be reserved, blocks that find no room are marked all the same, and when the stack has run empty the whole heap is walked for them:
+ * overflows. It is reserved before the stop, without memory behind it; what a collection used stays for the next one, which gives back what
+ * it does not need. Where it could not be reserved, blocks that find no room are marked all the same, and when the stack has run empty the whole heap is walked for them:
  * every marked block is looked at again. That is sound, and slow.
  *
  * Invariants
@@ -39,7 +39,7 @@
 #define PAGES_ALIGN 128
 /* So few that tests of the --enable-checks build run over. */
 #define CHECKS_ROOM 64
-/* What stays in use from one collection to the next. */
+/* What stays in use from one collection to the next, at least; and of the stack, a multiple of it. */
 #define KEEP_BYTES ((size_t)256 << 10)
 /* Blocks between the one that is scanned and the last one that is being fetched from memory. */
 #define AHEAD 8U
@@ -49,29 +49,33 @@
 
 static uintptr_t *stack;
 static size_t reserved; /* bytes */
+static size_t touched;	/* bytes, since they were given back */
 static size_t room;	/* entries */
 static size_t top, highest;
 static bool overflowed;
 static void (*watcher)(const void *base);
 
-/* Of a page of libgc's, or of the first of those that a large block has. */
+/* Of a page of libgc's, or of the first of those that a large block has. Two lines of the cache. */
 struct page {
-	uint64_t stamp;	  /* of the stop in which the rest is true */
-	uint64_t words;	  /* of `words_of` */
-	size_t size;	  /* of its blocks */
-	uint32_t inverse; /* 2^32 / size, rounded up: the quotient is exact for offsets within a page; 0 of a large block */
-	uint32_t last;	  /* where the last block may begin */
-	int kind;
+	_Alignas(64) uint64_t stamp; /* of the stop in which the rest is true */
+	uint64_t words;		     /* of `words_of` */
+	size_t size;		     /* of its blocks */
+	uint32_t inverse;	     /* 2^32 / size, rounded up: the quotient is exact for offsets within a page; 0 of a large block */
+	uint16_t last;		     /* where the last block may begin */
+	uint8_t kind;
 	/* By the granule at which a block begins. */
 	uint64_t marked[PAGE_BYTES / GRANULE / 64];
 	uint64_t awaited[PAGE_BYTES / GRANULE / 64];
+	gc_tracer_fn tracer;
 };
 
 static struct page *pages;
 static size_t pages_count;
 static uintptr_t pages_low; /* the address of the first one's page */
 static uint64_t stamp;
-static size_t learned; /* pages, in this stop */
+/* Pages: in this stop, where several threads may learn; and the most in one since the records were given back. */
+static _Atomic size_t learned;
+static size_t learned_most;
 /* For a block whose page has none: what stands here is asked anew each time, and its marking always told. In the --enable-checks build, for
  * all of each fourth page. */
 static struct page stranger = {.stamp = UINT64_MAX};
@@ -119,6 +123,7 @@ static void pages_prepare(void)
 	pages = needed == 0 ? NULL : heap_reserve_grow(NULL, 0, needed * sizeof *pages);
 	pages_count = pages == NULL ? 0 : needed;
 	pages_low = from;
+	learned_most = 0;
 }
 
 static void stack_prepare(void)
@@ -141,13 +146,21 @@ void marking_prepare_locked(void)
 	stack_prepare();
 }
 
+/* Of the records nobody knows which were used: all are given back by a collection that learned far fewer. */
 void marking_settle_locked(void)
 {
-	if (highest * sizeof *stack > KEEP_BYTES)
-		heap_reserve_forget(stack, highest * sizeof *stack);
+	size_t keep = (highest * sizeof *stack / KEEP_BYTES + 1) * KEEP_BYTES;
+
+	if (touched > keep)
+		heap_reserve_forget((char *)stack + keep, touched - keep);
+	touched = keep < reserved ? keep : reserved;
 	highest = 0;
-	if (learned * sizeof *pages > KEEP_BYTES)
+	if (learned > learned_most)
+		learned_most = learned;
+	if (learned < learned_most / 2 && learned_most * sizeof *pages > KEEP_BYTES) {
 		heap_reserve_forget(pages, pages_count * sizeof *pages);
+		learned_most = 0;
+	}
 	learned = 0;
 }
 
@@ -187,14 +200,14 @@ static NOINLINE struct page *page_learn(struct page *page, const void *base)
 	size_t size;
 	int kind = GC_get_kind_and_size(base, &size);
 
-	learned++;
-	*page = (struct page){.stamp = stamp, .words = words_of[kind], .size = size, .kind = kind};
+	atomic_fetch_add_explicit(&learned, 1, memory_order_relaxed);
+	*page = (struct page){.stamp = stamp, .words = words_of[kind], .size = size, .kind = (uint8_t)kind, .tracer = tracers[kind]};
 	if (page == &stranger) {
 		page->stamp = UINT64_MAX;
 		memset(page->awaited, 0xff, sizeof page->awaited);
 	} else if (size <= PAGE_BYTES / 2 && GC_base((void *)base) == base) {
 		page->inverse = (uint32_t)(((UINT64_C(1) << 32) + size - 1) / size);
-		page->last = (uint32_t)(PAGE_BYTES - size);
+		page->last = (uint16_t)(PAGE_BYTES - size);
 	}
 	return page;
 }
@@ -228,11 +241,10 @@ static inline bool has_bit(const uint64_t *bits, const void *base)
 	return (bits[granule / 64] >> granule % 64 & 1) != 0;
 }
 
-/* `found`: it was unmarked before in this stop. Of that, and of what is waited for, `marked` tells all: libgc need not be asked. */
-static inline __attribute__((always_inline)) bool mark_and_push(const void *base, bool found)
+/* Of a block of this page. `found`: it was unmarked before in this stop. Of that, and of what is waited for, `marked` tells all: libgc need
+ * not be asked. */
+static inline __attribute__((always_inline)) bool mark_and_push(struct page *page, const void *base, bool found)
 {
-	struct page *page = page_of(base);
-
 	if (!set_bit(page->marked, base))
 		return false;
 	bool awaited = has_bit(page->awaited, base);
@@ -248,20 +260,22 @@ static inline __attribute__((always_inline)) bool mark_and_push(const void *base
 
 bool marking_mark_stw(const void *base)
 {
-	return mark_and_push(base, false);
+	return mark_and_push(page_of(base), base, false);
 }
 
 void marking_mark_found_stw(const void *base)
 {
-	mark_and_push(base, true);
+	mark_and_push(page_of(base), base, true);
 }
 
 bool marking_await_stw(const void *base)
 {
-	struct page *page = page_of(base);
+	struct page *page = page_at(base);
 
 	if (unlikely(page == &stranger))
 		return !GC_is_marked(base);
+	if (page->stamp != stamp)
+		page_learn(page, base);
 	if (has_bit(page->marked, base))
 		return false;
 	set_bit(page->awaited, base);
@@ -292,13 +306,13 @@ static const void *block_of(const void *p)
 	return base == NULL || (!interior && base != p && !displacement_registered((void *)p)) ? NULL : base;
 }
 
-/* The same by the record of its page, where there is one. */
+/* The same by the record of its page; NULL also where that does not tell. */
 static inline const void *block_known(const struct page *page, const void *p)
 {
 	uint64_t offset = (uintptr_t)p % PAGE_BYTES;
 
 	if (unlikely(page->stamp != stamp || page->inverse == 0))
-		return block_of(p);
+		return NULL;
 	offset -= (offset * page->inverse >> 32) * page->size;
 	const char *base = (const char *)p - offset;
 	if (unlikely((uintptr_t)base % PAGE_BYTES > page->last || (!interior && offset != 0 && !displacement_registered((void *)p))))
@@ -306,12 +320,23 @@ static inline const void *block_known(const struct page *page, const void *p)
 	return base;
 }
 
-static NOINLINE void visit_plausible(const void *p)
+static NOINLINE void visit_unknown(const void *p)
 {
-	const void *base = block_known(page_at(p), p);
+	const void *base = block_of(p);
 
 	if (base != NULL)
-		mark_and_push(base, false);
+		mark_and_push(page_of(base), base, false);
+}
+
+static NOINLINE void visit_plausible(const void *p)
+{
+	struct page *page = page_at(p);
+	const void *base = block_known(page, p);
+
+	if (likely(base != NULL))
+		mark_and_push(page, base, false);
+	else
+		visit_unknown(p);
 }
 
 static void visit(const void *p)
@@ -342,10 +367,10 @@ static inline __attribute__((always_inline)) void visit_words(void *const *at, s
 	}
 }
 
-static void scan(const void *base)
+static inline __attribute__((always_inline)) void scan(const void *base)
 {
 	const struct page *page = page_of(base);
-	const gc_tracer_fn tracer = tracers[page->kind];
+	const gc_tracer_fn tracer = page->tracer;
 	const size_t size = page->size;
 	const uint64_t words = page->words;
 
@@ -367,23 +392,25 @@ static void drain(void)
 	unsigned first = 0, waiting = 0;
 
 	for (;;) {
+		const void *base;
 		if (top > highest)
 			highest = top;
 		/* A chain: there is nothing to be fetched meanwhile. */
 		if (top == 1 && waiting == 0) {
-			scan((const void *)stack[--top]);
-			continue;
+			base = (const void *)stack[--top];
+		} else {
+			for (; waiting < AHEAD && top > 0; waiting++) {
+				const void *next = (const void *)stack[--top];
+				__builtin_prefetch(next);
+				ahead[(first + waiting) % AHEAD] = next;
+			}
+			if (waiting == 0)
+				return;
+			base = ahead[first];
+			first = (first + 1) % AHEAD;
+			waiting--;
 		}
-		for (; waiting < AHEAD && top > 0; waiting++) {
-			const void *next = (const void *)stack[--top];
-			__builtin_prefetch(next);
-			ahead[(first + waiting) % AHEAD] = next;
-		}
-		if (waiting == 0)
-			return;
-		scan(ahead[first]);
-		first = (first + 1) % AHEAD;
-		waiting--;
+		scan(base);
 	}
 }
 

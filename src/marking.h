@@ -36,13 +36,14 @@ size_t marking_waiting_stw(void);
 /* Marks all that is reached from the blocks marked since the last run. */
 void marking_run_stw(void);
 
-/* Of a block that was found unmarked in this stop: whether it is so yet. Then the watcher is told once it is marked here. */
+/* Of a block that was found unmarked in this stop: whether it is so yet. Then the watcher is told once it is marked here. Several threads may
+ * ask at once, each for pages of its own (of 4096 bytes), while nobody marks. */
 bool marking_await_stw(const void *base);
 /* From now on blocks that are waited for, and perhaps others, are told to fn when they are marked, within marking_run_stw, each at least
  * once; NULL ends it. fn may mark. */
 void marking_watch_stw(void (*fn)(const void *base));
 
-/* Gives back the memory that was used. libgc's lock held, after the collection. */
+/* Gives back memory that this collection did not need. libgc's lock held, after the collection. */
 void marking_settle_locked(void);
 
 /*

@@ -151,7 +151,7 @@ static uint32_t clear_values_stw(struct slots *slots, struct cycle_tally *tally)
 	uint32_t dead = 0;
 
 	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
-		uint64_t batch = weakarray_dead_of_batch(slots, from);
+		uint64_t there, batch = weakarray_dead_of_batch(slots, from, &there);
 		dead += (uint32_t)__builtin_popcountll(batch);
 		for (; batch != 0; batch &= batch - 1) {
 			_Atomic(uintptr_t) *word = slots_word(slots, from + (uint32_t)__builtin_ctzll(batch), slots->value);

@@ -72,18 +72,21 @@ static inline uint32_t weakarray_batch_end(const struct slots *slots, uint32_t f
 	return slots->n - from <= WEAKARRAY_BATCH ? slots->n : from + WEAKARRAY_BATCH;
 }
 
-/* A bit for each slot of a batch whose value is dead, the first slot's lowest. */
-static inline uint64_t weakarray_dead_of_batch(struct slots *slots, uint32_t from)
+/* A bit for each slot of a batch whose value is dead, the first slot's lowest; and in *values for each that has a value. */
+static inline uint64_t weakarray_dead_of_batch(struct slots *slots, uint32_t from, uint64_t *values)
 {
 	const uint32_t n = weakarray_batch_end(slots, from) - from, stride = slots->stride;
 	_Atomic(uintptr_t) *word = slots_word(slots, from, slots->value);
-	uint64_t dead = 0;
+	uint64_t dead = 0, there = 0;
 
 	for (uint32_t k = 0; k < n; k++, word += stride) {
 		uintptr_t raw = atomic_load_explicit(word, memory_order_relaxed);
-		if (slots_is_value(raw))
-			dead |= (uint64_t)!weakarray_alive(weakarray_block_of(raw)) << k;
+		if (!slots_is_value(raw))
+			continue;
+		there |= UINT64_C(1) << k;
+		dead |= (uint64_t)!weakarray_alive(weakarray_block_of(raw)) << k;
 	}
+	*values = there;
 	return dead;
 }
 
@@ -94,7 +97,7 @@ void weakarray_pairs_remove_locked(const struct weakarray_entry *entry);
 bool weakarray_pairs_all_woken_stw(void);
 /* Clears the pairs that go, in an array that is marked or not. How many. */
 uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked, struct cycle_tally *tally);
-/* Gives back what the closure used. */
+/* Gives back what this collection's closure did not need of the memory that earlier ones used. */
 void weakarray_pairs_settle_locked(void);
 
 #endif
