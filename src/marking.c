@@ -10,8 +10,8 @@
  *
  * A block is on the stack at most once in a collection, when it was marked here: so a stack of as many entries as the heap has blocks never
  * overflows. It is reserved before the stop, without memory behind it; what a collection used stays for the next one, which gives back what
- * it does not need. Where it could not be reserved, blocks that find no room are marked all the same, and when the stack has run empty the whole heap is walked for them:
- * every marked block is looked at again. That is sound, and slow.
+ * it does not need. Where it could not be reserved, blocks that find no room are marked all the same, and when the stack has run empty the
+ * whole heap is walked for them: every marked block is looked at again. That is sound, and slow.
  *
  * Invariants
  *  1. When marking_run_stw returns, the stack is empty, and each block that was marked here has been looked at after it was marked.
