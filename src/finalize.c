@@ -501,7 +501,7 @@ static inline weakref_finalize *make(void *obj, uintptr_t word, weakref_finalize
 	if (unlikely(claim.in == NULL))
 		return NULL;
 	if (ordered != NULL)
-		finals_set_ordered(&claim);
+		finals_set_ordered(&claim, ordered);
 	weakref_finalize *finalize = finals_fill(&claim, word, args);
 	if (unlikely(collector_tells_uncollectable()))
 		look_for_leak(finalize, obj);
@@ -545,8 +545,7 @@ weakref_finalize *weakref_finalize_new_ordered(void *obj, weakref_finalize_fn fn
 	ordered->node.run = ordered_run;
 	ordered->args = args;
 	ordered->block = ~(uintptr_t)block;
-	ordered->handle = make(obj, word, fn, ordered, ordered);
-	if (ordered->handle == NULL)
+	if (make(obj, word, fn, ordered, ordered) == NULL)
 		return NULL;
 	watch_cycles();
 	if (heap_finalizer_set_ordered(block, turn_has_come, ordered, &ordered->old, &ordered->old_data) != 0) {

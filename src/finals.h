@@ -43,7 +43,7 @@ struct finals {
 	/* A bit for each slot. */
 	_Atomic uint64_t ordered;
 	uint64_t checked;    /* whether the arguments lead to the object was looked at. Libgc's lock */
-	uint64_t live, dead; /* within a scan: LIVE ones, and those of them that are dead */
+	uint64_t live, dead; /* within a scan: LIVE ones that are filled, and those of them that are dead */
 	_Atomic uint32_t claimed; /* slots; more than there are where some came too late */
 	uint16_t due;     /* how many are. Libgc's lock */
 	uint16_t process; /* the deliver_process that owes all of them. Libgc's lock */
@@ -114,9 +114,9 @@ static inline struct finals_claim finals_claim(weakref_finalize_fn fn)
 	return finals_claim_slowly(fn);
 }
 
-/* Before it is filled: its arguments are a struct finals_ordered. */
-void finals_set_ordered(const struct finals_claim *claim);
-/* Fills it. The caller holds the object throughout. With the second store the scan sees it, with the third everybody else. */
+/* Before it is filled: its arguments are this, which learns its handle. */
+void finals_set_ordered(const struct finals_claim *claim, struct finals_ordered *ordered);
+/* Fills it. The caller holds the object throughout. With the last store everybody sees it. */
 static inline weakref_finalize *finals_fill(const struct finals_claim *claim, uintptr_t object, void *args)
 {
 	struct finals *in = claim->in;
