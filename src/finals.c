@@ -382,21 +382,24 @@ static size_t chunks_up_to(uint64_t number)
 	return low;
 }
 
-bool finals_older_locked(uint64_t *order, struct finals_slot *slot)
+bool finals_older_locked(uint64_t *order, uint64_t last, struct finals_slot *slot)
 {
-	while (*order > 0) {
+	while (*order > last) {
 		size_t n = chunks_up_to((*order - 1) / FINALS_SLOTS);
 		if (n == 0)
-			return false;
+			break;
 		struct finals *in = chunks[n - 1];
 		uint64_t first = in->number * FINALS_SLOTS;
-		for (uint64_t i = *order - first < FINALS_SLOTS ? *order - first : FINALS_SLOTS; i-- > 0;) {
+		for (uint64_t i = *order - first < FINALS_SLOTS ? *order - first : FINALS_SLOTS; i-- > 0 && first + i >= last;) {
 			*slot = (struct finals_slot){in, (unsigned)i};
-			*order = first + i;
-			if (finals_word(*slot) != 0 && is_filled(in, slot->i))
+			if (finals_word(*slot) != 0 && is_filled(in, slot->i)) {
+				*order = first + i;
 				return true;
+			}
 		}
+		*order = first;
 	}
+	*order = last;
 	return false;
 }
 

@@ -168,8 +168,9 @@ bool finals_take_due_locked(struct finals_slot slot, struct finals_taken *taken)
 bool finals_take_at_exit_locked(struct finals_slot slot, struct finals_taken *taken);
 /* The parent's finalizers of this chunk become this process's, but for being run at exit, and those that the parent has due are gone. */
 void finals_adopt_locked(struct finals *in);
-/* The next older LIVE or DUE slot than *order, which becomes its order; false: there is none. From UINT64_MAX on all of them, the newest first. */
-bool finals_older_locked(uint64_t *order, struct finals_slot *slot);
+/* The next older LIVE or DUE slot than *order, which becomes its order; false: there is none that is not older than `last`, which *order becomes
+ * then. From UINT64_MAX to 0 all of them, the newest first. */
+bool finals_older_locked(uint64_t *order, uint64_t last, struct finals_slot *slot);
 
 /* ---- for the scan of anchors, with which it shares the queue ---- */
 
