@@ -548,6 +548,16 @@ static bool has_destructor(const void *obj)
 	return block != NULL && !foreign && ((const gc_type *)block->type)->destroy != NULL;
 }
 
+/* Those of ours that it found in libgc's slot and that are dead have no turn any more: with them their records would pile up on the block. */
+static void drop_dead_before(struct finals_ordered *ordered)
+{
+	while (ordered->old == turn_has_come && !finals_is_live(finals_word(slot_of(ordered->old_data)))) {
+		const struct finals_ordered *dead = ordered->old_data;
+		ordered->old = dead->old;
+		ordered->old_data = dead->old_data;
+	}
+}
+
 weakref_finalize *weakref_finalize_new_ordered(void *obj, weakref_finalize_fn fn, void *args)
 {
 	void *block;
@@ -568,6 +578,7 @@ weakref_finalize *weakref_finalize_new_ordered(void *obj, weakref_finalize_fn fn
 		finals_take(slot_of(ordered), &(struct finals_taken){0});
 		return base_null(WEAKREF_ENOMEM);
 	}
+	drop_dead_before(ordered);
 	BASE_KEEP(obj);
 	return ordered->handle;
 }
