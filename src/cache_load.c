@@ -513,12 +513,18 @@ static void key_of_entry(struct cache_work *work, const struct cache_entry *entr
 		work->ready.data = work->key;
 }
 
-NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
+static bool is_due(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now)
 {
 	uint64_t written = atomic_load_explicit(&entry->written, memory_order_relaxed);
+
+	return now >= written && now - written >= cache_time(cache, WEAKREF_CACHE_REFRESH);
+}
+
+NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
+{
 	const struct table_key none = {0};
 
-	if (now < written || now - written < cache_time(cache, WEAKREF_CACHE_REFRESH))
+	if (!is_due(cache, entry, now))
 		return;
 	if (__atomic_load_n(&entry->work, __ATOMIC_RELAXED) != NULL && !parent_reloaded(cache, entry))
 		return;
@@ -530,9 +536,10 @@ NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry,
 		return;
 	key_of_entry(work, entry);
 	work->counted = true;
-	work->old = cache_value(entry);
 	cache_lock(cache);
-	bool begun = cache_state(entry) == CACHE_LIVE && entry->work == NULL && work->old != NULL &&
+	/* It may have been written meanwhile, where it stands. */
+	work->old = cache_value(entry);
+	bool begun = cache_state(entry) == CACHE_LIVE && entry->work == NULL && work->old != NULL && is_due(cache, entry, now) &&
 		     (work->key != NULL || cache->config.kind == WEAKREF_KEY_INT);
 	if (begun)
 		attach_locked(work, entry, true);

@@ -423,13 +423,14 @@ static void attend(void)
 
 static void beacon_light(void);
 
-/* Run by libgc, at an allocation after the collection that found the beacon unreachable. */
-static void GC_CALLBACK beacon_out(void *block, void *unused)
+/* Run by libgc, at an allocation after the collection that found the beacon unreachable. Where there was none since, a host has libgc call all
+ * finalizers, for as long as there are any (GC_finalize_all): the beacon is dark then until the next gc_collect. */
+static void GC_CALLBACK beacon_out(void *block, void *collections)
 {
 	(void)block;
-	(void)unused;
 	atomic_store(&beacon_lit, false);
-	beacon_light();
+	if ((uintptr_t)collections != heap_collections())
+		beacon_light();
 	attend();
 }
 
@@ -440,7 +441,7 @@ static NOINLINE void beacon_light(void)
 	void *block = GC_MALLOC_ATOMIC(1);
 	/* Without memory there is none until the next gc_collect: delivery at our own allocations goes on. */
 	if (block != NULL)
-		GC_register_finalizer_no_order(block, beacon_out, NULL, NULL, NULL);
+		GC_register_finalizer_no_order(block, beacon_out, (void *)(uintptr_t)heap_collections(), NULL, NULL);
 	else
 		atomic_store(&beacon_lit, false);
 }

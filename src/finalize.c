@@ -51,9 +51,12 @@ static _Atomic uint64_t ordered_ran;
 
 static _Atomic(struct roots *) roots;
 
-/* The exit; libgc's lock. */
-static uint64_t cursor; /* finalizers from this order on have been walked */
-static uint64_t walked; /* how many there were when the walk began */
+/* The exit's walk, in orders (finals.h); libgc's lock. Those from `old` on have been walked, but those from `since` on that are older than
+ * `news`: they were made meanwhile, and come first. */
+static struct {
+	uint64_t old, since, news;
+	uint64_t made; /* how many there were when it was looked at last */
+} walk;
 
 /* ---- known cycles ---- */
 
@@ -116,8 +119,20 @@ static bool take_live(struct finals_slot slot, struct finals_taken *taken)
 static void *walk_begin_locked(void *unused)
 {
 	(void)unused;
-	cursor = walked = finals_made();
+	walk.old = walk.since = walk.news = walk.made = finals_made();
 	return NULL;
+}
+
+/* What has been walked is not walked again: finalizers may make others, each in turn. */
+static void walk_look_locked(void)
+{
+	uint64_t made = finals_made();
+
+	if (made == walk.made)
+		return;
+	if (walk.news == walk.since)
+		walk.since = walk.made;
+	walk.news = walk.made = made;
 }
 
 /* Takes the newest that runs at exit, of those that this walk has not passed yet and those that were made since it began. */
@@ -125,9 +140,8 @@ static void *take_at_exit_locked(void *taken)
 {
 	struct finals_slot slot;
 
-	if (finals_made() != walked)
-		walk_begin_locked(NULL);
-	while (finals_older_locked(&cursor, &slot)) {
+	walk_look_locked();
+	while (finals_older_locked(&walk.news, walk.since, &slot) || finals_older_locked(&walk.old, 0, &slot)) {
 		struct finals_ordered *ordered = finals_ordered(slot);
 		if (!finals_take_at_exit_locked(slot, taken))
 			continue;
@@ -263,7 +277,7 @@ static void *block_of(const struct finals_ordered *ordered)
 static bool older_live_locked(uint64_t *order, struct finals_slot *slot)
 {
 	do
-		if (!finals_older_locked(order, slot))
+		if (!finals_older_locked(order, 0, slot))
 			return false;
 	while (!finals_is_live(finals_word(*slot)));
 	return true;
@@ -316,6 +330,7 @@ static uint64_t count_stuck_locked(void)
 }
 
 struct news {
+	uint64_t order; /* older ones were not looked at yet */
 	size_t n;
 	struct {
 		void *obj;
@@ -334,7 +349,7 @@ static void *news_locked(void *arg)
 	struct news *news = arg;
 
 	report_queued = false;
-	for (uint64_t order = UINT64_MAX; news->n < 32 && (ordered = older_ordered_locked(&order)) != NULL;) {
+	while (news->n < 32 && (ordered = older_ordered_locked(&news->order)) != NULL) {
 		bool known = is_known(ordered->block);
 		if ((ordered->flags & FINALS_REPORTED) != 0 || ((ordered->flags & FINALS_STUCK) == 0 && !known))
 			continue;
@@ -347,7 +362,7 @@ static void *news_locked(void *arg)
 
 static void cycles_report(struct deliver_node *unused)
 {
-	struct news news = {0};
+	struct news news = {.order = UINT64_MAX};
 
 	(void)unused;
 	for (; heap_with_lock(news_locked, &news) != NULL; news.n = 0)
@@ -409,6 +424,7 @@ static bool keeps_own_object_locked(struct finals_slot slot)
 }
 
 struct leaks {
+	uint64_t order; /* older ones were not looked at yet */
 	size_t n, looked_at;
 	void *objs[32];
 };
@@ -419,7 +435,7 @@ static void *leaks_locked(void *arg)
 	struct leaks *leaks = arg;
 	struct finals_slot slot;
 
-	for (uint64_t order = UINT64_MAX; leaks->looked_at < 32 && older_live_locked(&order, &slot);) {
+	while (leaks->looked_at < 32 && older_live_locked(&leaks->order, &slot)) {
 		if ((slot.in->checked >> slot.i & 1) != 0)
 			continue;
 		leaks->looked_at++;
@@ -437,9 +453,9 @@ static void leak_tell(const void *obj)
 
 static void look_for_leaks(void)
 {
-	struct leaks leaks = {0};
+	struct leaks leaks = {.order = UINT64_MAX};
 
-	for (; heap_with_lock(leaks_locked, &leaks) != NULL; leaks = (struct leaks){0})
+	for (; heap_with_lock(leaks_locked, &leaks) != NULL; leaks.n = leaks.looked_at = 0)
 		for (size_t i = 0; i < leaks.n; i++)
 			leak_tell(leaks.objs[i]);
 }
@@ -501,7 +517,7 @@ static inline weakref_finalize *make(void *obj, uintptr_t word, weakref_finalize
 	if (unlikely(claim.in == NULL))
 		return NULL;
 	if (ordered != NULL)
-		finals_set_ordered(&claim);
+		finals_set_ordered(&claim, ordered);
 	weakref_finalize *finalize = finals_fill(&claim, word, args);
 	if (unlikely(collector_tells_uncollectable()))
 		look_for_leak(finalize, obj);
@@ -532,6 +548,16 @@ static bool has_destructor(const void *obj)
 	return block != NULL && !foreign && ((const gc_type *)block->type)->destroy != NULL;
 }
 
+/* Those of ours that it found in libgc's slot and that are dead have no turn any more: with them their records would pile up on the block. */
+static void drop_dead_before(struct finals_ordered *ordered)
+{
+	while (ordered->old == turn_has_come && !finals_is_live(finals_word(slot_of(ordered->old_data)))) {
+		const struct finals_ordered *dead = ordered->old_data;
+		ordered->old = dead->old;
+		ordered->old_data = dead->old_data;
+	}
+}
+
 weakref_finalize *weakref_finalize_new_ordered(void *obj, weakref_finalize_fn fn, void *args)
 {
 	void *block;
@@ -545,14 +571,14 @@ weakref_finalize *weakref_finalize_new_ordered(void *obj, weakref_finalize_fn fn
 	ordered->node.run = ordered_run;
 	ordered->args = args;
 	ordered->block = ~(uintptr_t)block;
-	ordered->handle = make(obj, word, fn, ordered, ordered);
-	if (ordered->handle == NULL)
+	if (make(obj, word, fn, ordered, ordered) == NULL)
 		return NULL;
 	watch_cycles();
 	if (heap_finalizer_set_ordered(block, turn_has_come, ordered, &ordered->old, &ordered->old_data) != 0) {
 		finals_take(slot_of(ordered), &(struct finals_taken){0});
 		return base_null(WEAKREF_ENOMEM);
 	}
+	drop_dead_before(ordered);
 	BASE_KEEP(obj);
 	return ordered->handle;
 }

@@ -246,8 +246,9 @@ NOINLINE struct finals_claim finals_claim_slowly(weakref_finalize_fn fn)
 	return claim;
 }
 
-void finals_set_ordered(const struct finals_claim *claim)
+void finals_set_ordered(const struct finals_claim *claim, struct finals_ordered *ordered)
 {
+	ordered->handle = finals_handle((struct finals_slot){claim->in, claim->i});
 	atomic_store(&some_ordered, true);
 	atomic_fetch_or(&claim->in->ordered, UINT64_C(1) << claim->i);
 }
@@ -345,14 +346,16 @@ void finals_adopt_locked(struct finals *in)
 		struct finals_slot slot = {in, i};
 		struct finals_taken taken;
 		uintptr_t word = finals_word(slot);
-		if ((word & FINALS_DUE) != 0) {
+		if (!is_filled(in, i)) {
+			/* Claimed by a thread that is not here: it has no function, however far that thread had come. */
+			word_set(slot, 0);
+			in->args[i] = NULL;
+			atomic_store_explicit(&in->fn[i], 1, memory_order_release);
+		} else if ((word & FINALS_DUE) != 0) {
 			word_set(slot, word | FINALS_TAKEN);
 			empty_slot(slot, &taken);
 		} else
 			finals_tag(slot, FINALS_QUIET, 0);
-		/* Claimed by a thread that is not here. */
-		if (!is_filled(in, i))
-			atomic_store_explicit(&in->fn[i], 1, memory_order_relaxed);
 	}
 	in->process = deliver_process;
 }
@@ -379,21 +382,24 @@ static size_t chunks_up_to(uint64_t number)
 	return low;
 }
 
-bool finals_older_locked(uint64_t *order, struct finals_slot *slot)
+bool finals_older_locked(uint64_t *order, uint64_t last, struct finals_slot *slot)
 {
-	while (*order > 0) {
+	while (*order > last) {
 		size_t n = chunks_up_to((*order - 1) / FINALS_SLOTS);
 		if (n == 0)
-			return false;
+			break;
 		struct finals *in = chunks[n - 1];
 		uint64_t first = in->number * FINALS_SLOTS;
-		for (uint64_t i = *order - first < FINALS_SLOTS ? *order - first : FINALS_SLOTS; i-- > 0;) {
+		for (uint64_t i = *order - first < FINALS_SLOTS ? *order - first : FINALS_SLOTS; i-- > 0 && first + i >= last;) {
 			*slot = (struct finals_slot){in, (unsigned)i};
-			*order = first + i;
-			if (finals_word(*slot) != 0 && is_filled(in, slot->i))
+			if (finals_word(*slot) != 0 && is_filled(in, slot->i)) {
+				*order = first + i;
 				return true;
+			}
 		}
+		*order = first;
 	}
+	*order = last;
 	return false;
 }
 
@@ -417,14 +423,15 @@ static bool block_alive_stw(uintptr_t word)
 	return block != NULL && cycle_alive_stw(block);
 }
 
-/* Mark bits of all slots are asked for before any is acted upon. */
+/* Mark bits of all slots are asked for before any is acted upon. One without a function is nobody's yet: who makes it holds its object, or
+ * will never come back. */
 static void look_at_chunk_stw(struct finals *in, struct cycle_tally *tally)
 {
 	uint64_t live = 0, dead = 0;
 
 	for (unsigned i = 0; i < FINALS_SLOTS; i++) {
 		uintptr_t word = finals_word((struct finals_slot){in, i});
-		if (!finals_is_live(word))
+		if (!finals_is_live(word) || !is_filled(in, i))
 			continue;
 		live |= UINT64_C(1) << i;
 		dead |= (uint64_t)!block_alive_stw(word) << i;
@@ -525,7 +532,8 @@ static void settle_ordered(struct finals *in)
 	for (uint64_t some = atomic_load_explicit(&in->ordered, memory_order_relaxed); some != 0; some &= some - 1) {
 		struct finals_slot slot = {in, (unsigned)__builtin_ctzll(some)};
 		const struct finals_ordered *ordered = finals_ordered(slot);
-		if (ordered == NULL || !finals_is_live(finals_word(slot)) || cycle_survived_locked((const void *)~ordered->block))
+		if (ordered == NULL || !finals_is_live(finals_word(slot)) || !is_filled(in, slot.i) ||
+		    cycle_survived_locked((const void *)~ordered->block))
 			continue;
 		found_add(slot);
 	}

@@ -43,7 +43,7 @@ struct finals {
 	/* A bit for each slot. */
 	_Atomic uint64_t ordered;
 	uint64_t checked;    /* whether the arguments lead to the object was looked at. Libgc's lock */
-	uint64_t live, dead; /* within a scan: LIVE ones, and those of them that are dead */
+	uint64_t live, dead; /* within a scan: LIVE ones that are filled, and those of them that are dead */
 	_Atomic uint32_t claimed; /* slots; more than there are where some came too late */
 	uint16_t due;     /* how many are. Libgc's lock */
 	uint16_t process; /* the deliver_process that owes all of them. Libgc's lock */
@@ -114,9 +114,9 @@ static inline struct finals_claim finals_claim(weakref_finalize_fn fn)
 	return finals_claim_slowly(fn);
 }
 
-/* Before it is filled: its arguments are a struct finals_ordered. */
-void finals_set_ordered(const struct finals_claim *claim);
-/* Fills it. The caller holds the object throughout. With the second store the scan sees it, with the third everybody else. */
+/* Before it is filled: its arguments are this, which learns its handle. */
+void finals_set_ordered(const struct finals_claim *claim, struct finals_ordered *ordered);
+/* Fills it. The caller holds the object throughout. With the last store everybody sees it. */
 static inline weakref_finalize *finals_fill(const struct finals_claim *claim, uintptr_t object, void *args)
 {
 	struct finals *in = claim->in;
@@ -168,8 +168,9 @@ bool finals_take_due_locked(struct finals_slot slot, struct finals_taken *taken)
 bool finals_take_at_exit_locked(struct finals_slot slot, struct finals_taken *taken);
 /* The parent's finalizers of this chunk become this process's, but for being run at exit, and those that the parent has due are gone. */
 void finals_adopt_locked(struct finals *in);
-/* The next older LIVE or DUE slot than *order, which becomes its order; false: there is none. From UINT64_MAX on all of them, the newest first. */
-bool finals_older_locked(uint64_t *order, struct finals_slot *slot);
+/* The next older LIVE or DUE slot than *order, which becomes its order; false: there is none that is not older than `last`, which *order becomes
+ * then. From UINT64_MAX to 0 all of them, the newest first. */
+bool finals_older_locked(uint64_t *order, uint64_t last, struct finals_slot *slot);
 
 /* ---- for the scan of anchors, with which it shares the queue ---- */
 

@@ -14,10 +14,14 @@
  * and keeps it registered for ever. What order it left is not known then: all of the dying are LIVE again, and tried at the next collection.
  * Where a host has switched off what libgc calls Java finalization, which marks from unordered ones, the net serves always, and all are DUE.
  *
+ * A host may have libgc call all finalizers, dead or not (GC_finalize_all), which goes on until none is registered. So what was not used is
+ * not registered anew by libgc's call. A stop that finds neither marks on by itself (marking.h), and all of the dying are LIVE again.
+ *
  * Invariants
  *  1. The registry holds every block that is not due yet, its bit MOURNED where it was counted and its weak words were cleared.
  *  2. There is room in the holders for all of them, behind what is due: nothing is allocated in a stop.
- *  3. `armed` only if the decoy is in libgc's table of finalizers.
+ *  3. A bait is `there` only if it is in libgc's table of finalizers, or in libgc's queue, from which libgc marks as well. (Not, for a moment,
+ *     where GC_finalize_all is about to call `found`: a stop by another thread then ends the program, see settle_locked.)
  *
  * Locks: libgc's, for all state here.
  */
@@ -33,6 +37,7 @@
 #include "deliver.h"
 #include "garbage.h"
 #include "heap.h"
+#include "marking.h"
 
 /* With the byte that libgc adds a holder is half a page. */
 #define HOLDER_ITEMS (CHECKS ? 6 : 254)
@@ -76,9 +81,6 @@ static size_t dying_count;
 /* What is known of libgc's order: the decoy is asked, or has found out; nothing, as the net led to the dying; that there is none. */
 static enum { NOTHING, ASKED, ANSWERED, UNKNOWN, UNORDERED } order;
 
-static bool armed;
-static _Atomic bool wants_arming = true;
-static uint64_t uses; /* of the decoy */
 
 /* ---- holders ---- */
 
@@ -123,55 +125,82 @@ static void *pop_locked(void)
 
 /* ---- in libgc's table of finalizers ---- */
 
-static bool finalizer_set(void (*how)(void *, GC_finalization_proc, void *, GC_finalization_proc *, void **), void *block,
-			  GC_finalization_proc fn)
-{
-	void *before = &before; /* left as it is where there is no memory */
+/* A block that is registered there, for a stop to unmark. */
+struct bait {
+	void (*set)(void *block, GC_finalization_proc fn, void *data, GC_finalization_proc *old, void **old_data);
+	bool there;	/* in the table; false, maybe, where it is */
+	uint64_t taken; /* how often it was taken out: tells one registration from the next */
+};
 
-	how(block, fn, NULL, NULL, &before);
-	return before != &before;
-}
+static struct bait decoy = {.set = GC_register_finalizer_no_order}, net = {.set = GC_register_finalizer};
+static _Atomic bool wants_baits = true;
 
-static void *armed_locked(void *seen)
-{
-	if (uses != *(uint64_t *)seen)
-		return NULL;
-	atomic_store_explicit(&wants_arming, false, memory_order_relaxed);
-	armed = true;
-	return seen;
-}
+struct registration {
+	struct bait *bait;
+	uint64_t number;
+};
 
-static void *uses_locked(void *out)
+static void *begin_locked(void *arg)
 {
-	*(uint64_t *)out = uses;
+	struct registration *r = arg;
+
+	r->number = r->bait->taken;
 	return NULL;
 }
 
-static void GC_CALLBACK decoy_found(void *block, void *unused);
-
-/* Where a stop has used what was registered here a moment ago, it is registered once more. */
-static NOINLINE void decoy_arm(void)
+/* NULL where it was taken since. */
+static void *end_locked(void *arg)
 {
-	uint64_t seen;
+	const struct registration *r = arg;
 
-	do
-		heap_with_lock(uses_locked, &seen);
-	while (finalizer_set(GC_register_finalizer_no_order, roots->decoy, decoy_found) && heap_with_lock(armed_locked, &seen) == NULL);
+	if (r->bait->taken != r->number)
+		return NULL;
+	r->bait->there = true;
+	atomic_store_explicit(&wants_baits, !decoy.there || !net.there, memory_order_relaxed);
+	return arg;
+}
+
+static void taken_locked(struct bait *bait)
+{
+	bait->there = false;
+	bait->taken++;
+	atomic_store_explicit(&wants_baits, true, memory_order_relaxed);
+}
+
+/* NULL where no stop has used it. */
+static void *was_used_locked(void *arg)
+{
+	const struct registration *r = arg;
+
+	if (r->bait->taken != r->number)
+		return arg;
+	taken_locked(r->bait);
+	return NULL;
+}
+
+static void GC_CALLBACK found(void *block, void *number);
+
+/* Where it was taken a moment after it was registered here, it is registered once more. */
+static NOINLINE bool bait_put(struct bait *bait)
+{
+	struct registration r = {.bait = bait};
+	void *before; /* left as it is where there is no memory */
+
+	do {
+		heap_with_lock(begin_locked, &r);
+		before = &before;
+		bait->set(bait == &net ? (void *)roots->net : roots->decoy, found, (void *)(uintptr_t)r.number, NULL, &before);
+	} while (before != &before && heap_with_lock(end_locked, &r) == NULL);
+	return before != &before;
 }
 
 /* Called by libgc, in any thread, at any allocation. */
-static void GC_CALLBACK decoy_found(void *block, void *unused)
+static void GC_CALLBACK found(void *block, void *number)
 {
-	(void)block;
-	(void)unused;
-	decoy_arm();
-}
+	struct registration r = {block == roots->net ? &net : &decoy, (uintptr_t)number};
 
-/* A host has asked libgc to finalize everything. */
-static void GC_CALLBACK net_found(void *net, void *unused)
-{
-	(void)unused;
-	finalizer_set(GC_register_finalizer, net, net_found);
+	if (heap_with_lock(was_used_locked, &r) != NULL)
+		bait_put(r.bait);
 }
 
 static GC_warn_proc warn_before;
@@ -182,17 +211,19 @@ static void GC_CALLBACK warn(char *message, GC_word argument)
 		warn_before(message, argument);
 }
 
-/* By whoever adds the first block. Two threads at once: the second replaces what the first registered. */
-static NOINLINE bool net_spread(void)
+/* What is not there. Without the net nobody begins. */
+static NOINLINE bool baits_put(void)
 {
 	static _Atomic bool heard;
 
-	if (checks_allocation_fails() || !finalizer_set(GC_register_finalizer, roots->net, net_found))
+	if (!net.there && (checks_allocation_fails() || !bait_put(&net)))
 		return false;
 	if (!atomic_exchange(&heard, true)) {
 		warn_before = GC_get_warn_proc();
 		GC_set_warn_proc(warn);
 	}
+	if (!decoy.there)
+		bait_put(&decoy);
 	return true;
 }
 
@@ -210,20 +241,31 @@ static void dying_put_stw(void *base, struct place *end)
 	dying[dying_count++] = (uintptr_t)base;
 }
 
+/* Without libgc. */
+static void hold_stw(void)
+{
+	for (struct holder *holder = roots->net->dying; holder != NULL; holder = holder->next)
+		GC_set_mark_bit(holder);
+	for (size_t i = 0; i < dying_count; i++)
+		marking_mark_found_stw((void *)dying[i]);
+	marking_run_stw();
+}
+
 /* From what libgc shall mark, when it looks for what to finalize. */
 static void lead_to_holders_stw(void)
 {
 	bool orders = GC_get_java_finalization() != 0;
 
-	if (orders && armed) {
+	order = orders ? UNKNOWN : UNORDERED;
+	if (orders && decoy.there) {
 		order = ASKED;
-		armed = false;
-		uses++;
-		atomic_store_explicit(&wants_arming, true, memory_order_relaxed);
+		taken_locked(&decoy);
 		GC_clear_mark_bit(roots->decoy);
-	} else {
-		order = orders ? UNKNOWN : UNORDERED;
+	} else if (net.there) {
 		GC_clear_mark_bit(roots->net);
+	} else {
+		order = UNKNOWN;
+		hold_stw();
 	}
 }
 
@@ -357,16 +399,10 @@ static void *add_locked(void *arg)
 
 int mortal_add(void *base)
 {
-	static _Atomic bool ready;
 	struct addition addition = {.base = base};
 
-	if (unlikely(!atomic_load_explicit(&ready, memory_order_relaxed))) {
-		if (!net_spread())
-			return -WEAKREF_ENOMEM;
-		atomic_store(&ready, true);
-	}
-	if (unlikely(atomic_load_explicit(&wants_arming, memory_order_relaxed)))
-		decoy_arm();
+	if (unlikely(atomic_load_explicit(&wants_baits, memory_order_relaxed)) && !baits_put())
+		return -WEAKREF_ENOMEM;
 	while (unlikely(heap_with_lock(add_locked, &addition) == NULL)) {
 		addition.holder = addition.no_memory ? NULL : heap_alloc(sizeof *addition.holder);
 		if (addition.holder == NULL)
@@ -382,8 +418,8 @@ static void (*last_word)(void *base);
 
 static void run(void *base)
 {
-	if (unlikely(atomic_load_explicit(&wants_arming, memory_order_relaxed)))
-		decoy_arm();
+	if (unlikely(atomic_load_explicit(&wants_baits, memory_order_relaxed)))
+		baits_put();
 	last_word(base);
 }
 

@@ -22,6 +22,9 @@ static void destructor_run(void *base)
 	struct heap_header *header = base;
 	const gc_type *type = heap_type(header);
 
+	/* Its thread is not in this process, and had not made it whole before the fork. */
+	if (unlikely(type == NULL))
+		return;
 	heap_set_finalized(header);
 	int result = type->destroy(header + 1);
 	if (result < 0)

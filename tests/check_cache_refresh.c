@@ -38,6 +38,42 @@ START_TEST(test_h34_h44_refresh)
 }
 END_TEST
 
+static int put_five(weakref_ref *ref, void *unused)
+{
+	(void)ref;
+	(void)unused;
+	return weakref_cache_put(cache, KEY(1), thing(5));
+}
+
+static int make_dying(void *refs)
+{
+	for (size_t i = 0; i < N; i++)
+		if ((((weakref_ref **)refs)[i] = weakref_ref_new(support_node_new(i), put_five, NULL)) == NULL)
+			return 1;
+	return 0;
+}
+
+/* R154: a value that was written after a look-up found the entry old, and before that began a reload, is not reloaded. */
+START_TEST(test_written_before_the_reload)
+{
+	weakref_ref **refs = gc_alloc(N * sizeof *refs);
+
+	make_cache("refreshAfterWrite=10s");
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(1)), 0);
+	gc_set_delivery(WEAKREF_DELIVER_MANUAL);
+	ck_assert_int_eq(support_on_thread(make_dying, refs), 0);
+	support_collect();
+	ck_assert(gc_callbacks_pending());
+	now_ns += 10 * SECOND;
+	/* The next allocation runs them: the reload's. */
+	gc_set_delivery(WEAKREF_DELIVER_AT_ALLOCATION);
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_ptr_eq(GET(1), thing(5));
+	ck_assert_uint_eq(reloads, 0);
+	SUPPORT_KEEP(refs);
+}
+END_TEST
+
 /* H35: a reload that fails keeps the old value, is counted, and is tried again by the next read. */
 START_TEST(test_h35_failed_reload)
 {
@@ -276,6 +312,7 @@ static Suite *suite(void)
 	TCase *tc = support_tcase("cache_refresh");
 
 	tcase_add_loop_test(tc, test_h34_h44_refresh, 0, 2);
+	tcase_add_test(tc, test_written_before_the_reload);
 	tcase_add_test(tc, test_h35_failed_reload);
 	tcase_add_test(tc, test_explicit_refresh);
 	tcase_add_test(tc, test_executor);

@@ -10,11 +10,11 @@
  *     rehash          a stop in the middle of a table's growth
  *     partial         old dictionaries that change between partial collections
  *     overflow        a mark stack that overflows
- *     fork            a child of a process whose other threads collect and write
+ *     fork            a child of a process whose other threads collect and write, or have something half made
  *
  * What must abort, or must have a collector of its own (incremental, one marker), runs in this program started anew with the case's
- * name as its argument; the rest shares support's process. The epoch (src/epoch.h) is looked at, nothing else of the library's
- * inside.
+ * name as its argument; the rest shares support's process. The epoch (src/epoch.h) is looked at, and what is half made is made by the
+ * library's own steps; nothing else of its inside.
  */
 #define GC_THREADS
 #include "support.h"
@@ -29,7 +29,9 @@
 #include <gc/gc_mark.h>
 
 #include "epoch.h"
+#include "finals.h"
 #include "model_valuedict.h"
+#include "mortal.h"
 #include "weakref/checks.h"
 
 #define N SUPPORT_N
@@ -847,6 +849,131 @@ START_TEST(test_fork_in_the_middle)
 }
 END_TEST
 
+/* A thread that has come so far in making something when the process forks. */
+enum half { FINALIZER, ORDERED_FINALIZER, OBJECT_WITH_DESTRUCTOR, HALVES };
+
+struct maker {
+	enum half half;
+	_Atomic bool reached, over;
+};
+
+static _Atomic unsigned others, wanted;
+
+static int count_other(void *unused)
+{
+	(void)unused;
+	others++;
+	return 0;
+}
+
+static int count_wanted(void *unused)
+{
+	(void)unused;
+	wanted++;
+	return 0;
+}
+
+/* All but the last store, which other threads need. */
+static struct finals_claim half_a_finalizer(void *obj, bool is_ordered)
+{
+	struct finals_ordered *ordered = gc_alloc(sizeof(*ordered));
+	struct finals_claim claim = finals_claim(count_wanted);
+
+	if (is_ordered) {
+		ordered->block = ~((uintptr_t)obj - HEAP_HEADER);
+		finals_set_ordered(&claim, ordered);
+	}
+	claim.in->args[claim.i] = is_ordered ? ordered : NULL;
+	claim.in->object[claim.i] = (uintptr_t)obj;
+	return claim;
+}
+
+static int make_half(void *arg)
+{
+	struct maker *maker = arg;
+	struct support_node *node = support_node_new(1);
+	struct finals_claim claim = {0};
+	void *block = NULL;
+
+	SUPPORT_REQUIRE(node != NULL);
+	if (maker->half == OBJECT_WITH_DESTRUCTOR) {
+		block = heap_alloc_kind(HEAP_OBJECT, HEAP_HEADER + 16);
+		SUPPORT_REQUIRE(block != NULL && mortal_add(block) == 0);
+	} else {
+		claim = half_a_finalizer(node, maker->half == ORDERED_FINALIZER);
+	}
+	maker->reached = true;
+	while (!maker->over)
+		usleep(1000);
+	/* The one that libgc was not told of is given up. */
+	if (maker->half == ORDERED_FINALIZER)
+		claim.in->object[claim.i] = 0;
+	if (maker->half != OBJECT_WITH_DESTRUCTOR)
+		claim.in->fn[claim.i] = (uint8_t)claim.fn;
+	SUPPORT_KEEP(block);
+	SUPPORT_KEEP(node);
+	return 0;
+}
+
+static int without_the_maker(void *unused)
+{
+	(void)unused;
+	SUPPORT_REQUIRE(support_collect() >= 0);
+	SUPPORT_REQUIRE(gc_run_callbacks() >= 0);
+	SUPPORT_REQUIRE(support_collect() >= 0);
+	SUPPORT_REQUIRE(others == 0 && wanted == 0);
+	return 0;
+}
+
+static int fork_beside_maker(void *arg)
+{
+	struct maker *maker = arg;
+	int result;
+
+	while (!maker->reached)
+		usleep(1000);
+	result = support_in_child(without_the_maker, NULL);
+	maker->over = true;
+	return result;
+}
+
+struct half_role {
+	struct maker *maker;
+	bool makes;
+};
+
+static int half_role(void *arg)
+{
+	const struct half_role *role = arg;
+
+	return role->makes ? make_half(role->maker) : fork_beside_maker(role->maker);
+}
+
+/* R50, R77: a child has finalizers and objects with destructors that a thread of the parent's had half made: nothing is run for them, and
+ * nothing else in their place. */
+START_TEST(test_fork_beside_who_makes)
+{
+	static struct maker maker;
+	static struct support_node *volatile node; /* in the child as well */
+	struct half_role *roles = gc_alloc(2 * sizeof(*roles));
+
+	node = support_node_new(2);
+	/* So that there is another function in their chunk. */
+	weakref_finalize *other = weakref_finalize_new(node, count_other, NULL);
+
+	maker.half = (enum half)_i;
+	maker.reached = maker.over = false;
+	others = wanted = 0;
+	roles[0] = (struct half_role){&maker, true};
+	roles[1] = (struct half_role){&maker, false};
+	ck_assert_int_eq(support_threads(2, half_role, roles, sizeof(*roles)), 0);
+	ck_assert_int_eq(weakref_finalize_detach(other, NULL, NULL, NULL), 1);
+	support_collect();
+	ck_assert_uint_le(wanted, _i == FINALIZER);
+	node = NULL;
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *suite = suite_create("cycle");
@@ -862,6 +989,7 @@ static Suite *suite(void)
 	tcase_add_test(windows, test_partial_collections);
 	tcase_add_loop_test(windows, test_mark_stack_overflow, 0, 2);
 	tcase_add_test(windows, test_fork_in_the_middle);
+	tcase_add_loop_test(windows, test_fork_beside_who_makes, 0, HALVES);
 	suite_add_tcase(suite, windows);
 	return suite;
 }

@@ -178,6 +178,25 @@ static int made_meanwhile(void)
 	return 0;
 }
 
+/* Makes two that are smaller. */
+static int tree(void *args)
+{
+	char c = (char)(uintptr_t)args;
+
+	put(c);
+	for (int i = 0; i < 2 && c > '0'; i++)
+		finalizer(tree, (char)(c - 1));
+	return 0;
+}
+
+static int trees_meanwhile(void)
+{
+	finalizer(tree, '1');
+	finalizer(letter, 'N');
+	finalizer(tree, '3');
+	return 0;
+}
+
 static void told(const gc_unraisable *info, void *user)
 {
 	(void)user;
@@ -689,6 +708,7 @@ static const struct scenario {
 	{"exit on a thread", end_on_thread, 7, "cba"},
 	{"exit on an unknown thread", end_on_raw_thread, 7, "cba"},
 	{"made meanwhile", made_meanwhile, 0, "cbNxxa"},
+	{"trees meanwhile", trees_meanwhile, 0, "321001002100100N100"},
 	{"errors", errors_reported, 0, "d!cb!a"},
 	{"ordered", ordered, 0, "dcba"},
 	{"collection on", collection_on, 0, "EDaE"},

@@ -1238,6 +1238,25 @@ START_TEST(test_ordered_chains_hosts_finalizer)
 }
 END_TEST
 
+/* Ordered: made and detached again and again on one object they leave nothing behind. */
+START_TEST(test_ordered_made_and_detached)
+{
+	size_t n = support_scaled(50000, 500), before;
+	struct support_node *node = support_node_new(1);
+
+	support_collect();
+	before = GC_get_heap_size() - GC_get_free_bytes();
+	for (size_t i = 0; i < n; i++) {
+		weakref_finalize *f = weakref_finalize_new_ordered(node, note, &cells[0]);
+		ck_assert_int_eq(weakref_finalize_detach(f, NULL, NULL, NULL), 1);
+	}
+	support_collect();
+	/* Each record has more than 64 bytes. */
+	ck_assert_uint_lt(GC_get_heap_size() - GC_get_free_bytes(), before + 8 * n + (1 << 20));
+	SUPPORT_KEEP(node);
+}
+END_TEST
+
 static int make_usurped(void *arg)
 {
 	(void)arg;
@@ -1919,6 +1938,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, test_F28_cycle_is_reported, 0, RULES);
 	tcase_add_loop_test(t, test_F29_unordered_chain, 0, 4);
 	tcase_add_loop_test(t, test_ordered_chains_hosts_finalizer, 0, 2);
+	tcase_add_test(t, test_ordered_made_and_detached);
 	tcase_add_loop_test(t, test_ordered_usurped, 0, RULES);
 	tcase_add_test(t, test_ordered_arguments);
 	suite_add_tcase(s, t);

@@ -13,6 +13,7 @@
 
 #include <gc/gc.h>
 #include <gc/gc_mark.h>
+#include <gc/javaxfc.h>
 
 #define HEADER 16 /* what stands before an object in its block */
 #define N SUPPORT_N
@@ -247,6 +248,31 @@ START_TEST(test_no_java_finalization)
 }
 END_TEST
 
+/* R60: a host that has libgc call all finalizers, until there is none: that ends. What dies afterwards, before the library has come to itself, is
+ * kept whole, and destroyed later. */
+START_TEST(test_host_finalizes_all)
+{
+	for (int i = 0; i < 3; i++) {
+		forget();
+		batches = GC_MALLOC_UNCOLLECTABLE(2 * N * sizeof(*batches));
+		ck_assert_int_eq(support_on_thread(make_batches, NULL), 0);
+		GC_finalize_all();
+		drop_batch(0);
+		drop_batch(1);
+		support_collect();
+		ck_assert_uint_eq(wrong, 0);
+		/* Another one, which is not looked at. */
+		struct mortal *other = mortal_new(0);
+		ck_assert_ptr_nonnull(other);
+		other->test = 0;
+		support_collect();
+		ck_assert_uint_ge(ran_once(destroyed, 0, 2 * N), 2 * LEAST);
+		ck_assert_uint_eq(wrong, 0);
+		ck_assert_uint_eq(warnings, 0);
+	}
+}
+END_TEST
+
 #define OPAQUE_BYTES 80
 #define OPAQUE_SIGNATURE ((GC_word)0x6f70617175652121)
 
@@ -344,6 +370,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_after_an_ordered_finalizer);
 	tcase_add_test(t, test_host_never_finalizes);
 	tcase_add_test(t, test_no_java_finalization);
+	tcase_add_test(t, test_host_finalizes_all);
 	tcase_add_test(t, test_all_that_it_leads_to);
 	suite_add_tcase(s, t);
 	t = support_tcase("delivery");
