@@ -596,8 +596,10 @@ static struct table_directory *directory_of_nothing(struct table *table)
 	struct table_segment *seg = table_segment_new(table, table_slots_min(table), 0, 0, 0);
 	struct table_directory *dir = seg == NULL ? NULL : table_directory_new(table, 0);
 
-	if (dir != NULL)
-		atomic_store_explicit(&dir->entries[0], seg, memory_order_release);
+	if (dir == NULL)
+		return NULL;
+	atomic_store_explicit(&dir->entries[0], seg, memory_order_release);
+	table_own(seg);
 	return dir;
 }
 

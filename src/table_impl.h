@@ -258,6 +258,8 @@ int table_resize(struct table *table, struct table_segment *seg, bool full, size
 /* Checks the table of the segment `owner`, if it is the first one there. In table_iter.c, for the slots of every segment. */
 void table_check_owner(struct slots *slots, void *owner);
 
+/* A segment that is, or is about to be, in the directory. */
+void table_own(struct table_segment *seg);
 /* Gives a segment up: it has been, or is about to be, replaced. */
 void table_retire_locked(struct table_segment *seg);
 

@@ -225,7 +225,6 @@ struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigne
 	atomic_store_explicit(&seg->arena, arena, memory_order_relaxed);
 	seg->fill = arena == NULL ? 0 : sizeof(struct table_arena);
 	slots->check = table_check_owner;
-	ops->set_owner(slots, seg);
 	return seg;
 }
 
@@ -650,6 +649,12 @@ static void double_directory_locked(const struct table_directory *dir, struct ta
 	}
 }
 
+/* From now on it is asked for what died in it. Not before: one that was filled and then given up, since it did not fit, has entries too. */
+void table_own(struct table_segment *seg)
+{
+	seg->table->ops->set_owner(seg->slots, seg);
+}
+
 /* Nobody's entries any more: what dies in it from now on is not asked about. */
 void table_retire_locked(struct table_segment *seg)
 {
@@ -663,6 +668,8 @@ static void publish_locked(struct table_directory *dir, struct table_segment *ol
 	uint64_t count = UINT64_C(1) << (dir->depth - old->depth), first = (uint64_t)old->base >> (32 - dir->depth);
 
 	table_retire_locked(old);
+	for (unsigned k = 0; k < 2 && fresh[k] != NULL; k++)
+		table_own(fresh[k]);
 	/* Downwards: see table_len. */
 	for (uint64_t i = count; i-- > 0;)
 		atomic_store_explicit(&dir->entries[first + i], fresh[1] != NULL && i >= count / 2 ? fresh[1] : fresh[0],
