@@ -39,7 +39,8 @@
  *
  * Invariants (table_check, lock held)
  *  1. The directory has 2^depth entries. A segment of depth d stands in 2^(depth-d) of them, those whose index begins with its d bits.
- *  2. No segment in the directory is retired. Its base has no bit below its depth, and every key in it has the base's top bits.
+ *  2. No segment in the directory is retired, and no array has an owner but those of segments in it. Its base has no bit below its depth, and
+ *     every key in it has the base's top bits.
  *  3. used == slots that are not EMPTY, and used <= limit < n: every search ends.
  *  4. A key is in one slot of its segment at most, DEAD ones counted, and no EMPTY slot is on its way from the key's home, the first slot of
  *     its group, to it.
