@@ -2,6 +2,7 @@
 #include "element.h"
 
 #include "heap.h"
+#include "weakarray.h"
 #include "weakref/object.h"
 
 const struct table_ops element_ops = {
@@ -41,9 +42,14 @@ bool element_possible(const void *p)
 	return weakarray_encode(p) != 0;
 }
 
-int element_hash(struct element_rule rule, const void *p, uintptr_t raw, struct table_key *out)
+static int ready(struct element_rule rule, const void *p, uintptr_t raw, struct table_key *out)
 {
 	uint64_t hash = 0;
+
+	if (rule.hash == NULL) {
+		table_key_identity(out, p, raw);
+		return 0;
+	}
 	int error = rule.hash(p, &hash, rule.user);
 	if (unlikely(error < 0))
 		return error;
@@ -51,12 +57,16 @@ int element_hash(struct element_rule rule, const void *p, uintptr_t raw, struct 
 	return 0;
 }
 
+int element_key(struct element_rule rule, const void *p, struct table_key *out)
+{
+	uintptr_t raw = weakarray_encode(p);
+
+	return unlikely(raw == 0) ? -WEAKREF_EINVAL : ready(rule, p, raw, out);
+}
+
 int element_probe(struct element_rule rule, const void *p, struct table_key *out)
 {
 	if (unlikely(p == NULL || (element_by_type(rule) && !element_possible(p))))
 		return -WEAKREF_EINVAL;
-	if (rule.hash != NULL)
-		return element_hash(rule, p, 0, out);
-	table_key_identity(out, p, 0);
-	return 0;
+	return ready(rule, p, 0, out);
 }

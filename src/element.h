@@ -7,7 +7,6 @@
 #define ELEMENT_H
 
 #include "table.h"
-#include "weakarray.h"
 #include "weakref/key.h"
 
 /* How a container compares; equal and user are the table's. hash NULL: by identity, and then there is no equal either. */
@@ -36,22 +35,8 @@ static inline bool element_same_rule(struct element_rule a, struct element_rule 
 /* Whether gc_hash and gc_equal compare: what they get must be on the heap. */
 bool element_by_type(struct element_rule rule);
 
-/* Makes an element that has the weak word raw ready for the rule's hash. 0, or what that returned. */
-int element_hash(struct element_rule rule, const void *p, uintptr_t raw, struct table_key *out);
-
 /* Makes an element ready to be stored. 0, EINVAL, or what hash returned. The caller keeps it alive. */
-static inline int element_key(struct element_rule rule, const void *p, struct table_key *out)
-{
-	uintptr_t raw = weakarray_encode(p);
-
-	if (unlikely(raw == 0))
-		return -WEAKREF_EINVAL;
-	if (unlikely(rule.hash != NULL))
-		return element_hash(rule, p, raw, out);
-	table_key_identity(out, p, raw);
-	return 0;
-}
-
+int element_key(struct element_rule rule, const void *p, struct table_key *out);
 /* The same to be looked for: with functions of the caller's it need not be on the heap; by identity that is not looked at. */
 int element_probe(struct element_rule rule, const void *p, struct table_key *out);
 /* Whether p could be an element at all: what a look-up that found nothing says about the reason. */

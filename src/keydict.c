@@ -15,7 +15,6 @@
 
 #include "container.h"
 #include "table_quick.h"
-#include "table_write.h"
 #include "weakarray.h"
 
 #define DICT_SIGNATURE UINT64_C(0x746369642d79656b) /* "key-dict" */
@@ -146,7 +145,7 @@ static int store(weakref_keydict *dict, struct table_key *key, void *value, enum
 {
 	enum slots_payload kind;
 
-	table_expect(&dict->container.table, key->hash, table_stride(&dict->container.table));
+	table_expect(&dict->container.table, key);
 	uintptr_t payload = weakarray_encode_payload(value, &kind);
 
 	table_key_tag(key, kind);
@@ -156,7 +155,7 @@ static int store(weakref_keydict *dict, struct table_key *key, void *value, enum
 	return result;
 }
 
-static NOINLINE int put_slowly(weakref_keydict *dict, const void *key, void *value, enum table_put_mode mode, void **now)
+static int put(weakref_keydict *dict, const void *key, void *value, enum table_put_mode mode, void **now)
 {
 	struct table_key ready;
 	int error = check(dict);
@@ -164,42 +163,6 @@ static NOINLINE int put_slowly(weakref_keydict *dict, const void *key, void *val
 	if (likely(error == 0))
 		error = element_key(rule_of(dict), key, &ready);
 	return unlikely(error < 0) ? error : store(dict, &ready, value, mode, now);
-}
-
-static inline void identity_key(struct table_key *ready, const void *key, enum slots_payload kind)
-{
-	table_key_identity(ready, key, (uintptr_t)key);
-	table_key_tag(ready, kind);
-}
-
-/* With the lock. Not inlined, and the key made anew, so that it is in memory here only. */
-static NOINLINE int put_locked(struct table *table, const void *key, uintptr_t payload, enum slots_payload kind, enum table_put_mode mode,
-			       void **now)
-{
-	struct table_key ready;
-
-	identity_key(&ready, key, kind);
-	return table_put_locked(table, &ready, payload, mode, now);
-}
-
-/* The usual case: an object of ours, in a dictionary by identity, which it is not in. */
-static inline __attribute__((always_inline)) int put(weakref_keydict *dict, const void *key, void *value, enum table_put_mode mode,
-						     void **now)
-{
-	enum slots_payload kind;
-	struct table_key ready;
-
-	if (unlikely(!container_looks_up(dict, DICT_SIGNATURE, CONTAINER_BY_IDENTITY) || !heap_payload_known(key)))
-		return put_slowly(dict, key, value, mode, now);
-	struct table *table = &dict->container.table;
-	table_expect(table, table_fold(table_pointer_word((uintptr_t)key)), TABLE_STRIDE);
-	uintptr_t payload = weakarray_encode_payload(value, &kind);
-	identity_key(&ready, key, kind);
-	lock_stripe_take(table->lock);
-	int result = likely(table_add_locked(table, &ready, payload, TABLE_BARE)) ? 0 : put_locked(table, key, payload, kind, mode, now);
-	BASE_KEEP(value);
-	BASE_KEEP(key);
-	return result;
 }
 
 int weakref_keydict_set(weakref_keydict *dict, void *key, void *value)

@@ -103,7 +103,6 @@ libweakref_core_la_SOURCES = \
 	src/table_quick.h \
 	src/table_resize.c \
 	src/table_self.c \
-	src/table_write.h \
 	src/tls.c \
 	src/tracking.c \
 	src/tracking.h \

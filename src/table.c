@@ -3,7 +3,8 @@
  * table: keys, look-up, writing and taking of the hash table; its states, invariants and locks are told in table.h. Here nothing is
  * allocated but what table_init and table_clear begin with: a write that lacks room asks table_resize and looks anew.
  */
-#include "table_write.h"
+#include "bytes.h"
+#include "table_group.h"
 
 /* Slots that a write looks at for dead keys to drop, when there are any. */
 #define SWEEP_STEPS 16
@@ -58,6 +59,39 @@ void table_key_self(struct table_key *key, const void *p, uintptr_t raw, uint64_
 	uint64_t mixed = base_mix(hash);
 
 	*key = (struct table_key){.data = p, .word = mixed & ~TABLE_TAGS, .hash = table_fold(mixed), .self = raw};
+}
+
+void table_key_identity(struct table_key *key, const void *p, uintptr_t raw)
+{
+	uint64_t mixed = table_pointer_word((uintptr_t)p);
+
+	*key = (struct table_key){.data = p, .word = mixed & ~TABLE_TAGS, .hash = table_fold(mixed), .self = raw};
+}
+
+void table_key_tag(struct table_key *key, unsigned tag)
+{
+	ASSERT(tag <= TABLE_TAGS);
+	key->word = (key->word & ~TABLE_TAGS) | tag;
+}
+
+/* Appends a key; there is room. Its offset. */
+FLATTEN uint32_t arena_append_locked(struct table_segment *seg, struct table_arena *arena, const void *data, size_t size)
+{
+	uint32_t offset = seg->fill, wide = (uint32_t)size;
+	unsigned char *p = (unsigned char *)arena + offset;
+
+	if (likely(size < 255)) {
+		*p++ = (unsigned char)size;
+	} else {
+		*p++ = 255;
+		memcpy(p, &wide, sizeof wide);
+		p += sizeof wide;
+	}
+	bytes_copy(p, data, size);
+	p[size] = 0;
+	seg->fill = offset + (uint32_t)table_key_room(size);
+	ASSERT(seg->fill <= arena->capacity);
+	return offset;
 }
 
 /* ---- one slot ---- */
@@ -169,6 +203,12 @@ enum table_state table_read(const struct table_segment *seg, uint32_t i, bool wa
 	return TABLE_LIVE;
 }
 
+/* Others only read it: no exchange on the bus. */
+static void count_locked(_Atomic uint64_t *count, unsigned step)
+{
+	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + step, memory_order_release);
+}
+
 void table_erase_locked(struct table_segment *seg, uint32_t i)
 {
 	uint64_t word = atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed);
@@ -183,7 +223,7 @@ void table_erase_locked(struct table_segment *seg, uint32_t i)
 	} else if (seg->table->layout == TABLE_WORD) {
 		atomic_store_explicit(table_key_at(seg, i), TABLE_ERASED, memory_order_release);
 	}
-	table_count_locked(&seg->writes, 1);
+	count_locked(&seg->writes, 1);
 }
 
 bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
@@ -393,9 +433,10 @@ static int locate_unlocked(struct table *table, const struct table_key *key, str
 	}
 }
 
-/* Finds a key's place where nothing has to be called. */
-FLATTEN void locate_locked(const struct table *table, const struct table_key *key, struct table_spot *at, enum table_layout layout)
+/* Finds a key's place where nothing has to be called, and takes the lock. */
+FLATTEN void locate_locked(struct table *table, const struct table_key *key, struct table_spot *at, enum table_layout layout)
 {
+	lock_stripe_take(table->lock);
 	at->seg = table_segment_of(table, key->hash);
 	at->have = NULL;
 	probe(table, key, layout, at);
@@ -406,7 +447,6 @@ static int locate(struct table *table, const struct table_key *key, struct table
 {
 	if (table->equal != NULL)
 		return locate_unlocked(table, key, at);
-	lock_stripe_take(table->lock);
 	switch ((enum table_layout)table->layout) {
 	case TABLE_BYTES:
 		locate_locked(table, key, at, TABLE_BYTES);
@@ -441,41 +481,69 @@ static void store_locked(struct table_segment *seg, uint32_t i, uintptr_t raw)
 /* Puts a key and its value into a slot that is empty or vacant; there is room for the key. */
 FLATTEN void place_locked(struct table_segment *seg, uint32_t i, const struct table_key *key, uintptr_t raw, enum table_layout layout)
 {
-	if (likely(table_peek(seg, i) == SLOTS_EMPTY)) {
-		table_place_locked(seg, i, true, key, raw, layout);
-		return;
-	}
-	if (!table_is_erased(seg, i, atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed))) {
+	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
+	_Atomic(uintptr_t) *slot = &seg->slots->words[(size_t)i * stride];
+	bool fresh = atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) == SLOTS_EMPTY;
+	uint64_t word = key->word;
+
+	if (likely(fresh)) {
+		seg->used++;
+	} else if (!table_is_erased(seg, i, atomic_load_explicit(slot, memory_order_relaxed))) {
 		table_erase_locked(seg, i);
 		atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
 	}
-	table_place_locked(seg, i, false, key, raw, layout);
+	if (layout == TABLE_BARE)
+		word = raw;
+	if (layout == TABLE_BYTES)
+		word = (uint64_t)key->hash << 32 | arena_append_locked(seg, table_arena_of(seg), key->data, key->size);
+	if ((layout == TABLE_WORD || layout == TABLE_HASHED) && seg->keys != NULL)
+		atomic_store_explicit(&seg->keys[i], (void *)(uintptr_t)key->data, memory_order_release);
+	atomic_store_explicit(slot, word, memory_order_release);
+	if (layout == TABLE_PAIR)
+		atomic_store_explicit(slot + TABLE_PAYLOAD, raw, memory_order_release);
+	if (layout >= TABLE_SELF)
+		raw = layout == TABLE_BARE ? key->self | (key->word & TABLE_TAGS) << SLOTS_PAYLOAD_SHIFT : key->self;
+	if (!fresh)
+		count_locked(&seg->takeovers, 2);
+	base_add(&seg->slots->live, 1);
+	atomic_store_explicit(slot + TABLE_VALUE, raw, memory_order_release);
+	/* Last: a search without the lock that has this count from before it began has seen the value too. */
+	count_locked(&seg->writes, 1);
 }
 
-void table_tidy_slow(struct table *table, struct table_segment *seg)
+static inline bool has_room_for(struct table_segment *seg, size_t room)
 {
-	if (atomic_load_explicit(&seg->slots->dead, memory_order_relaxed) != 0)
+	struct table_arena *arena = table_arena_of(seg);
+
+	return arena != NULL && room <= arena->capacity - seg->fill;
+}
+
+/* After a write: some housekeeping in proportion. Called with the lock, returns without. */
+static inline void tidy(struct table *table, struct table_segment *seg)
+{
+	if (unlikely(atomic_load_explicit(&seg->slots->dead, memory_order_relaxed) != 0))
 		table_sweep_locked(seg, SWEEP_STEPS);
-	if (!table_is_sparse(seg))
+	if (likely(!table_is_sparse(seg)))
 		lock_stripe_drop(table->lock);
 	else
 		table_resize(table, seg, false, 0); /* to give memory back; if there is none for that, it stays as it is */
 }
 
 /* Writes to an entry that is there, with the lock: 0, TABLE_KEPT, or -ENOENT where a collection has just taken it away. */
-FLATTEN int put_present_locked(const struct table_spot *at, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now,
-			       enum table_layout layout)
+static int put_present_locked(const struct table_spot *at, const struct table_key *key, uintptr_t raw, enum table_put_mode mode,
+			      void **now)
 {
+	const struct table *table = at->seg->table;
 	uintptr_t old;
 
-	if (layout == TABLE_SELF) {
+	if (table->layout == TABLE_SELF) {
 		*now = at->have;
 		return TABLE_KEPT;
 	}
-	if (layout >= TABLE_PAIR) {
+	if (table_is_pair(table)) {
 		if (mode == TABLE_KEEP)
 			return table_self_payload_locked(at->seg, at->i, now) ? TABLE_KEPT : -WEAKREF_ENOENT;
-		return table_self_replace_locked(at->seg, at->i, key, raw) ? 0 : -WEAKREF_ENOENT;
+		return table_self_replace_locked(at, key, raw) ? 0 : -WEAKREF_ENOENT;
 	}
 	if (mode == TABLE_KEEP) {
 		void *kept = epoch_load(table_value_at(at->seg, at->i), &old);
@@ -496,37 +564,35 @@ FLATTEN int put_at(struct table *table, struct table_spot *at, const struct tabl
 	size_t room = layout == TABLE_BYTES ? table_key_room(key->size) : 0;
 
 	if (at->found) {
-		int result = put_present_locked(at, key, raw, mode, now, layout);
+		int result = put_present_locked(at, key, raw, mode, now);
 		BASE_KEEP(at->have);
 		if (result == 0)
-			table_tidy(table, seg);
+			tidy(table, seg);
 		else
 			lock_stripe_drop(table->lock);
 		return result;
 	}
 	bool full = seg->used >= seg->limit && table_peek(seg, at->i) == SLOTS_EMPTY;
-	if (unlikely(full || (layout == TABLE_BYTES && !table_has_room_for(seg, room)))) {
+	if (unlikely(full || (layout == TABLE_BYTES && !has_room_for(seg, room)))) {
 		int error = table_resize(table, seg, full, room);
 		return error < 0 ? error : -WEAKREF_ENOENT;
 	}
 	place_locked(seg, at->i, key, raw, layout);
-	table_tidy(table, seg);
+	tidy(table, seg);
 	return 0;
 }
 
-/* With the lock. */
 FLATTEN int put_identical(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now,
 			  enum table_layout layout)
 {
 	struct table_spot at;
+	int result;
 
-	for (;;) {
+	do {
 		locate_locked(table, key, &at, layout);
-		int result = put_at(table, &at, key, raw, mode, now, layout);
-		if (likely(result != -WEAKREF_ENOENT))
-			return result;
-		lock_stripe_take(table->lock);
-	}
+		result = put_at(table, &at, key, raw, mode, now, layout);
+	} while (unlikely(result == -WEAKREF_ENOENT));
+	return result;
 }
 
 /* Where keys are compared by the container's function. */
@@ -549,9 +615,12 @@ static NOINLINE int put_equal(struct table *table, const struct table_key *key, 
 	return result;
 }
 
-int table_put_locked(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
+int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
 {
+	ASSERT(key->size <= TABLE_KEY_MAX);
 	*now = NULL;
+	if (table->equal != NULL)
+		return put_equal(table, key, raw, mode, now);
 	switch ((enum table_layout)table->layout) {
 	case TABLE_BYTES:
 		return put_identical(table, key, raw, mode, now, TABLE_BYTES);
@@ -564,14 +633,11 @@ int table_put_locked(struct table *table, const struct table_key *key, uintptr_t
 	}
 }
 
-int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
+void table_expect(const struct table *table, const struct table_key *key)
 {
-	ASSERT(key->size <= TABLE_KEY_MAX);
-	*now = NULL;
-	if (table->equal != NULL)
-		return put_equal(table, key, raw, mode, now);
-	lock_stripe_take(table->lock);
-	return table_put_locked(table, key, raw, mode, now);
+	const struct table_segment *seg = table_segment_of(table, key->hash);
+
+	__builtin_prefetch(table_value_at(seg, table_home(seg, key->hash)), 1);
 }
 
 int table_take(struct table *table, const struct table_key *key, void **value)

@@ -165,32 +165,10 @@ void table_key_pointer(struct table_key *key, const void *p);
 void table_key_hashed(struct table_key *key, const void *p, uint64_t hash);
 /* SELF and PAIR: raw is the word to store for p, 0 where p is only looked for; the hash is mixed here. */
 void table_key_self(struct table_key *key, const void *p, uintptr_t raw, uint64_t hash);
-
-static inline uint32_t table_fold(uint64_t hash)
-{
-	return (uint32_t)(hash >> 32);
-}
-
-/* The hash of a pointer that is compared by identity, as its key has it: with SELF, PAIR, BARE. */
-static inline uint64_t table_pointer_word(uintptr_t p)
-{
-	return base_spread(p);
-}
-
-/* As table_key_self for a table that compares by identity. */
-static inline void table_key_identity(struct table_key *key, const void *p, uintptr_t raw)
-{
-	uint64_t mixed = table_pointer_word((uintptr_t)p);
-
-	*key = (struct table_key){.data = p, .word = mixed & ~TABLE_TAGS, .hash = table_fold(mixed), .self = raw};
-}
-
+/* The same for a table that compares by identity. */
+void table_key_identity(struct table_key *key, const void *p, uintptr_t raw);
 /* PAIR: what the payload is that will be put under the key. */
-static inline void table_key_tag(struct table_key *key, unsigned tag)
-{
-	ASSERT(tag <= TABLE_TAGS);
-	key->word = (key->word & ~TABLE_TAGS) | tag;
-}
+void table_key_tag(struct table_key *key, unsigned tag);
 
 /* ---- the table ---- */
 
@@ -212,6 +190,9 @@ enum table_put_mode { TABLE_REPLACE, TABLE_KEEP };
  * error. SELF: raw is not looked at, a key that is there is always kept, and *now receives it. PAIR: raw is the payload. */
 #define TABLE_KEPT 1
 int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now);
+
+/* The key will be put at once: what it will find is fetched meanwhile. No lock. */
+void table_expect(const struct table *table, const struct table_key *key);
 
 /* Takes an entry out and gives its value. 0, -ENOENT (also when it was dead: then it is erased), or equal's error. Allocates nothing. */
 int table_take(struct table *table, const struct table_key *key, void **value);

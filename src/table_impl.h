@@ -4,7 +4,6 @@
  *
  *     table.c         keys, look-up, write, take
  *     table_quick.h   the look-up of a key that is there, in as few instructions as can be
- *     table_write.h   how an entry gets into a slot; the write of a key that is not there, likewise
  *     table_self.c    the same where the key is the weak word
  *     table_resize.c  making, rebuilding, splitting, purging segments
  *     table_group.h   some slots at one glance
@@ -51,7 +50,7 @@ struct table_segment {
 	uint32_t limit;
 	uint32_t thin; /* with fewer entries it is sparse */
 	/* Read without the lock. */
-	_Atomic uint64_t writes; /* changes of keys, where a function compares them, each counted after it: checks a search without the lock */
+	_Atomic uint64_t writes; /* changes of keys, counted after each: what a search without the lock is checked by */
 	/* Under the lock. */
 	uint32_t used;
 	uint32_t fill;    /* of the arena */
@@ -75,6 +74,11 @@ struct table_directory {
 #define TABLE_DEPTH_MAX 24
 
 /* ---- hashes ---- */
+
+static inline uint32_t table_fold(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32);
+}
 
 /* What table_hash_bytes gives for fewer than BYTES_SHORT bytes. */
 static inline uint32_t table_hash_short(struct bytes_words words)
@@ -104,18 +108,16 @@ static inline struct table_segment *table_segment_of(const struct table *table, 
 	return atomic_load_explicit(&dir->entries[i], memory_order_acquire);
 }
 
-/* A key of this hash will be put at once: what it will find is fetched meanwhile. The stride is that of the table's layout. No lock. */
-static inline void table_expect(const struct table *table, uint32_t hash, unsigned stride)
-{
-	const struct table_segment *seg = table_segment_of(table, hash);
-
-	__builtin_prefetch(&seg->slots->words[(size_t)table_home(seg, hash) * stride], 1);
-}
-
 /* The hash past a segment's keys. */
 static inline uint64_t table_segment_end(const struct table_segment *seg)
 {
 	return (uint64_t)seg->base + (UINT64_C(1) << (32 - seg->depth));
+}
+
+/* The hash of a pointer that is compared by identity, as its key has it: with SELF, PAIR, BARE. */
+static inline uint64_t table_pointer_word(uintptr_t p)
+{
+	return base_spread(p);
 }
 
 /* The hash of a key word. */
@@ -235,8 +237,8 @@ int table_self_match(const struct table *table, const struct table_segment *seg,
 
 /* The payload of an entry whose key the caller holds; false where a collection took the entry away. */
 bool table_self_payload_locked(const struct table_segment *seg, uint32_t i, void **payload);
-/* Puts another payload into such an entry; false as above. */
-bool table_self_replace_locked(const struct table_segment *seg, uint32_t i, const struct table_key *key, uintptr_t payload);
+/* Puts another payload into the entry at a spot that was found; false as above. */
+bool table_self_replace_locked(const struct table_spot *at, const struct table_key *key, uintptr_t payload);
 /* Lets go of the payloads of a segment that was replaced. */
 void table_self_forget_locked(struct table_segment *seg);
 

@@ -135,14 +135,14 @@ bool table_self_payload_locked(const struct table_segment *seg, uint32_t i, void
 	return there;
 }
 
-bool table_self_replace_locked(const struct table_segment *seg, uint32_t i, const struct table_key *key, uintptr_t payload)
+bool table_self_replace_locked(const struct table_spot *at, const struct table_key *key, uintptr_t payload)
 {
 	void *old;
 
-	if (!table_self_payload_locked(seg, i, &old))
+	if (!table_self_payload_locked(at->seg, at->i, &old))
 		return false;
 	/* With both sides held the entry stays while it is written to. */
-	slots_payload_set(seg->slots, i, payload, (enum slots_payload)(key->word & TABLE_TAGS));
+	slots_payload_set(at->seg->slots, at->i, payload, (enum slots_payload)(key->word & TABLE_TAGS));
 	BASE_KEEP(old);
 	return true;
 }
@@ -157,10 +157,10 @@ void table_self_forget_locked(struct table_segment *seg)
 		return;
 	atomic_store_explicit(&seg->takeovers, takeovers | TABLE_FORGOTTEN, memory_order_release);
 	/* After the word of it: who loads a payload that is nobody's by now, sees the word. */
-	_Atomic(uintptr_t) *kind = bare ? table_value_at(seg, 0) : table_key_at(seg, 0), *payload = table_payload_at(seg, 0);
-	for (uint32_t left = seg->n, stride = seg->stride; left > 0; left--, kind += stride, payload += stride) {
-		if ((atomic_load_explicit(kind, memory_order_relaxed) & kinds) != 0)
-			atomic_fetch_and_explicit(kind, ~kinds, memory_order_release);
-		atomic_store_explicit(payload, 0, memory_order_release);
+	for (uint32_t i = 0; i < seg->n; i++) {
+		_Atomic(uintptr_t) *word = bare ? table_value_at(seg, i) : table_key_at(seg, i);
+		if ((atomic_load_explicit(word, memory_order_relaxed) & kinds) != 0)
+			atomic_fetch_and_explicit(word, ~kinds, memory_order_release);
+		atomic_store_explicit(table_payload_at(seg, i), 0, memory_order_release);
 	}
 }

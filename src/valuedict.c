@@ -17,7 +17,6 @@
 #include "container.h"
 #include "keys.h"
 #include "table_quick.h"
-#include "table_write.h"
 #include "weakarray.h"
 
 #define DICT_SIGNATURE UINT64_C(0x746369642d6c6176) /* "val-dict" */
@@ -199,18 +198,11 @@ static int put(weakref_valuedict *dict, const void *key, void *value, enum table
 
 	if (unlikely(error < 0))
 		return error;
-	struct table *table = &dict->container.table;
-	table_expect(table, ready.hash, TABLE_STRIDE);
+	table_expect(&dict->container.table, &ready);
 	uintptr_t raw = weakarray_encode(value);
 	if (unlikely(raw == 0))
 		return -WEAKREF_EINVAL;
-	if (likely(dict->kind <= WEAKREF_KEY_BYTES)) {
-		lock_stripe_take(table->lock);
-		if (unlikely(!table_add_locked(table, &ready, raw, TABLE_BYTES)))
-			error = table_put_locked(table, &ready, raw, mode, now);
-	} else {
-		error = table_put(table, &ready, raw, mode, now);
-	}
+	error = table_put(&dict->container.table, &ready, raw, mode, now);
 	BASE_KEEP(value);
 	BASE_KEEP(key);
 	return error;

@@ -119,8 +119,10 @@ static bool is_ours(struct heap_header *base, const void *p)
 	return true;
 }
 
-uintptr_t weakarray_encode_slow(const void *p)
+uintptr_t weakarray_encode(const void *p)
 {
+	if (likely(heap_payload_known(p)))
+		return (uintptr_t)p;
 	if (((uintptr_t)p & 1) != 0)
 		return 0;
 	struct heap_header *base = heap_base(p);
@@ -129,26 +131,16 @@ uintptr_t weakarray_encode_slow(const void *p)
 	return is_ours(base, p) ? (uintptr_t)p : (uintptr_t)p | SLOTS_INNER;
 }
 
-/* Libgc's ends of the heap only ever move apart, and a block that somebody has was between them before he got it. */
-static bool is_beyond_heap(const void *p)
-{
-	return (uintptr_t)p < (uintptr_t)GC_least_plausible_heap_addr || (uintptr_t)p > (uintptr_t)GC_greatest_plausible_heap_addr;
-}
-
-static NOINLINE enum slots_payload payload_kind(const void *p)
+uintptr_t weakarray_encode_payload(const void *p, enum slots_payload *kind)
 {
 	struct heap_header *base;
 
 	if ((uintptr_t)p % sizeof(struct heap_header) == 0 && heap_payload_known(p))
-		return SLOTS_PAYLOAD_OURS;
-	if ((base = heap_base(p)) == NULL)
-		return SLOTS_PAYLOAD_NUMBER;
-	return is_ours(base, p) ? SLOTS_PAYLOAD_OURS : SLOTS_PAYLOAD_INNER;
-}
-
-uintptr_t weakarray_encode_payload(const void *p, enum slots_payload *kind)
-{
-	*kind = is_beyond_heap(p) ? SLOTS_PAYLOAD_NUMBER : payload_kind(p);
+		*kind = SLOTS_PAYLOAD_OURS;
+	else if (p == NULL || (base = heap_base(p)) == NULL)
+		*kind = SLOTS_PAYLOAD_NUMBER;
+	else
+		*kind = is_ours(base, p) ? SLOTS_PAYLOAD_OURS : SLOTS_PAYLOAD_INNER;
 	return (uintptr_t)p;
 }
 

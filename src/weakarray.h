@@ -9,7 +9,6 @@
 #ifndef WEAKARRAY_H
 #define WEAKARRAY_H
 
-#include "heap.h"
 #include "slots.h"
 
 /*
@@ -28,13 +27,8 @@ struct slots *weakarray_new_weak(uint32_t n, unsigned stride, unsigned value, un
 /* The owner, told to purge; held weakly. The caller holds the array, and the owner. NULL: the table has given the array up. */
 void weakarray_set_owner(struct slots *slots, const void *owner);
 
-/* What to store in a value word for a pointer: with or without tag; 0 where p is NULL, odd, or not on the collected heap. Some 10 ns, where
- * it is not told at once. */
-uintptr_t weakarray_encode_slow(const void *p);
-static inline uintptr_t weakarray_encode(const void *p)
-{
-	return likely(heap_payload_known(p)) ? (uintptr_t)p : weakarray_encode_slow(p);
-}
+/* What to store in a value word for a pointer: with or without tag; 0 where p is NULL, odd, or not on the collected heap. Some 10 ns. */
+uintptr_t weakarray_encode(const void *p);
 
 /* What to store as a payload for a pointer, NULL, or a number in a pointer's clothes: the word itself; *kind tells what it is. Never fails.
  * For a number of one's own, that must never count as a pointer: the number and SLOTS_PAYLOAD_NUMBER. */

@@ -17,7 +17,6 @@
 
 #include "table.h"
 #include "table_quick.h"
-#include "table_write.h"
 
 static uint64_t seed;
 
@@ -331,35 +330,15 @@ struct model {
 	uint64_t version;
 	uint64_t have[KEYS]; /* version; 0 absent */
 	size_t len;
-	size_t asked_quickly, found_quickly, added_in_line;
+	size_t asked_quickly, found_quickly;
 };
-
-/* As who has the usual write in line. */
-static int put_in_line(struct model *model, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
-{
-	struct table *table = model->table;
-	bool added;
-
-	*now = NULL;
-	lock_stripe_take(table->lock);
-	if (table->layout == TABLE_BYTES)
-		added = table_add_locked(table, key, raw, TABLE_BYTES);
-	else if (table->layout == TABLE_WORD)
-		added = table_add_locked(table, key, raw, TABLE_WORD);
-	else
-		added = table_add_locked(table, key, raw, TABLE_BARE);
-	model->added_in_line += added;
-	return added ? 0 : table_put_locked(table, key, raw, mode, now);
-}
 
 static int model_put(struct model *model, uint32_t k, enum table_put_mode mode)
 {
-	bool in_line = model->table->equal == NULL && below(&model->random, 2) == 0;
 	struct text text = {{(char)below(&model->random, 2)}};
 	struct table_key key = key_make(model->style, k, &text);
 	void *now;
-	uintptr_t raw = value_make(k, ++model->version);
-	int error = in_line ? put_in_line(model, &key, raw, mode, &now) : table_put(model->table, &key, raw, mode, &now);
+	int error = table_put(model->table, &key, value_make(k, ++model->version), mode, &now);
 
 	if (error < 0)
 		return error;
@@ -558,8 +537,6 @@ START_TEST(test_model)
 	}
 	/* A look-up that is quick and never finds anything is none. */
 	expect_ge(model->found_quickly * 10, model->asked_quickly * 7);
-	if (model->table->equal == NULL)
-		expect_ge(model->added_in_line, 1);
 	expect_ge(model->asked_quickly, styles[model->style].layout == TABLE_WORD || model->style == STYLE_STRING ? 1000 : 0);
 	free(model);
 }
