@@ -20,8 +20,9 @@
  * threads wrote before they were stopped, the markers' mark bits, and what fn is. What a thread does in fn is before its release
  * subtraction; the collecting thread, which waits for the value SHUT with acquire, sees all of it, and so does the program when it goes on.
  * Mark bits are only read in fn (libgc's look-ups of a page's header and of a block's start write nothing, and ask for no thread), the
- * words of weak arrays and references are written by who took the piece that they are in, and counters are atomic. `next` of the work at
- * hand is set while nobody is inside.
+ * words of weak arrays and references are written by who took the piece that they are in, as are the nodes of the closure, its index and
+ * marking's records of pages by who took the part that they belong to, and counters are atomic. `next` of the work at hand is set
+ * while nobody is inside.
  *
  * A fault on a page that libgc watches in incremental mode is handled by libgc in any thread: its handler knows pages only. So signals that
  * tell of faults are let through, all others are for the program's threads.

@@ -81,7 +81,6 @@ static size_t dying_count;
 /* What is known of libgc's order: the decoy is asked, or has found out; nothing, as the net led to the dying; that there is none. */
 static enum { NOTHING, ASKED, ANSWERED, UNKNOWN, UNORDERED } order;
 
-
 /* ---- holders ---- */
 
 static void **next_place(struct place *place)
