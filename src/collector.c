@@ -11,7 +11,8 @@
  * collect is not announced, or an announcement would make the next.
  *
  * Invariants
- *  1. notice_queued is true while the node is in the queue; then the ring is not empty.
+ *  1. Where the ring is not empty, the node is in the queue, or somebody who took it from there is about to empty it (in a child after
+ *     fork maybe nobody: the next collection queues it again).
  *  2. The list of callbacks is never written, but replaced: whoever announces holds the one that it began with.
  *  3. seen <= SEEN_MAX; what was found beyond is counted in seen_more.
  *
@@ -69,7 +70,6 @@ static _Atomic uint64_t thresholds[WEAKREF_GENERATIONS] = {0, 10, 10};
 
 static gc_collection_info ring[RING];
 static size_t ring_used;
-static bool notice_queued;
 
 /* What died, for WEAKREF_DEBUG_COLLECTABLE. */
 struct seen {
@@ -112,9 +112,8 @@ static void announce_locked(int generation, uint64_t collected, uint64_t uncolle
 		ring[RING - 1].uncollectable += uncollectable;
 	} else
 		ring[ring_used++] = (gc_collection_info){generation, collected, uncollectable};
-	if (!notice_queued)
+	if (!deliver_is_queued_locked(&roots->notice))
 		deliver_queue_stw(&roots->notice, &roots->notice);
-	notice_queued = true;
 }
 
 /* The end of any collection. */
@@ -137,7 +136,7 @@ static void settle_locked(void)
 
 static size_t check_locked(void)
 {
-	ASSERT(ring_used <= RING && (ring_used != 0 || !notice_queued));
+	ASSERT(ring_used <= RING);
 	ASSERT(seen_taken <= seen && seen <= SEEN_MAX);
 	return 2;
 }
@@ -258,7 +257,6 @@ static void *notices_take_locked(void *arg)
 	memcpy(notices->at, ring, ring_used * sizeof *ring);
 	notices->n = ring_used;
 	ring_used = 0;
-	notice_queued = false;
 	return NULL;
 }
 

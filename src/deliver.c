@@ -145,6 +145,12 @@ void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last)
 	atomic_store_explicit(&lanes[CALLBACKS].queued, number, memory_order_release);
 }
 
+/* Those that have been started have lower numbers, and those that never were queued have none. */
+bool deliver_is_queued_locked(const struct deliver_node *node)
+{
+	return node->number > atomic_load_explicit(&lanes[CALLBACKS].started, memory_order_relaxed);
+}
+
 void deliver_items_stw(uint64_t n)
 {
 	atomic_fetch_add_explicit(&lanes[CALLBACKS].queued, n, memory_order_release);

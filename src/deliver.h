@@ -37,6 +37,8 @@ int deliver_init(void);
 
 /* World stopped: queues a chain of nodes, first to last, in this order. */
 void deliver_queue_stw(struct deliver_node *first, struct deliver_node *last);
+/* Whether a node that is queued again and again, and whose number its owner leaves alone, is in the queue now: not yet taken to be run. */
+bool deliver_is_queued_locked(const struct deliver_node *node);
 /* The same for so many items. */
 void deliver_items_stw(uint64_t n);
 /* Takes the next of the items, with its node's function. Libgc's lock is held. Set before there are any. */

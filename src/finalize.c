@@ -46,7 +46,6 @@ static size_t cycle_count;
 /* Those that the collection at hand added, hidden; count_stuck_locked takes them at its end. */
 static uintptr_t fresh_cycles[CYCLES];
 static size_t fresh_count;
-static bool report_queued;
 static _Atomic uint64_t ordered_ran;
 
 static _Atomic(struct roots *) roots;
@@ -257,9 +256,8 @@ static void cycle_seen(const void *base)
 	memmove(&cycles[at + 1], &cycles[at], (cycle_count++ - at) * sizeof *cycles);
 	cycles[at] = block;
 	fresh_cycles[fresh_count++] = block;
-	if (!report_queued)
+	if (!deliver_is_queued_locked(&list->report))
 		deliver_queue_stw(&list->report, &list->report);
-	report_queued = true;
 }
 
 /* Chunks of finalizers lead everywhere. */
@@ -348,7 +346,6 @@ static void *news_locked(void *arg)
 	struct finals_ordered *ordered;
 	struct news *news = arg;
 
-	report_queued = false;
 	while (news->n < 32 && (ordered = older_ordered_locked(&news->order)) != NULL) {
 		bool known = is_known(ordered->block);
 		if ((ordered->flags & FINALS_REPORTED) != 0 || ((ordered->flags & FINALS_STUCK) == 0 && !known))

@@ -1190,6 +1190,59 @@ START_TEST(test_F28_cycle_is_reported)
 }
 END_TEST
 
+/* More than are told of in one go. */
+#define CYCLES 40
+
+static int make_ordered_cycle(void *args)
+{
+	struct support_node *a = support_node_new(1), *b = support_node_new(2);
+
+	a->next = b;
+	b->next = a;
+	SUPPORT_REQUIRE(weakref_finalize_new_ordered(a, note, args) != NULL && weakref_finalize_new_ordered(b, note, args) != NULL);
+	return 0;
+}
+
+static void make_ordered_cycles(size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(support_on_thread(make_ordered_cycle, &cells[0]), 0);
+	support_scrub();
+	ck_assert_int_ge(gc_collect(), 0);
+}
+
+static void tell_and_make_another(const gc_unraisable *info, void *user)
+{
+	(void)info;
+	(void)user;
+	if (told++ < CYCLES)
+		make_ordered_cycles(1);
+}
+
+/* Cycles that are found while others are reported are reported as well; and what is queued after them comes: a report that was in the
+ * queue was queued again. */
+START_TEST(test_cycles_found_within_a_report)
+{
+	struct making m = {.kind = BLOCK_OBJECT, .out = GC_MALLOC(N * sizeof(*m.out))};
+
+	told = 0;
+	forget();
+	/* Nobody else is to run what a report queues. */
+	ck_assert_int_eq(gc_set_delivery(WEAKREF_DELIVER_MANUAL), 0);
+	ck_assert_int_eq(gc_set_unraisable_handler(tell_and_make_another, NULL), 0);
+	make_ordered_cycles(CYCLES);
+	for (int i = 0; i < 3; i++)
+		deliver();
+	ck_assert_uint_ge(told, 2 * CYCLES - 2 * SUPPORT_SLACK);
+	ck_assert_uint_le(told, 2 * CYCLES);
+	ck_assert_int_eq(gc_set_unraisable_handler(NULL, NULL), 0);
+	ck_assert_int_eq(support_on_thread(make, &m), 0);
+	deliver();
+	ck_assert_int_ge(gc_run_callbacks(), 0);
+	ck_assert_uint_ge(cells_that_ran(N, 1), LEAST);
+}
+END_TEST
+
 struct ordered_job {
 	bool with_self;
 	weakref_ref **refs;
@@ -1936,6 +1989,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, test_F26_undelivered_holds_the_next, 0, 2);
 	tcase_add_loop_test(t, test_F27_fixpoint, 0, RULES);
 	tcase_add_loop_test(t, test_F28_cycle_is_reported, 0, RULES);
+	tcase_add_test(t, test_cycles_found_within_a_report);
 	tcase_add_loop_test(t, test_F29_unordered_chain, 0, 4);
 	tcase_add_loop_test(t, test_ordered_chains_hosts_finalizer, 0, 2);
 	tcase_add_test(t, test_ordered_made_and_detached);
