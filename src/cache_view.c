@@ -2,7 +2,8 @@
 /*
  * cache_view: a cache as a map: writes that depend on what is there, functions that make a value from the old one, iterators.
  *
- * A conditional write waits for loads and functions of its key (cache_load.c), then decides and writes with the lock held.
+ * A conditional write looks first, as a reader does: where it would change nothing, none of the user's functions is asked. Else it waits for
+ * loads and functions of its key (cache_load.c), then decides and writes with the lock held.
  */
 #include "cache.h"
 
@@ -50,14 +51,21 @@ static int unlock_after(struct cache_change *c, int result)
 	return result;
 }
 
-/* A new value ready to be stored: the user's functions first. */
-static int prepare(struct cache_change *c, uint64_t now, struct cache_write *w)
+/* What a reader finds under the key now, in c->result; a value that may not be stored is refused before that. */
+static int look_first(struct cache_change *c, uint64_t now, struct cache_entry **before)
 {
-	struct cache_entry *before;
-	int error = cache_find(c->cache, &c->ready, &before);
+	int error = cache_value_check(c->cache, c->key, c->value);
 
+	return error < 0 ? error : cache_read(c->cache, &c->ready, now, before, &c->result);
+}
+
+/* The new value ready to be stored, and the lock, with what is there by then. 0 with the lock, or an error without. */
+static int prepare_and_lock(struct cache_change *c, uint64_t now, struct cache_entry **entry, struct cache_write *w)
+{
 	*w = (struct cache_write){.key = c->key, .value = c->value};
-	return error < 0 ? error : cache_write_prepare(c->cache, &c->ready, before, now, w);
+	int error = cache_write_prepare(c->cache, &c->ready, *entry, now, w);
+
+	return error < 0 ? error : lock_settled(c, now, entry, &c->result);
 }
 
 static int put_if_absent(struct cache_change *c)
@@ -65,10 +73,11 @@ static int put_if_absent(struct cache_change *c)
 	struct cache_entry *entry;
 	struct cache_write w;
 	uint64_t now = cache_now(c->cache);
-	int error = prepare(c, now, &w);
+	int error = look_first(c, now, &entry);
 
-	if (error == 0)
-		error = lock_settled(c, now, &entry, &c->result);
+	if (error < 0 || c->result != NULL)
+		return error;
+	error = prepare_and_lock(c, now, &entry, &w);
 	if (error < 0)
 		return error;
 	if (c->result == NULL) {
@@ -98,10 +107,11 @@ static int replace(struct cache_change *c)
 	struct cache_entry *entry;
 	struct cache_write w;
 	uint64_t now = cache_now(c->cache);
-	int error = prepare(c, now, &w);
+	int error = look_first(c, now, &entry);
 
-	if (error == 0)
-		error = lock_settled(c, now, &entry, &c->result);
+	if (error < 0 || !as_expected(c, c->result))
+		return error;
+	error = prepare_and_lock(c, now, &entry, &w);
 	if (error < 0)
 		return error;
 	bool does = as_expected(c, c->result);

@@ -10,6 +10,7 @@ contract_tests = \
 	tests/check_cache \
 	tests/check_cache_builder \
 	tests/check_cache_load \
+	tests/check_cache_map \
 	tests/check_cache_reads \
 	tests/check_cache_refresh \
 	tests/check_cache_threads \
@@ -54,6 +55,7 @@ short_tests = \
 	tests/check_cache \
 	tests/check_cache_builder \
 	tests/check_cache_load \
+	tests/check_cache_map \
 	tests/check_cache_reads \
 	tests/check_cache_refresh \
 	tests/check_cache_threads \
