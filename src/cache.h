@@ -575,6 +575,8 @@ int cache_work_finish(struct cache_work *work, void *value, int error);
 int cache_work_wait(struct cache_work *work);
 /* A cleanup handler: the thread of a work ends. */
 void cache_work_abandoned(void *work);
+/* A load for the figures; it began then, or, where that is 0, never. */
+void cache_count_load(weakref_cache *cache, uint64_t began, bool success);
 
 /* ---- cache_level.c ---- */
 

@@ -3,6 +3,8 @@
  * cache_bulk: several keys at once. With load_all each missing key gets a work of its own first, so that the bulk load excludes other loads of
  * its keys and is overtaken like them; then load_all runs; then the works that got no value are finished; and only then this thread waits
  * for the works of others. Extra values are stored where there is none, and only if no key at all was changed by the program since.
+ *
+ * A call of load_all is one load to the figures, and its works are none; but what the second level had is a load of its own.
  */
 #include "cache.h"
 
@@ -25,6 +27,7 @@ struct weakref_cache_bulk {
 	const void **missing;
 	size_t n, nmissing;
 	uint64_t invalidations;
+	uint64_t began; /* while load_all runs */
 };
 
 /* ---- what load_all gives ---- */
@@ -87,6 +90,7 @@ static bool from_level(struct cache_work *work)
 	if (!work->level || cache_level_get(work->cache, work->key, &value) < 0)
 		return false;
 	work->wrote = true; /* it has it already */
+	work->counted = true;
 	cache_work_finish(work, value, 0);
 	return true;
 }
@@ -110,7 +114,7 @@ static int want(weakref_cache_bulk *bulk, size_t i)
 	}
 	cache_miss(cache);
 	struct cache_begin b = {
-		.cache = cache, .key = bulk->keys[i], .ready = &ready, .kind = CACHE_LOAD, .absent_only = true, .level = true, .counted = true};
+		.cache = cache, .key = bulk->keys[i], .ready = &ready, .kind = CACHE_LOAD, .absent_only = true, .level = true};
 	int begun = cache_work_begin(&b, &bulk->wants[i].work, &bulk->values[i]);
 	if (begun == CACHE_BEGUN || begun == CACHE_JOINED)
 		bulk->wants[i].source = begun == CACHE_BEGUN ? SOURCE_OWN : SOURCE_OTHER;
@@ -129,10 +133,23 @@ static void finish_all(weakref_cache_bulk *bulk, int error)
 			cache_work_finish(bulk->wants[i].work, NULL, error);
 }
 
+static int call_load_all(weakref_cache_bulk *bulk)
+{
+	const weakref_cache_loader *loader = &bulk->cache->config.loader;
+
+	bulk->began = base_now();
+	int error = loader->load_all(bulk->missing, bulk->nmissing, bulk, loader->user);
+	cache_count_load(bulk->cache, bulk->began, error >= 0);
+	bulk->began = 0;
+	return error > 0 ? 0 : error;
+}
+
 static void bulk_abandoned(void *data)
 {
 	weakref_cache_bulk *bulk = data;
 
+	if (bulk->began != 0)
+		cache_count_load(bulk->cache, bulk->began, false);
 	for (size_t i = 0; i < bulk->n; i++)
 		if (bulk->wants[i].source == SOURCE_OWN && !bulk->wants[i].work->finished)
 			cache_work_abandoned(bulk->wants[i].work);
@@ -163,16 +180,13 @@ static int collect(weakref_cache_bulk *bulk, size_t i)
 
 static int load_missing(weakref_cache_bulk *bulk)
 {
-	const weakref_cache_loader *loader = &bulk->cache->config.loader;
 	int error = 0;
 
 	pthread_cleanup_push(bulk_abandoned, bulk);
 	for (size_t i = 0; i < bulk->n && error == 0; i++)
 		error = want(bulk, i);
-	if (error == 0 && bulk->nmissing != 0) {
-		error = loader->load_all(bulk->missing, bulk->nmissing, bulk, loader->user);
-		error = error > 0 ? 0 : error;
-	}
+	if (error == 0 && bulk->nmissing != 0)
+		error = call_load_all(bulk);
 	finish_all(bulk, error < 0 ? error : -WEAKREF_ENOENT);
 	pthread_cleanup_pop(0);
 	return error;

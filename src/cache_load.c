@@ -224,15 +224,21 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 
 /* ---- the end ---- */
 
-static void count_outcome(const struct cache_work *work, bool success)
+void cache_count_load(weakref_cache *cache, uint64_t began, bool success)
 {
-	struct cache_counts *counts = &work->cache->counts;
+	struct cache_counts *counts = &cache->counts;
 
-	if (!work->counted || !work->cache->config.records)
+	if (!cache->config.records)
 		return;
 	atomic_fetch_add_explicit(success ? &counts->load_successes : &counts->load_failures, 1, memory_order_relaxed);
-	if (work->began != 0)
-		atomic_fetch_add_explicit(&counts->load_time_ns, base_now() - work->began, memory_order_relaxed);
+	if (began != 0)
+		atomic_fetch_add_explicit(&counts->load_time_ns, base_now() - began, memory_order_relaxed);
+}
+
+static void count_outcome(const struct cache_work *work, bool success)
+{
+	if (work->counted)
+		cache_count_load(work->cache, work->began, success);
 }
 
 /* Stores the outcome of a work that is its entry's. */

@@ -404,6 +404,60 @@ START_TEST(test_h37_get_all)
 }
 END_TEST
 
+static uint64_t nanoseconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+static int load_all_slowly(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user)
+{
+	usleep(20000);
+	return load_all(keys, n, bulk, user);
+}
+
+/* R158: one call of load_all is one load, whose time counts once; it failed where load_all did, not where it left a key out. */
+START_TEST(test_figures_of_bulk_loads)
+{
+	const void *keys[] = {KEY(1), KEY(2), KEY(3), KEY(4)};
+	const weakref_cache_loader slow = {.load = load, .load_all = load_all_slowly};
+	void *values[4];
+
+	cache = weakref_cache_builder_build(builder("recordStats", false, true));
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 0, values), 0);
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 1, values), 0);
+	ck_assert_uint_eq(stats().load_successes, 1);
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 4, values), 0);
+	ck_assert_uint_eq(stats().load_successes, 2);
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 3, values), 0);
+	ck_assert_uint_eq(stats().load_successes, 2);
+	ck_assert_uint_eq(stats().hits, 4);
+	ck_assert_uint_eq(stats().misses, 4);
+	weakref_cache_invalidate_all(cache);
+	bulk_skip = 3;
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 4, values), -ENOENT);
+	ck_assert_uint_eq(stats().load_successes, 3);
+	weakref_cache_invalidate_all(cache);
+	load_error = -EBUSY;
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 4, values), -EBUSY);
+	ck_assert_uint_eq(stats().load_successes, 3);
+	ck_assert_uint_eq(stats().load_failures, 1);
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+	ck_assert_int_eq(weakref_cache_builder_record_stats(b), 0);
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &slow), 0);
+	cache = weakref_cache_builder_build(b);
+	load_error = 0;
+	bulk_skip = -1;
+	uint64_t began = nanoseconds();
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 4, values), 0);
+	uint64_t took = nanoseconds() - began;
+	ck_assert_uint_ge(stats().load_time_ns, 19000000);
+	ck_assert_uint_le(stats().load_time_ns, took);
+}
+END_TEST
+
 static void *get_all_run(void *arg)
 {
 	const void *keys[] = {KEY(1), KEY(2)};
@@ -647,6 +701,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_thread_ends_in_the_listener);
 	tcase_add_test(tc, test_fork_during_a_load);
 	tcase_add_test(tc, test_h37_get_all);
+	tcase_add_test(tc, test_figures_of_bulk_loads);
 	tcase_add_test(tc, test_bulk_is_overtaken);
 	tcase_add_test(tc, test_h38_get_all_present);
 	tcase_add_loop_test(tc, test_second_level, 0, 2);

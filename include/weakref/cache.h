@@ -377,7 +377,7 @@ WEAKREF_API int weakref_cache_builder_second_level(weakref_cache_builder *builde
 /**
  * @brief Sets options by a string: `maximumSize=1000,weakValues,expireAfterWrite=10m`.
  *
- * Options are separated by commas, with blanks around them ignored: `maximumSize=N`, `maximumWeight=N`, `initialCapacity=N`,
+ * Options are separated by commas, with blanks and ends of lines around them and around `=` ignored: `maximumSize=N`, `maximumWeight=N`, `initialCapacity=N`,
  * `expireAfterWrite=T`, `expireAfterAccess=T`, `refreshAfterWrite=T`, `weakKeys`, `weakValues`, `softValues`, `recordStats`. T is a number
  * with one of the units `ns`, `us`, `ms`, `s`, `m`, `h`, `d`.
  * @param builder the builder.
@@ -615,7 +615,8 @@ WEAKREF_API size_t weakref_cache_len(weakref_cache *cache);
 /** What a cache did since it was made. */
 typedef struct weakref_cache_stats {
 	uint64_t hits, misses;
-	/** Loads and reloads: how many gave a value, how many failed, how long they took in all. */
+	/** Loads and reloads: how many gave a value, how many failed, how long they took in all. A call of load_all is one, however many
+	 * values it gave. */
 	uint64_t load_successes, load_failures, load_time_ns;
 	/** Entries that went for size, age, or to the collector, and what they weighed. What the program removed is no eviction. */
 	uint64_t evictions, eviction_weight;
