@@ -388,11 +388,13 @@ static int set_by_name(weakref_cache_builder *b, const char *name, const char *v
 					  : refuse(b, "%s: %s is no time: a number and one of ns us ms s m h d", name, value);
 }
 
+#define BLANKS " \t\n\r\f\v"
+
 static char *trimmed(char *text)
 {
-	text += strspn(text, " \t\n");
+	text += strspn(text, BLANKS);
 	size_t n = strlen(text);
-	while (n > 0 && strchr(" \t\n", text[n - 1]) != NULL)
+	while (n > 0 && strchr(BLANKS, text[n - 1]) != NULL)
 		text[--n] = 0;
 	return text;
 }
@@ -422,7 +424,7 @@ int weakref_cache_builder_spec(weakref_cache_builder *b, const char *spec)
 		return -WEAKREF_EINVAL;
 	if (spec == NULL || strlen(spec) >= sizeof text)
 		return refuse(b, spec == NULL ? "no spec" : "the spec is too long");
-	if (spec[strspn(spec, " \t\n")] == 0)
+	if (spec[strspn(spec, BLANKS)] == 0)
 		return 0;
 	memcpy(text, spec, strlen(spec) + 1);
 	copy = *b;

@@ -70,7 +70,10 @@ START_TEST(test_h15_spec)
 	static const char *const bad[] = {"maximumSize",	 "maximumSize=",	 "maximumSize=-1",  "maximumSize=1,maximumSize=2",
 					  "maximumSize=1x",	 "weakValues=1",	 "nonsense",	    "expireAfterWrite=10",
 					  "expireAfterWrite=m", "expireAfterWrite=1y", ",",		    "weakValues,,recordStats",
-					  "weakValues,softValues", "maximumSize=99999999999999999999", "weakKeys", "initialCapacity=1,"};
+					  "weakValues,softValues", "maximumSize=99999999999999999999", "weakKeys", "initialCapacity=1,",
+					  "maximumSize=1=2",	 "=",			 "=1",		    "recordStats,recordStats",
+					  "weakValues=",	 "maximumSize 1",	 "expireAfterWrite=-1s", "refreshAfterWrite=0s",
+					  "maximumSize=1,maximumWeight=2", "concurrencyLevel=4"};
 	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
 	weakref_cache_policy policy;
 
@@ -79,8 +82,8 @@ START_TEST(test_h15_spec)
 		ck_assert_str_ne(weakref_cache_builder_error(b), "");
 	}
 	ck_assert_int_eq(weakref_cache_builder_spec(b, NULL), -EINVAL);
-	ck_assert_int_eq(weakref_cache_builder_spec(b, " "), 0);
-	ck_assert_int_eq(weakref_cache_builder_spec(b, "maximumSize=1000, weakValues ,expireAfterWrite = 10m"), 0);
+	ck_assert_int_eq(weakref_cache_builder_spec(b, " \r\n\t"), 0);
+	ck_assert_int_eq(weakref_cache_builder_spec(b, " maximumSize=1000,\n\tweakValues \t ,\r  expireAfterWrite \t =  10m\r\n"), 0);
 	ck_assert_int_eq(weakref_cache_builder_spec(b, "expireAfterAccess=1500ms,recordStats,initialCapacity=100"), 0);
 	weakref_cache *cache = weakref_cache_builder_build(b);
 	ck_assert_int_eq(weakref_cache_policy_get(cache, &policy), 0);
