@@ -653,6 +653,22 @@ static void destroy_locked(weakref_pool *pool, struct pool_entry *entry, struct 
 	pool->stats.invalidated++;
 }
 
+/* The holder keeps it. A lease of it has had the pool hold it. */
+static void detach_locked(weakref_pool *pool, struct pool_entry *entry)
+{
+	forget_leased_locked(pool, entry);
+	entry->hold = NULL;
+	pool->stats.detached++;
+	pool_serve_locked(pool);
+}
+
+/* After that, without the lock: nothing of the pool's stays with the resource. */
+static void unwatch(struct pool_entry *entry)
+{
+	if (entry->watch != NULL)
+		weakref_ref_clear(entry->watch);
+}
+
 bool pool_still_leased(weakref_pool *pool, const struct pool_entry *entry, uint32_t serial)
 {
 	pool_lock(pool);
@@ -661,7 +677,7 @@ bool pool_still_leased(weakref_pool *pool, const struct pool_entry *entry, uint3
 	return leased;
 }
 
-int pool_give_back(weakref_pool *pool, struct pool_entry *entry, uint32_t serial, bool destroy)
+int pool_give_back(weakref_pool *pool, struct pool_entry *entry, uint32_t serial, enum pool_fate fate)
 {
 	struct pool_entry *out = NULL;
 	uint64_t now = pool_time(pool);
@@ -670,12 +686,16 @@ int pool_give_back(weakref_pool *pool, struct pool_entry *entry, uint32_t serial
 	pool_lock(pool);
 	if (entry->state != POOL_LEASED || entry->serial != serial)
 		result = -WEAKREF_ESTALE;
-	else if (destroy)
+	else if (fate == POOL_DESTROYED)
 		destroy_locked(pool, entry, &out);
+	else if (fate == POOL_DETACHED)
+		detach_locked(pool, entry);
 	else
 		result = put_locked(pool, entry, now, &out);
-	pool->returns += result >= 0 && !destroy;
+	pool->returns += result >= 0 && fate == POOL_BACK;
 	pool_unlock(pool);
+	if (result == 0 && fate == POOL_DETACHED)
+		unwatch(entry);
 	pool_dispose(pool, out);
 	return result;
 }
@@ -742,7 +762,8 @@ int weakref_pool_push(weakref_pool *pool, void *resource)
 	return result;
 }
 
-int weakref_pool_invalidate(weakref_pool *pool, void *resource)
+/* The end of what is leased under a resource's name, but for going back. */
+static int take_out(weakref_pool *pool, void *resource, enum pool_fate fate)
 {
 	struct pool_entry *out = NULL;
 	int error = pool_check(pool);
@@ -751,12 +772,26 @@ int weakref_pool_invalidate(weakref_pool *pool, void *resource)
 		return error != 0 ? error : -WEAKREF_EINVAL;
 	pool_lock(pool);
 	struct pool_entry *entry = pool_find_locked(pool, resource);
-	if (entry != NULL && entry->state == POOL_LEASED)
+	if (entry == NULL || entry->state != POOL_LEASED)
+		error = -WEAKREF_ENOENT;
+	else if (fate == POOL_DESTROYED)
 		destroy_locked(pool, entry, &out);
 	else
-		error = -WEAKREF_ENOENT;
+		detach_locked(pool, entry);
 	pool_unlock(pool);
+	if (error == 0 && fate == POOL_DETACHED)
+		unwatch(entry);
 	pool_dispose(pool, out);
 	BASE_KEEP(resource);
 	return error;
+}
+
+int weakref_pool_invalidate(weakref_pool *pool, void *resource)
+{
+	return take_out(pool, resource, POOL_DESTROYED);
+}
+
+int weakref_pool_detach(weakref_pool *pool, void *resource)
+{
+	return take_out(pool, resource, POOL_DETACHED);
 }

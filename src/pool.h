@@ -6,7 +6,7 @@
  * Each resource that a pool knows has an entry, which is in the pool's hash of resources for as long as the pool knows it.
  *
  *   entry states   FRESH ──▶ IDLE ──pop──▶ CHECKING ──▶ LEASED ──push──▶ IDLE
- *                    └────── LEASED            │           └─ invalidated, lost ──▶ GONE
+ *                    └────── LEASED            │           └─ invalidated, detached, lost ──▶ GONE
  *                                              └─ dead ──▶ GONE        IDLE ── trimmed, closed ──▶ GONE
  *
  * Invariants, whenever the pool's lock is free
@@ -194,8 +194,10 @@ void pool_grow(weakref_pool *pool);
 int pool_take(weakref_pool *pool, const double *seconds, bool strong, struct pool_taken *out);
 /* Whether the lease `serial` of an entry is not over. */
 bool pool_still_leased(weakref_pool *pool, const struct pool_entry *entry, uint32_t serial);
-/* The end of the lease `serial` of an entry: back to the pool, or destroyed. As weakref_pool_push; -WEAKREF_ESTALE. */
-int pool_give_back(weakref_pool *pool, struct pool_entry *entry, uint32_t serial, bool destroy);
+/* What becomes of a resource at the end of a lease: it goes back to the pool, is destroyed, or its holder's for good. */
+enum pool_fate { POOL_BACK, POOL_DESTROYED, POOL_DETACHED };
+/* The end of the lease `serial` of an entry. As weakref_pool_push; -WEAKREF_ESTALE. */
+int pool_give_back(weakref_pool *pool, struct pool_entry *entry, uint32_t serial, enum pool_fate fate);
 
 /* With lock_pools held: whether another pool has the resource. */
 bool pool_elsewhere(const weakref_pool *pool, const void *resource);

@@ -48,7 +48,7 @@ static void report_abandoned(void *data)
 {
 	weakref_pool_lease *lease = data;
 
-	pool_give_back(lease->pool, lease->taken.entry, lease->taken.serial, true);
+	pool_give_back(lease->pool, lease->taken.entry, lease->taken.serial, POOL_DESTROYED);
 	lease->taken.resource = NULL;
 }
 
@@ -75,7 +75,7 @@ static int lease_destroy(void *obj)
 	if (!is_lease(lease) || taken->resource == NULL || !pool_still_leased(lease->pool, taken->entry, taken->serial))
 		return 0;
 	count_recovery(lease);
-	pool_give_back(lease->pool, taken->entry, taken->serial, !report(lease));
+	pool_give_back(lease->pool, taken->entry, taken->serial, report(lease) ? POOL_BACK : POOL_DESTROYED);
 	taken->resource = NULL;
 	return 0;
 }
@@ -118,7 +118,7 @@ void *weakref_pool_lease_get(const weakref_pool_lease *lease)
 	return is_lease(lease) ? lease->taken.resource : NULL;
 }
 
-static int end(weakref_pool_lease *lease, bool destroy)
+static int end(weakref_pool_lease *lease, enum pool_fate fate)
 {
 	if (!is_lease(lease))
 		return -WEAKREF_EINVAL;
@@ -129,17 +129,28 @@ static int end(weakref_pool_lease *lease, bool destroy)
 		return -WEAKREF_ESTALE;
 	/* First, so that a dealloc that leaves by cancellation does not leave a lease that looks good. */
 	lease->taken.resource = NULL;
-	return pool_give_back(lease->pool, lease->taken.entry, lease->taken.serial, destroy);
+	return pool_give_back(lease->pool, lease->taken.entry, lease->taken.serial, fate);
 }
 
 int weakref_pool_lease_return(weakref_pool_lease *lease)
 {
-	return end(lease, false);
+	return end(lease, POOL_BACK);
 }
 
 int weakref_pool_lease_invalidate(weakref_pool_lease *lease)
 {
-	return end(lease, true);
+	return end(lease, POOL_DESTROYED);
+}
+
+int weakref_pool_lease_detach(weakref_pool_lease *lease, void **resource)
+{
+	void *taken = weakref_pool_lease_get(lease);
+	int error = end(lease, POOL_DETACHED);
+
+	if (resource != NULL)
+		*resource = error == 0 ? taken : NULL;
+	BASE_KEEP(taken);
+	return error;
 }
 
 void weakref_pool_scope_end(weakref_pool_lease **lease)
@@ -147,7 +158,7 @@ void weakref_pool_scope_end(weakref_pool_lease **lease)
 	int saved = errno;
 
 	if (lease != NULL && *lease != NULL)
-		end(*lease, false);
+		end(*lease, POOL_BACK);
 	errno = saved;
 }
 

@@ -107,17 +107,25 @@ static void validate_from_now_on(void)
 
 /* ---- the end ---- */
 
-static long shut(weakref_pool *pool)
+/* Deallocates what is idle, and closes the pool or not. How many. */
+static long empty(weakref_pool *pool, bool closes)
 {
 	struct pool_entry *out = NULL;
 
 	pool_lock(pool);
-	pool->closed = true;
+	pool->closed = pool->closed || closes;
 	while (pool->oldest != NULL)
 		pool_evict_locked(pool, pool->oldest, &out);
 	pool_serve_locked(pool);
 	pool_unlock(pool);
 	return pool_dispose(pool, out);
+}
+
+long weakref_pool_clear(weakref_pool *pool)
+{
+	int error = pool_check(pool);
+
+	return error != 0 ? error : empty(pool, false);
 }
 
 /* There is nothing left to do at exit, or at the pool's death. */
@@ -132,7 +140,7 @@ long weakref_pool_close(weakref_pool *pool)
 
 	if (error != 0)
 		return error;
-	long n = shut(pool);
+	long n = empty(pool, true);
 	forget_end(pool);
 	return n;
 }
@@ -146,7 +154,7 @@ static int end_pool(void *arg)
 	weakref_pool *pool = unhide(end->pool);
 	lock_drop(&lock_pools);
 	if (pool != NULL)
-		shut(pool);
+		empty(pool, true);
 	BASE_KEEP(pool);
 	return 0;
 }
@@ -161,7 +169,7 @@ static int pool_destroy(void *obj)
 	unlink_pools_locked(pool);
 	pool->end->pool = 0;
 	lock_drop(&lock_pools);
-	shut(pool);
+	empty(pool, true);
 	return 0;
 }
 

@@ -410,6 +410,67 @@ START_TEST(test_p35_soft_maximum)
 }
 END_TEST
 
+/* R209: clear deallocates what is idle, the newest last, below minsize too; what is leased comes back, and the pool makes others. */
+START_TEST(test_clear)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .minsize = 3, .maxsize = 4, .hardmax = 4);
+	struct res *a = pop(pool);
+
+	ck_assert_int_eq(weakref_pool_clear(pool), 2);
+	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_uint_eq(gone, 2);
+	ck_assert_int_eq(a->deallocs, 0);
+	ck_assert_int_eq(weakref_pool_clear(pool), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, a), 0);
+	ck_assert_ptr_eq(pop(pool), a);
+	struct res *b = pop(pool);
+	ck_assert_ptr_eq(b, &all[3]);
+	ck_assert_uint_eq(stats_of(pool).deallocs, 2);
+	ck_assert_int_eq(weakref_pool_close(pool), 0);
+	ck_assert_int_eq(weakref_pool_clear(pool), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, b), 1);
+	ck_assert_int_eq(weakref_pool_clear(NULL), -EINVAL);
+}
+END_TEST
+
+/* R208: what is detached is not the pool's: no dealloc, room for another, foreign when it is pushed again, as often as one likes. */
+START_TEST(test_detach)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = 1), *other = POOL(.dealloc = res_dealloc);
+	struct res *a = pop(pool);
+
+	ck_assert_int_eq(weakref_pool_detach(other, a), -ENOENT);
+	ck_assert_ptr_null(pop(pool));
+	ck_assert_int_eq(weakref_pool_detach(pool, a), 0);
+	ck_assert_int_eq(weakref_pool_detach(pool, a), -ENOENT);
+	ck_assert_int_eq(weakref_pool_invalidate(pool, a), -ENOENT);
+	ck_assert_uint_eq(stats_of(pool).detached, 1);
+	ck_assert_uint_eq(stats_of(pool).leased, 0);
+	struct res *b = pop(pool);
+	ck_assert_ptr_eq(b, &all[1]);
+	ck_assert_int_eq(weakref_pool_push(other, a), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, b), 0);
+	ck_assert_int_eq(weakref_pool_detach(pool, b), -ENOENT);
+	ck_assert_int_eq(weakref_pool_detach(pool, NULL), -EINVAL);
+	weakref_pool_close(pool);
+	weakref_pool_close(other);
+	ck_assert_uint_eq(gone, 2);
+	ck_assert_int_eq(a->deallocs, 1);
+	/* A block of the heap goes from pool to pool, and nothing stays with it. */
+	struct support_node *node = support_node_new(1);
+	pool = POOL(.hardmax = 1);
+	for (int i = 0; i < 10; i++) {
+		void *out;
+		ck_assert_int_eq(weakref_pool_push(pool, node), 0);
+		ck_assert_int_eq(weakref_pool_pop(pool, &out), 0);
+		ck_assert_int_eq(weakref_pool_detach(pool, node), 0);
+	}
+	ck_assert_uint_eq(weakref_getweakrefcount(node), 0);
+	ck_assert_uint_eq(stats_of(pool).lost, 0);
+	ck_assert(support_node_intact(node));
+}
+END_TEST
+
 /* P37: a resource that another pool leased, or has, is refused. */
 START_TEST(test_p37_leased_from_another_pool)
 {
@@ -854,6 +915,8 @@ static Suite *suite(void)
 	tcase_add_test(t, test_p32_len);
 	tcase_add_test(t, test_p35_soft_maximum);
 	tcase_add_test(t, test_p37_leased_from_another_pool);
+	tcase_add_test(t, test_clear);
+	tcase_add_test(t, test_detach);
 	tcase_add_test(t, test_bad_options);
 	tcase_add_test(t, test_double_push);
 	tcase_add_test(t, test_alloc_fails);

@@ -222,6 +222,55 @@ START_TEST(test_lease_ends_once)
 }
 END_TEST
 
+static int heap_alloc_node(void **out, void *user)
+{
+	(void)user;
+	*out = support_node_new(77);
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
+static int detach_and_drop(void *arg)
+{
+	weakref_pool *pool = *(weakref_pool **)arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		void *node;
+		weakref_pool_lease *lease = WEAKREF_POOL_LEASE(pool);
+		SUPPORT_REQUIRE(weakref_pool_lease_detach(lease, &node) == 0 && support_node_intact(node));
+	}
+	return 0;
+}
+
+/* R208: a lease that is detached is over, and the resource its holder's: it is neither recovered, nor kept alive, nor lost. */
+START_TEST(test_detached_lease)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = 1);
+	weakref_pool_lease *lease = WEAKREF_POOL_LEASE(pool);
+	void *r = weakref_pool_lease_get(lease), *out = NULL;
+
+	ck_assert_int_eq(weakref_pool_lease_detach(lease, &out), 0);
+	ck_assert_ptr_eq(out, r);
+	ck_assert_ptr_null(weakref_pool_lease_get(lease));
+	ck_assert_int_eq(weakref_pool_lease_detach(lease, &out), -ESTALE);
+	ck_assert_ptr_null(out);
+	ck_assert_int_eq(weakref_pool_lease_return(lease), -ESTALE);
+	ck_assert_int_eq(weakref_pool_lease_detach(NULL, NULL), -EINVAL);
+	lease = WEAKREF_POOL_LEASE(pool);
+	ck_assert_ptr_nonnull(lease);
+	ck_assert_int_eq(weakref_pool_detach(pool, weakref_pool_lease_get(lease)), 0);
+	ck_assert_int_eq(weakref_pool_lease_return(lease), -ESTALE);
+	ck_assert_uint_eq(stats_of(pool).detached, 2);
+	weakref_pool_close(pool);
+	ck_assert_uint_eq(gone, 0);
+	pool = POOL(.alloc = heap_alloc_node, .hardmax = 1);
+	ck_assert_int_eq(support_on_thread(detach_and_drop, &pool), 0);
+	support_collect();
+	weakref_pool_stats s = stats_of(pool);
+	ck_assert_uint_eq(s.detached, SUPPORT_N);
+	ck_assert_uint_eq(s.recovered + s.lost + s.leased + s.idle, 0);
+}
+END_TEST
+
 static _Atomic unsigned reports;
 static const char *reported_file;
 static _Atomic int reported_line;
@@ -276,13 +325,6 @@ START_TEST(test_dropped_leases_are_recovered)
 	ck_assert_uint_eq(wrong, 0);
 }
 END_TEST
-
-static int heap_alloc_node(void **out, void *user)
-{
-	(void)user;
-	*out = support_node_new(77);
-	return *out != NULL ? 0 : -ENOMEM;
-}
 
 /* The same where the resources are blocks of the collected heap themselves: intact when they come back. */
 START_TEST(test_heap_resources_are_recovered)
@@ -404,6 +446,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_bad_arguments);
 	tcase_add_test(t, test_unknown_thread);
 	tcase_add_test(t, test_lease_ends_once);
+	tcase_add_test(t, test_detached_lease);
 	tcase_add_loop_test(t, test_dropped_leases_are_recovered, 0, 2);
 	tcase_add_test(t, test_heap_resources_are_recovered);
 	tcase_add_test(t, test_popped_blocks_are_lost);

@@ -204,6 +204,29 @@ START_TEST(test_p34_invalidate)
 }
 END_TEST
 
+/* R208, R209: a waiter makes a resource where another is detached; clearing gives it nothing, and what comes back is given to it. */
+START_TEST(test_detach_and_clear_with_waiters)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = 1);
+	struct res *a = pop(pool);
+	struct popper p[2] = {0};
+
+	ck_assert(popper_start(&p[0], pool, 0, 1));
+	ck_assert_int_eq(weakref_pool_clear(pool), 0);
+	ck_assert_uint_eq(stats_of(pool).waiting, 1);
+	ck_assert_int_eq(weakref_pool_detach(pool, a), 0);
+	pthread_join(p[0].thread, NULL);
+	ck_assert_int_eq(p[0].result, 0);
+	ck_assert_ptr_eq(p[0].got, &all[1]);
+	ck_assert(popper_start(&p[1], pool, 0, 1));
+	ck_assert_int_eq(weakref_pool_clear(pool), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, p[0].got), 0);
+	pthread_join(p[1].thread, NULL);
+	ck_assert_ptr_eq(p[1].got, p[0].got);
+	ck_assert_uint_eq(gone, 0);
+}
+END_TEST
+
 /* P40: close deallocates the idle, wakes waiters with an error, and later pushes deallocate at once. */
 START_TEST(test_p40_close)
 {
@@ -729,6 +752,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_p13_dead_ones_do_not_prolong);
 	tcase_add_test(t, test_p33_hard_maximum);
 	tcase_add_test(t, test_p34_invalidate);
+	tcase_add_test(t, test_detach_and_clear_with_waiters);
 	tcase_add_test(t, test_p40_close);
 	tcase_add_test(t, test_p41_fair);
 	tcase_add_test(t, test_p41_pusher_goes_behind);

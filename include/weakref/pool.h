@@ -10,7 +10,7 @@
  * A pool is an object of the collected heap. When nobody holds it any more, and when the program exits, each idle resource is
  * deallocated once (at exit by the process that made the pool, in one order with finalizers, the newest first). Idle resources
  * are kept alive by the pool. A leased one is the holder's affair:
- *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or keeps it for good. Where
+ *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or detaches it and keeps it. Where
  *    it is itself a block of the collected heap and dies, the pool notices, counts it as lost and has room for another;
  *  - popped through a lease (WEAKREF_POOL_LEASE), it comes back when the lease is dropped without being returned: the collector
  *    finds the lease dead, and the pool recovers the resource, counts it, and tells who had leased it.
@@ -148,6 +148,19 @@ WEAKREF_API int weakref_pool_push(weakref_pool *pool, void *resource);
 WEAKREF_API int weakref_pool_invalidate(weakref_pool *pool, void *resource);
 
 /**
+ * @brief Gives a leased resource to the caller for good: the pool knows it no more, and there is room for another, which a waiter may make. A
+ * lease of it is over.
+ * @param pool the pool.
+ * @param resource leased from it.
+ * @return 0, or a negative error.
+ * Errors: ENOENT (not leased from this pool), EINVAL, EPERM.
+ * Cost: a lock.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ */
+WEAKREF_API int weakref_pool_detach(weakref_pool *pool, void *resource);
+
+/**
  * @brief How many resources are idle. Those that are too old count until they are trimmed.
  * @param pool the pool.
  * @return the number; 0 for NULL and what is no pool.
@@ -170,6 +183,19 @@ WEAKREF_API size_t weakref_pool_len(weakref_pool *pool);
  * Source: apr_reslist_maintain.
  */
 WEAKREF_API long weakref_pool_maintain(weakref_pool *pool);
+
+/**
+ * @brief Deallocates all idle resources, however young, below minsize too. The pool stays open, and makes others when asked: for what idle
+ * resources have in common went bad, a server that was restarted perhaps. Leased ones are their holders' to invalidate.
+ * @param pool the pool.
+ * @return how many were deallocated, or a negative error.
+ * Errors: EINVAL, EPERM.
+ * Cost: a lock, and dealloc for each.
+ * Thread: any thread known to the collector.
+ * GC: collects only if dealloc does.
+ * Source: GenericObjectPool.clear() of Apache Commons Pool.
+ */
+WEAKREF_API long weakref_pool_clear(weakref_pool *pool);
 
 /**
  * @brief Closes the pool: idle resources are deallocated, waiters get ECANCELED, later pushes deallocate at once.
@@ -220,7 +246,7 @@ WEAKREF_API void *weakref_pool_lease_get(const weakref_pool_lease *lease);
  * @brief Ends a lease: the resource goes back to the pool.
  * @param lease a lease.
  * @return as weakref_pool_push.
- * Errors: ESTALE (it is over: returned, or its resource was pushed or invalidated by hand), EINVAL, EPERM.
+ * Errors: ESTALE (it is over: returned, or its resource was pushed, invalidated or detached by hand), EINVAL, EPERM.
  * Cost: as weakref_pool_push.
  * Thread: any thread known to the collector.
  * GC: as weakref_pool_push.
@@ -237,6 +263,18 @@ WEAKREF_API int weakref_pool_lease_return(weakref_pool_lease *lease);
  * GC: as weakref_pool_invalidate.
  */
 WEAKREF_API int weakref_pool_lease_invalidate(weakref_pool_lease *lease);
+
+/**
+ * @brief Ends a lease and gives its resource to the caller for good, as weakref_pool_detach.
+ * @param lease a lease.
+ * @param resource receives it, or NULL; may be NULL.
+ * @return 0, or a negative error.
+ * Errors: ESTALE, EINVAL, EPERM.
+ * Cost: as weakref_pool_detach.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ */
+WEAKREF_API int weakref_pool_lease_detach(weakref_pool_lease *lease, void **resource);
 
 /**
  * @brief What WEAKREF_POOL_SCOPED calls at the end of the scope: returns the lease where there is one that is not over.
@@ -292,8 +330,8 @@ typedef struct weakref_pool_stats {
 	size_t idle, leased, waiting, moving;
 	/** Resources that alloc made; pops served by an idle one; foreign ones adopted, init included; pushes of leased ones. */
 	uint64_t allocs, reuses, adopted, returns;
-	/** Resources deallocated; destroyed on demand; found dead by check; errors of alloc. */
-	uint64_t deallocs, invalidated, dead, alloc_errors;
+	/** Resources deallocated; destroyed on demand; given to their holders for good; found dead by check; errors of alloc. */
+	uint64_t deallocs, invalidated, detached, dead, alloc_errors;
 	/** Leases dropped and recovered; plainly leased blocks that the collector found dead. */
 	uint64_t recovered, lost;
 	/** Pops that found nothing at first, and looked on or waited; those of them that timed out; how long, in nanoseconds; and how
