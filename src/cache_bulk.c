@@ -2,7 +2,7 @@
 /*
  * cache_bulk: several keys at once. With load_all each missing key gets a work of its own first, so that the bulk load excludes other loads of
  * its keys and is overtaken like them; then load_all runs; then the works that got no value are finished; and only then this thread waits
- * for the works of others. Extra values are stored where there is none, and only if no key at all was changed by the program since.
+ * for the works of others. Where such a work was no load, or its thread ended in it, all of this is done once more for those keys. Extra values are stored where there is none, and only if no key at all was changed by the program since.
  *
  * A call of load_all is one load to the figures, and its works are none; but what the second level had is a load of its own.
  */
@@ -17,6 +17,7 @@ enum source { SOURCE_CACHE, SOURCE_OWN, SOURCE_OTHER };
 struct want {
 	struct cache_work *work;
 	enum source source;
+	bool over; /* the value, or that there is none, is known */
 };
 
 struct weakref_cache_bulk {
@@ -26,6 +27,9 @@ struct weakref_cache_bulk {
 	struct want *wants;
 	const void **missing;
 	size_t n, nmissing;
+	weakref_cache_load_all_fn load_all;
+	void *user;
+	bool again; /* the keys were looked up before */
 	uint64_t invalidations;
 	uint64_t began; /* while load_all runs */
 };
@@ -109,10 +113,12 @@ static int want(weakref_cache_bulk *bulk, size_t i)
 	if (error < 0)
 		return error;
 	if (bulk->values[i] != NULL) {
-		cache_hit(cache, entry, bulk->values[i], now);
+		if (!bulk->again)
+			cache_hit(cache, entry, bulk->values[i], now);
 		return 0;
 	}
-	cache_miss(cache);
+	if (!bulk->again)
+		cache_miss(cache);
 	struct cache_begin b = {
 		.cache = cache, .key = bulk->keys[i], .ready = &ready, .kind = CACHE_LOAD, .absent_only = true, .level = true};
 	int begun = cache_work_begin(&b, &bulk->wants[i].work, &bulk->values[i]);
@@ -135,10 +141,8 @@ static void finish_all(weakref_cache_bulk *bulk, int error)
 
 static int call_load_all(weakref_cache_bulk *bulk)
 {
-	const weakref_cache_loader *loader = &bulk->cache->config.loader;
-
 	bulk->began = base_now();
-	int error = loader->load_all(bulk->missing, bulk->nmissing, bulk, loader->user);
+	int error = bulk->load_all(bulk->missing, bulk->nmissing, bulk, bulk->user);
 	cache_count_load(bulk->cache, bulk->began, error >= 0);
 	bulk->began = 0;
 	return error > 0 ? 0 : error;
@@ -155,27 +159,25 @@ static void bulk_abandoned(void *data)
 			cache_work_abandoned(bulk->wants[i].work);
 }
 
-/* The value of one key when all is done. */
+/* The value of one key when load_all is done. 0 or a negative error; whether it is known, in want.over. */
 static int collect(weakref_cache_bulk *bulk, size_t i)
 {
-	weakref_cache *cache = bulk->cache;
-	struct cache_work *work = bulk->wants[i].work;
-	struct table_key ready;
-	int error;
+	struct want *w = &bulk->wants[i];
+	int error = 0;
 
-	if (bulk->wants[i].source == SOURCE_CACHE)
+	w->over = true;
+	if (w->source == SOURCE_CACHE)
 		return bulk->values[i] != NULL ? 0 : -WEAKREF_ENOENT;
-	error = bulk->wants[i].source == SOURCE_OTHER ? cache_work_wait(work) : 0;
-	if (error == 0 && (work->abandoned || work->kind == CACHE_COMPUTE)) {
-		error = cache_enter(cache, bulk->keys[i], &ready);
-		return error < 0 ? error
-				 : cache_load(cache, bulk->keys[i], &ready, cache->config.loader.load, cache->config.loader.user, true,
-					      &bulk->values[i]);
+	if (w->source == SOURCE_OTHER)
+		error = cache_work_wait(w->work);
+	if (error == 0 && (w->work->abandoned || w->work->kind == CACHE_COMPUTE)) {
+		*w = (struct want){.source = SOURCE_CACHE};
+		return 0;
 	}
 	if (error == 0)
-		error = work->error;
-	bulk->values[i] = error == 0 ? work->value : NULL;
-	return error == 0 && work->value == NULL ? -WEAKREF_ENOENT : error;
+		error = w->work->error;
+	bulk->values[i] = error == 0 ? w->work->value : NULL;
+	return error == 0 && bulk->values[i] == NULL ? -WEAKREF_ENOENT : error;
 }
 
 static int load_missing(weakref_cache_bulk *bulk)
@@ -184,7 +186,7 @@ static int load_missing(weakref_cache_bulk *bulk)
 
 	pthread_cleanup_push(bulk_abandoned, bulk);
 	for (size_t i = 0; i < bulk->n && error == 0; i++)
-		error = want(bulk, i);
+		error = bulk->wants[i].over ? 0 : want(bulk, i);
 	if (error == 0 && bulk->nmissing != 0)
 		error = call_load_all(bulk);
 	finish_all(bulk, error < 0 ? error : -WEAKREF_ENOENT);
@@ -195,6 +197,7 @@ static int load_missing(weakref_cache_bulk *bulk)
 static int get_all_in_bulk(weakref_cache_bulk *bulk)
 {
 	weakref_cache *cache = bulk->cache;
+	int result = 0;
 
 	bulk->wants = heap_alloc(bulk->n * sizeof *bulk->wants);
 	bulk->missing = heap_alloc(bulk->n * sizeof *bulk->missing);
@@ -203,10 +206,18 @@ static int get_all_in_bulk(weakref_cache_bulk *bulk)
 	cache_lock(cache);
 	bulk->invalidations = cache->invalidations;
 	cache_unlock(cache);
-	int result = load_missing(bulk);
-	for (size_t i = 0; i < bulk->n; i++) {
-		int error = collect(bulk, i);
+	for (bool over = false; !over; bulk->again = true) {
+		bulk->nmissing = 0;
+		int error = load_missing(bulk);
 		result = result == 0 ? error : result;
+		over = true;
+		for (size_t i = 0; i < bulk->n; i++) {
+			if (bulk->wants[i].over)
+				continue;
+			error = collect(bulk, i);
+			result = result == 0 ? error : result;
+			over = over && bulk->wants[i].over;
+		}
 	}
 	return result;
 }
@@ -222,17 +233,39 @@ static int get_all_singly(weakref_cache *cache, const void *const *keys, size_t 
 	return result;
 }
 
-int weakref_cache_get_all(weakref_cache *cache, const void *const *keys, size_t n, void **values)
+/* The arguments, but for how to load: 0 or a negative error. No value is there yet. */
+static int begin(weakref_cache *cache, const void *const *keys, size_t n, void **values)
 {
-	weakref_cache_bulk bulk = {.cache = cache, .keys = keys, .values = values, .n = n};
 	int error = cache_check(cache);
 
 	if (error == 0 && n != 0 && (keys == NULL || values == NULL))
 		error = -WEAKREF_EINVAL;
+	if (error == 0 && n != 0)
+		memset(values, 0, n * sizeof *values);
+	return error;
+}
+
+int weakref_cache_get_all(weakref_cache *cache, const void *const *keys, size_t n, void **values)
+{
+	weakref_cache_bulk bulk = {.cache = cache, .keys = keys, .values = values, .n = n};
+	int error = begin(cache, keys, n, values);
+
 	if (error == 0 && cache->config.loader.load == NULL)
 		error = -WEAKREF_ENOTSUP;
 	if (error < 0 || n == 0)
 		return error;
-	memset(values, 0, n * sizeof *values);
-	return cache->config.loader.load_all != NULL ? get_all_in_bulk(&bulk) : get_all_singly(cache, keys, n, values);
+	bulk.load_all = cache->config.loader.load_all;
+	bulk.user = cache->config.loader.user;
+	return bulk.load_all != NULL ? get_all_in_bulk(&bulk) : get_all_singly(cache, keys, n, values);
+}
+
+int weakref_cache_get_all_with(weakref_cache *cache, const void *const *keys, size_t n, weakref_cache_load_all_fn load_all, void *user,
+			       void **values)
+{
+	weakref_cache_bulk bulk = {.cache = cache, .keys = keys, .values = values, .n = n, .load_all = load_all, .user = user};
+	int error = begin(cache, keys, n, values);
+
+	if (error == 0 && load_all == NULL)
+		error = -WEAKREF_EINVAL;
+	return error < 0 || n == 0 ? error : get_all_in_bulk(&bulk);
 }

@@ -466,6 +466,99 @@ static void *get_all_run(void *arg)
 	return NULL;
 }
 
+/* A load_all for one call: the cache has no loader, and the rules are those of get_all. */
+START_TEST(test_get_all_with)
+{
+	const void *keys[] = {KEY(1), KEY(2), KEY(3), KEY(2)};
+	weakref_cache_builder *b = (builder("", false, false), weakref_cache_builder_new(WEAKREF_KEY_INT));
+	void *values[4];
+
+	ck_assert_int_eq(weakref_cache_builder_record_stats(b), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(2), thing(22)), 0);
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys, 4, values), -ENOTSUP);
+	ck_assert_int_eq(weakref_cache_get_all_with(cache, keys, 4, NULL, NULL, values), -EINVAL);
+	ck_assert_int_eq(weakref_cache_get_all_with(cache, NULL, 4, load_all, NULL, values), -EINVAL);
+	ck_assert_int_eq(weakref_cache_get_all_with(cache, keys, 0, load_all, NULL, NULL), 0);
+	ck_assert_uint_eq(bulk_calls, 0);
+	ck_assert_int_eq(weakref_cache_get_all_with(cache, keys, 4, load_all, NULL, values), 0);
+	ck_assert_uint_eq(bulk_calls, 1);
+	ck_assert_uint_eq(bulk_keys, 2);
+	ck_assert_ptr_eq(values[0], thing(1));
+	ck_assert_ptr_eq(values[1], thing(22));
+	ck_assert_ptr_eq(values[2], thing(3));
+	ck_assert_ptr_eq(values[3], thing(22));
+	ck_assert_ptr_eq(GET(900), thing(900));
+	ck_assert_int_eq(weakref_cache_get_all_with(cache, keys, 4, load_all, NULL, values), 0);
+	ck_assert_uint_eq(bulk_calls, 1);
+	weakref_cache_invalidate_all(cache);
+	load_error = -EBUSY;
+	ck_assert_int_eq(weakref_cache_get_all_with(cache, keys, 4, load_all, NULL, values), -EBUSY);
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	ck_assert_uint_eq(stats().load_failures, 1);
+	ck_assert_uint_eq(stats().load_successes, 1);
+}
+END_TEST
+
+static int compute_held(const void *key, void *old, void **value, void *user)
+{
+	(void)old;
+	return load(key, value, user) < 0 || user != NULL ? -EBUSY : 0;
+}
+
+/* Computes key 1, or, with an argument, fails in it. */
+static void *compute_run(void *arg)
+{
+	weakref_cache_compute(cache, KEY(1), compute_held, arg, NULL);
+	return NULL;
+}
+
+static int load_held(const void *key, void **value, void *user)
+{
+	return load(key, value, user);
+}
+
+/* Gets key 1, until it is cancelled. */
+static void *get_with_run(void *arg)
+{
+	weakref_cache_get_with(cache, KEY(1), load_held, NULL, arg);
+	return NULL;
+}
+
+/* Has key 1 loaded in bulk while another thread has it: it waits for that one, and loads itself where nothing came of it. */
+START_TEST(test_bulk_waits_for_others)
+{
+	enum { COMPUTED, FAILED, CANCELLED, CASES };
+	void *values[2], *unused;
+	pthread_t other, thread;
+
+	for (int i = 0; i < CASES; i++) {
+		cache = weakref_cache_builder_build(builder("recordStats", false, true));
+		hold = true;
+		load_base = 100;
+		ck_assert_int_eq(i == CANCELLED ? pthread_create(&other, NULL, get_with_run, &unused)
+						: pthread_create(&other, NULL, compute_run, i == FAILED ? things : NULL),
+				 0);
+		ck_assert(until_held(1));
+		ck_assert_int_eq(pthread_create(&thread, NULL, get_all_run, values), 0);
+		/* Its own key 2 is loaded while it has yet to wait for key 1. */
+		ck_assert(until_held(2));
+		if (i == CANCELLED)
+			pthread_cancel(other);
+		hold = false;
+		pthread_join(other, NULL);
+		pthread_join(thread, NULL);
+		held = 0; /* one was cancelled while it was */
+		ck_assert_ptr_eq(values[0], i == COMPUTED ? thing(101) : thing(1));
+		ck_assert_ptr_eq(values[1], thing(2));
+		ck_assert_ptr_eq(GET(1), values[0]);
+		ck_assert_uint_eq(bulk_calls, i == COMPUTED ? 1 : 2);
+		ck_assert_uint_eq(bulk_keys, i == COMPUTED ? 1 : 2);
+		ck_assert_uint_eq(stats().misses, i == CANCELLED ? 3 : 2);
+	}
+}
+END_TEST
+
 /* A bulk load is overtaken like others; its extra values are not stored when keys were changed meanwhile. */
 START_TEST(test_bulk_is_overtaken)
 {
@@ -702,6 +795,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_fork_during_a_load);
 	tcase_add_test(tc, test_h37_get_all);
 	tcase_add_test(tc, test_figures_of_bulk_loads);
+	tcase_add_test(tc, test_get_all_with);
+	tcase_add_test(tc, test_bulk_waits_for_others);
 	tcase_add_test(tc, test_bulk_is_overtaken);
 	tcase_add_test(tc, test_h38_get_all_present);
 	tcase_add_loop_test(tc, test_second_level, 0, 2);

@@ -65,14 +65,17 @@ enum weakref_cause {
 /** Makes the value of a key: stores it and returns 0, or returns a negative error. Nothing stored is ENOENT. */
 typedef int (*weakref_cache_load_fn)(const void *key, void **value, void *user);
 
+/** Makes the values of n keys: calls weakref_cache_bulk_give for each value, of keys that were asked for and of others. Returns 0 or a
+ * negative error. */
+typedef int (*weakref_cache_load_all_fn)(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user);
+
 /** How a cache loads. Zero what is not wanted; load must be given. */
 typedef struct weakref_cache_loader {
 	weakref_cache_load_fn load;
 	/** For a refresh: makes the new value, knowing the old. NULL: load does. */
 	int (*reload)(const void *key, void *old, void **value, void *user);
-	/** For weakref_cache_get_all: calls weakref_cache_bulk_give for each value, of keys that were asked for and of others. Returns 0 or a
-	 * negative error. NULL: load is called for each. */
-	int (*load_all)(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user);
+	/** For weakref_cache_get_all. NULL: load is called for each key. */
+	weakref_cache_load_all_fn load_all;
 	void *user;
 } weakref_cache_loader;
 
@@ -544,6 +547,25 @@ WEAKREF_API int weakref_cache_invalidate_keys(weakref_cache *cache, const void *
  * Source: LoadingCache.getAll(keys).
  */
 WEAKREF_API int weakref_cache_get_all(weakref_cache *cache, const void *const *keys, size_t n, void **values);
+
+/**
+ * @brief As weakref_cache_get_all, with a load_all for this call. Needs no loader in the cache.
+ * @param cache the cache.
+ * @param keys n of them.
+ * @param n how many.
+ * @param load_all not NULL; called once for the keys that are missing, if there are any, and once more for those that another thread
+ * loaded or computed meanwhile without coming to an end.
+ * @param user passed to it.
+ * @param values as for weakref_cache_get_all.
+ * @return as weakref_cache_get_all.
+ * Errors: as weakref_cache_get_all.
+ * Cost: as weakref_cache_get_all.
+ * Thread: as weakref_cache_get_all.
+ * GC: may collect, and may run callbacks.
+ * Source: Cache.getAll(keys, function).
+ */
+WEAKREF_API int weakref_cache_get_all_with(weakref_cache *cache, const void *const *keys, size_t n, weakref_cache_load_all_fn load_all,
+					   void *user, void **values);
 
 /**
  * @brief For load_all: gives the value of a key.
