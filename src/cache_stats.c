@@ -27,21 +27,44 @@ int weakref_cache_get_stats(weakref_cache *cache, weakref_cache_stats *out)
 	return 0;
 }
 
-static double rate(uint64_t some, const weakref_cache_stats *stats, double of_none)
+static uint64_t sum(uint64_t a, uint64_t b)
 {
-	double all = stats == NULL ? 0 : (double)stats->hits + (double)stats->misses;
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
 
-	return all > 0 ? (double)some / all : of_none;
+static double ratio(uint64_t some, uint64_t all, double of_none)
+{
+	return all > 0 ? (double)some / (double)all : of_none;
+}
+
+uint64_t weakref_cache_stats_requests(const weakref_cache_stats *stats)
+{
+	return stats == NULL ? 0 : sum(stats->hits, stats->misses);
+}
+
+uint64_t weakref_cache_stats_loads(const weakref_cache_stats *stats)
+{
+	return stats == NULL ? 0 : sum(stats->load_successes, stats->load_failures);
 }
 
 double weakref_cache_stats_hit_rate(const weakref_cache_stats *stats)
 {
-	return rate(stats == NULL ? 0 : stats->hits, stats, 1.0);
+	return ratio(stats == NULL ? 0 : stats->hits, weakref_cache_stats_requests(stats), 1.0);
 }
 
 double weakref_cache_stats_miss_rate(const weakref_cache_stats *stats)
 {
-	return rate(stats == NULL ? 0 : stats->misses, stats, 0.0);
+	return ratio(stats == NULL ? 0 : stats->misses, weakref_cache_stats_requests(stats), 0.0);
+}
+
+double weakref_cache_stats_failure_rate(const weakref_cache_stats *stats)
+{
+	return ratio(stats == NULL ? 0 : stats->load_failures, weakref_cache_stats_loads(stats), 0.0);
+}
+
+double weakref_cache_stats_load_penalty(const weakref_cache_stats *stats)
+{
+	return ratio(stats == NULL ? 0 : stats->load_time_ns, weakref_cache_stats_loads(stats), 0.0);
 }
 
 #define FIGURES (sizeof(weakref_cache_stats) / sizeof(uint64_t))
@@ -68,6 +91,6 @@ weakref_cache_stats weakref_cache_stats_plus(const weakref_cache_stats *a, const
 	union figures x = {.stats = *a}, y = {.stats = *b};
 
 	for (size_t i = 0; i < FIGURES; i++)
-		x.at[i] = x.at[i] > UINT64_MAX - y.at[i] ? UINT64_MAX : x.at[i] + y.at[i];
+		x.at[i] = sum(x.at[i], y.at[i]);
 	return x.stats;
 }

@@ -165,6 +165,22 @@ START_TEST(test_h40_arithmetic)
 	ck_assert_uint_eq(plus.hits, 7);
 	ck_assert_uint_eq(plus.misses, 12);
 	ck_assert_uint_eq(plus.load_time_ns, UINT64_MAX);
+	ck_assert_double_eq(weakref_cache_stats_failure_rate(&none), 0.0);
+	ck_assert_double_eq(weakref_cache_stats_load_penalty(&none), 0.0);
+	ck_assert_uint_eq(weakref_cache_stats_requests(&none) + weakref_cache_stats_loads(&none), 0);
+	weakref_cache_stats c = {.hits = 11, .misses = 13, .load_successes = 17, .load_failures = 19, .load_time_ns = 23, .evictions = 27};
+	ck_assert_uint_eq(weakref_cache_stats_requests(&c), 24);
+	ck_assert_double_eq(weakref_cache_stats_hit_rate(&c), 11.0 / 24);
+	ck_assert_double_eq(weakref_cache_stats_miss_rate(&c), 13.0 / 24);
+	ck_assert_uint_eq(weakref_cache_stats_loads(&c), 36);
+	ck_assert_double_eq(weakref_cache_stats_failure_rate(&c), 19.0 / 36);
+	ck_assert_double_eq(weakref_cache_stats_load_penalty(&c), 23.0 / 36);
+	c.misses = c.load_failures = UINT64_MAX;
+	ck_assert_uint_eq(weakref_cache_stats_requests(&c), UINT64_MAX);
+	ck_assert_uint_eq(weakref_cache_stats_loads(&c), UINT64_MAX);
+	ck_assert_double_eq(weakref_cache_stats_miss_rate(&c), 1.0);
+	ck_assert_double_eq(weakref_cache_stats_hit_rate(NULL), 1.0);
+	ck_assert_uint_eq(weakref_cache_stats_requests(NULL), 0);
 }
 END_TEST
 

@@ -684,6 +684,54 @@ WEAKREF_API double weakref_cache_stats_hit_rate(const weakref_cache_stats *stats
 WEAKREF_API double weakref_cache_stats_miss_rate(const weakref_cache_stats *stats);
 
 /**
+ * @brief Look-ups that were counted: hits and misses.
+ * @param stats statistics.
+ * @return their number, at most UINT64_MAX.
+ * Errors: none.
+ * Cost: none.
+ * Thread: any.
+ * GC: never collects.
+ * Source: CacheStats.requestCount().
+ */
+WEAKREF_API uint64_t weakref_cache_stats_requests(const weakref_cache_stats *stats);
+
+/**
+ * @brief Loads and reloads, those that failed as well.
+ * @param stats statistics.
+ * @return their number, at most UINT64_MAX.
+ * Errors: none.
+ * Cost: none.
+ * Thread: any.
+ * GC: never collects.
+ * Source: CacheStats.loadCount().
+ */
+WEAKREF_API uint64_t weakref_cache_stats_loads(const weakref_cache_stats *stats);
+
+/**
+ * @brief Those of the loads that failed.
+ * @param stats statistics.
+ * @return failures / loads; 0.0 when nothing was loaded.
+ * Errors: none.
+ * Cost: none.
+ * Thread: any.
+ * GC: never collects.
+ * Source: CacheStats.loadExceptionRate(), loadFailureRate().
+ */
+WEAKREF_API double weakref_cache_stats_failure_rate(const weakref_cache_stats *stats);
+
+/**
+ * @brief How long a load takes.
+ * @param stats statistics.
+ * @return nanoseconds, in the mean of all loads; 0.0 when nothing was loaded.
+ * Errors: none.
+ * Cost: none.
+ * Thread: any.
+ * GC: never collects.
+ * Source: CacheStats.averageLoadPenalty().
+ */
+WEAKREF_API double weakref_cache_stats_load_penalty(const weakref_cache_stats *stats);
+
+/**
  * @brief The difference of two, each figure at least 0.
  * @param a the later ones.
  * @param b the earlier ones.
