@@ -244,7 +244,9 @@ static int ask_expiry(weakref_cache *cache, const struct cache_entry *before, ui
 	if (likely(expiry->create == NULL))
 		return 0;
 	uint64_t expires = before == NULL ? 0 : atomic_load_explicit(&before->used, memory_order_relaxed);
-	if (before != NULL && expires > now && expiry->update != NULL && cache_value(before) != NULL)
+	if (w->seconds != NULL)
+		lives = *w->seconds;
+	else if (before != NULL && expires > now && expiry->update != NULL && cache_value(before) != NULL)
 		lives = expiry->update(w->key, w->value, cache_seconds(expires == CACHE_NEVER ? expires : expires - now), expiry->user);
 	else
 		lives = expiry->create(w->key, w->value, expiry->user);
@@ -357,11 +359,11 @@ static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void
 	return true;
 }
 
-static int store(struct cache_change *c)
+int cache_store(struct cache_change *c)
 {
 	weakref_cache *cache = c->cache;
 	const struct table_key *ready = &c->ready;
-	struct cache_write w = {.key = c->key, .value = c->value};
+	struct cache_write w = {.key = c->key, .value = c->value, .seconds = c->seconds};
 	uint64_t now = cache_now(cache);
 	struct cache_seen seen;
 	int error = cache_see(cache, ready, &seen);
@@ -387,10 +389,21 @@ static int store(struct cache_change *c)
 
 int weakref_cache_put(weakref_cache *cache, const void *key, void *value)
 {
-	struct cache_change c = {.cache = cache, .key = key, .value = value, .fn = store};
+	struct cache_change c = {.cache = cache, .key = key, .value = value, .fn = cache_store};
 	int error = cache_enter(cache, key, &c.ready);
 
 	return unlikely(error < 0) ? error : cache_change(&c);
+}
+
+int weakref_cache_put_all(weakref_cache *cache, const weakref_pair *pairs, size_t n)
+{
+	int error = cache_check(cache);
+
+	if (error == 0 && pairs == NULL && n != 0)
+		error = -WEAKREF_EINVAL;
+	for (size_t i = 0; i < n && error == 0; i++)
+		error = weakref_cache_put(cache, pairs[i].key, pairs[i].value);
+	return error;
 }
 
 /* ---- invalidating ---- */

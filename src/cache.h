@@ -449,7 +449,8 @@ struct cache_write {
 	const void *key; /* as the caller knows it */
 	void *value;
 	uint32_t weight;
-	uint64_t lives; /* nanoseconds, by expiry; CACHE_NEVER */
+	const double *seconds; /* to live, where the caller says; NULL: expiry is asked */
+	uint64_t lives;        /* nanoseconds, by expiry; CACHE_NEVER */
 };
 /* Asks weigher and expiry, and makes the entry. `before` is the key's entry now, or NULL. 0 or a negative error. */
 int cache_write_prepare(weakref_cache *cache, const struct table_key *key, struct cache_entry *before, uint64_t now, struct cache_write *w);
@@ -586,6 +587,7 @@ struct cache_change {
 	const void *key;
 	struct table_key ready;
 	void *value, *expected, *result;
+	const double *seconds; /* as in cache_write */
 	bool all;
 	int (*fn)(struct cache_change *c);
 	struct cache_aside aside;
@@ -593,6 +595,9 @@ struct cache_change {
 	size_t n;
 };
 int cache_change_level(struct cache_change *c);
+/* Changes: weakref_cache_put, and weakref_cache_put_if_absent. */
+int cache_store(struct cache_change *c);
+int cache_store_if_absent(struct cache_change *c);
 /* Calls fn, so that the second level has the key no more when it is over, and no load reads or writes it there meanwhile. */
 static inline int cache_change(struct cache_change *c)
 {

@@ -4,6 +4,7 @@
  * at an entry is no read.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "cache.h"
 
@@ -98,21 +99,50 @@ int weakref_cache_policy_set_time(weakref_cache *cache, enum weakref_cache_rule 
 	return 0;
 }
 
-/* The live entry of a key. 0, -WEAKREF_ENOENT, or another error. */
-static int look_at(weakref_cache *cache, const void *key, uint64_t now, struct cache_entry **entry)
+/* The live entry of a key, and its value. 0, -WEAKREF_ENOENT, or another error. */
+static int look_at(weakref_cache *cache, const void *key, uint64_t now, struct cache_entry **entry, void **value)
 {
 	struct table_key ready;
-	void *value;
 	int error = cache_enter(cache, key, &ready);
 
 	if (error == 0)
-		error = cache_read(cache, &ready, now, entry, &value);
-	return error < 0 ? error : value == NULL ? -WEAKREF_ENOENT : 0;
+		error = cache_read(cache, &ready, now, entry, value);
+	return error < 0 ? error : *value == NULL ? -WEAKREF_ENOENT : 0;
+}
+
+int weakref_cache_policy_peek(weakref_cache *cache, const void *key, void **value)
+{
+	struct cache_entry *entry;
+	void *unused;
+	int error = cache_check(cache);
+
+	if (value == NULL)
+		value = &unused;
+	*value = NULL;
+	return error < 0 ? error : look_at(cache, key, cache_now(cache), &entry, value);
+}
+
+int weakref_cache_policy_weight(weakref_cache *cache, const void *key, uint32_t *weight)
+{
+	struct cache_entry *entry;
+	void *value;
+	int error = cache_check(cache);
+
+	if (error == 0 && weight == NULL)
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && cache->config.weigher == NULL)
+		error = -WEAKREF_ENOTSUP;
+	if (error == 0)
+		error = look_at(cache, key, cache_now(cache), &entry, &value);
+	if (error == 0)
+		*weight = entry->policy.weight;
+	return error;
 }
 
 int weakref_cache_policy_age(weakref_cache *cache, enum weakref_cache_rule rule, const void *key, double *seconds)
 {
 	struct cache_entry *entry;
+	void *value;
 	int error = cache_check(cache);
 
 	if (error == 0 && (seconds == NULL || (unsigned)rule > WEAKREF_CACHE_REFRESH))
@@ -122,7 +152,7 @@ int weakref_cache_policy_age(weakref_cache *cache, enum weakref_cache_rule rule,
 	if (error < 0)
 		return error;
 	uint64_t now = cache_now(cache);
-	error = look_at(cache, key, now, &entry);
+	error = look_at(cache, key, now, &entry, &value);
 	if (error < 0)
 		return error;
 	uint64_t since = rule == WEAKREF_CACHE_AFTER_ACCESS ? entry->used : entry->written;
@@ -133,6 +163,7 @@ int weakref_cache_policy_age(weakref_cache *cache, enum weakref_cache_rule rule,
 int weakref_cache_policy_remaining(weakref_cache *cache, const void *key, double *seconds)
 {
 	struct cache_entry *entry;
+	void *value;
 	int error = cache_check(cache);
 
 	if (error == 0 && seconds == NULL)
@@ -142,7 +173,7 @@ int weakref_cache_policy_remaining(weakref_cache *cache, const void *key, double
 	if (error < 0)
 		return error;
 	uint64_t now = cache_now(cache);
-	error = look_at(cache, key, now, &entry);
+	error = look_at(cache, key, now, &entry, &value);
 	if (error < 0)
 		return error;
 	uint64_t deadline = cache_deadline(cache, entry);
@@ -177,6 +208,33 @@ int weakref_cache_policy_set_remaining(weakref_cache *cache, const void *key, do
 	cache_unlock(cache);
 	cache_after(cache);
 	return found ? 0 : -WEAKREF_ENOENT;
+}
+
+/* Stores a value that has a time of its own. 0 or a negative error. */
+static int store_for(struct cache_change *c)
+{
+	int error = cache_enter(c->cache, c->key, &c->ready);
+
+	if (error == 0 && !(*c->seconds >= 0))
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && c->cache->config.expiry.create == NULL)
+		error = -WEAKREF_ENOTSUP;
+	return error < 0 ? error : cache_change(c);
+}
+
+int weakref_cache_policy_put(weakref_cache *cache, const void *key, void *value, double seconds)
+{
+	struct cache_change c = {.cache = cache, .key = key, .value = value, .seconds = &seconds, .fn = cache_store};
+
+	return store_for(&c);
+}
+
+void *weakref_cache_policy_put_if_absent(weakref_cache *cache, const void *key, void *value, double seconds)
+{
+	struct cache_change c = {.cache = cache, .key = key, .value = value, .seconds = &seconds, .fn = cache_store_if_absent};
+	int error = store_for(&c);
+
+	return error < 0 ? base_null((enum weakref_error) - error) : c.result;
 }
 
 /* ---- order ---- */
@@ -243,4 +301,84 @@ long weakref_cache_policy_order(weakref_cache *cache, bool hottest, weakref_pair
 		stored += result;
 	}
 	return stored;
+}
+
+/* What is sorted: qsort may move it to where the collector does not look, so that it names entries by number. */
+struct dated {
+	uint64_t deadline;
+	size_t number;
+};
+
+/* Live entries, and when their time will be over. */
+struct listing {
+	struct cache_entry **entries;
+	struct dated *dated;
+	size_t room, n; /* n may be more than there was room for */
+};
+
+static int by_deadline(const void *a, const void *b)
+{
+	uint64_t x = ((const struct dated *)a)->deadline, y = ((const struct dated *)b)->deadline;
+
+	return (x > y) - (x < y);
+}
+
+static void list_all_locked(const weakref_cache *cache, struct listing *list)
+{
+	const struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
+
+	list->n = 0;
+	for (size_t i = 0; i < map->n; i++) {
+		struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_relaxed);
+		if (entry == NULL || entry == CACHE_GONE || cache_state(entry) != CACHE_LIVE)
+			continue;
+		if (list->n < list->room) {
+			list->entries[list->n] = entry;
+			list->dated[list->n] = (struct dated){.deadline = cache_deadline(cache, entry), .number = list->n};
+		}
+		list->n++;
+	}
+}
+
+/* All live entries, the first to expire first. 0 or -ENOMEM. */
+static int list_by_deadline(weakref_cache *cache, struct listing *list)
+{
+	uint64_t now = cache_now(cache);
+
+	list->n = weakref_cache_len(cache);
+	do {
+		/* More may come meanwhile. */
+		list->room = list->n + list->n / 8 + 1;
+		list->entries = heap_alloc(list->room * sizeof *list->entries);
+		list->dated = heap_alloc_leaf(list->room * sizeof *list->dated);
+		if (list->entries == NULL || list->dated == NULL)
+			return -WEAKREF_ENOMEM;
+		cache_lock(cache);
+		cache_maintain_whole_locked(cache, now);
+		list_all_locked(cache, list);
+		cache_unlock(cache);
+		cache_after(cache);
+	} while (list->n > list->room);
+	qsort(list->dated, list->n, sizeof *list->dated, by_deadline);
+	return 0;
+}
+
+long weakref_cache_policy_expiring(weakref_cache *cache, bool last, weakref_pair *out, size_t n)
+{
+	struct listing list = {0};
+	int error = cache_check(cache);
+	long stored = 0;
+
+	if (error == 0 && out == NULL && n != 0)
+		error = -WEAKREF_EINVAL;
+	if (error == 0 && !cache->expires)
+		error = -WEAKREF_ENOTSUP;
+	if (error == 0)
+		error = list_by_deadline(cache, &list);
+	for (size_t i = 0; i < list.n && (size_t)stored < n && error >= 0; i++) {
+		const struct dated *dated = &list.dated[last ? list.n - 1 - i : i];
+		error = pair_of(cache, list.entries[dated->number], &out[stored]);
+		stored += error > 0;
+	}
+	return error < 0 ? error : stored;
 }

@@ -62,13 +62,13 @@ static int look_first(struct cache_change *c, uint64_t now, struct cache_entry *
 /* The new value ready to be stored, and the lock, with what is there by then. 0 with the lock, or an error without. */
 static int prepare_and_lock(struct cache_change *c, uint64_t now, struct cache_entry **entry, struct cache_write *w)
 {
-	*w = (struct cache_write){.key = c->key, .value = c->value};
+	*w = (struct cache_write){.key = c->key, .value = c->value, .seconds = c->seconds};
 	int error = cache_write_prepare(c->cache, &c->ready, *entry, now, w);
 
 	return error < 0 ? error : lock_settled(c, now, entry, &c->result);
 }
 
-static int put_if_absent(struct cache_change *c)
+int cache_store_if_absent(struct cache_change *c)
 {
 	struct cache_entry *entry;
 	struct cache_write w;
@@ -89,7 +89,7 @@ static int put_if_absent(struct cache_change *c)
 
 void *weakref_cache_put_if_absent(weakref_cache *cache, const void *key, void *value)
 {
-	struct cache_change c = {.cache = cache, .key = key, .value = value, .fn = put_if_absent};
+	struct cache_change c = {.cache = cache, .key = key, .value = value, .fn = cache_store_if_absent};
 	int error = cache_enter(cache, key, &c.ready);
 
 	if (error == 0)

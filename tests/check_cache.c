@@ -120,6 +120,15 @@ START_TEST(test_h01_basics)
 		PUT(cache, i, thing((size_t)i));
 	for (intptr_t i = 10; i < 2000; i++)
 		ck_assert_ptr_eq(GET(cache, i), thing((size_t)i));
+	const weakref_pair pairs[] = {{KEY(2), thing(5)}, {KEY(3000), thing(6)}, {KEY(3001), NULL}, {KEY(3002), thing(7)}};
+	ck_assert_int_eq(weakref_cache_put_all(cache, pairs, 0), 0);
+	ck_assert_int_eq(weakref_cache_put_all(cache, NULL, 1), -EINVAL);
+	ck_assert_int_eq(weakref_cache_put_all(cache, pairs, 2), 0);
+	ck_assert_ptr_eq(GET(cache, 2), thing(5));
+	ck_assert_ptr_eq(GET(cache, 3000), thing(6));
+	ck_assert_int_eq(weakref_cache_put_all(cache, &pairs[2], 2), -EINVAL);
+	ck_assert_ptr_null(GET(cache, 3002));
+	ck_assert_int_eq(weakref_cache_invalidate(cache, KEY(3000)), 0);
 	const void *some[] = {KEY(10), KEY(11), KEY(5)};
 	ck_assert_int_eq(weakref_cache_invalidate_keys(cache, some, 3), 0);
 	ck_assert_uint_eq(weakref_cache_len(cache), 1989);

@@ -9,6 +9,7 @@
 contract_tests = \
 	tests/check_cache \
 	tests/check_cache_builder \
+	tests/check_cache_inspect \
 	tests/check_cache_load \
 	tests/check_cache_map \
 	tests/check_cache_reads \
@@ -54,6 +55,7 @@ contract_tests = \
 short_tests = \
 	tests/check_cache \
 	tests/check_cache_builder \
+	tests/check_cache_inspect \
 	tests/check_cache_load \
 	tests/check_cache_map \
 	tests/check_cache_reads \

@@ -494,6 +494,20 @@ WEAKREF_API int weakref_cache_get_with(weakref_cache *cache, const void *key, we
 WEAKREF_API int weakref_cache_put(weakref_cache *cache, const void *key, void *value);
 
 /**
+ * @brief Stores several values, one after the other.
+ * @param cache the cache.
+ * @param pairs n of them, each as for weakref_cache_put.
+ * @param n how many.
+ * @return 0, or the first error, after which the rest was not stored.
+ * Errors: as weakref_cache_put.
+ * Cost: that of the writes.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: Cache.putAll(map).
+ */
+WEAKREF_API int weakref_cache_put_all(weakref_cache *cache, const weakref_pair *pairs, size_t n);
+
+/**
  * @brief Removes an entry, if there is one. A load of it that is under way will not be stored.
  * @param cache the cache.
  * @param key the key.
@@ -964,6 +978,34 @@ typedef struct weakref_cache_policy {
 WEAKREF_API int weakref_cache_policy_get(weakref_cache *cache, weakref_cache_policy *out);
 
 /**
+ * @brief The value under a key, if there is one, without using it: nothing is counted, recorded, extended or refreshed.
+ * @param cache the cache.
+ * @param key the key.
+ * @param value receives the value, or NULL; may be NULL.
+ * @return 0, or a negative error.
+ * Errors: ENOENT, EINVAL, EPERM, and what hash or equal returned.
+ * Cost: constant; no lock.
+ * Thread: any thread known to the collector.
+ * GC: collects only if hash or equal does.
+ * Source: Policy.getIfPresentQuietly(key).
+ */
+WEAKREF_API int weakref_cache_policy_peek(weakref_cache *cache, const void *key, void **value);
+
+/**
+ * @brief What an entry weighs, as the weigher said when it was written.
+ * @param cache a cache with a weigher.
+ * @param key the key.
+ * @param weight receives it.
+ * @return 0, or a negative error.
+ * Errors: ENOENT, ENOTSUP (no weigher), EINVAL, EPERM, and what hash or equal returned.
+ * Cost: constant; no lock.
+ * Thread: any thread known to the collector.
+ * GC: collects only if hash or equal does.
+ * Source: Policy.Eviction.weightOf(key).
+ */
+WEAKREF_API int weakref_cache_policy_weight(weakref_cache *cache, const void *key, uint32_t *weight);
+
+/**
  * @brief Sets another bound on size or weight; what is too much goes.
  * @param cache a cache that has such a bound.
  * @param maximum the new one.
@@ -1034,6 +1076,36 @@ WEAKREF_API int weakref_cache_policy_remaining(weakref_cache *cache, const void 
 WEAKREF_API int weakref_cache_policy_set_remaining(weakref_cache *cache, const void *key, double seconds);
 
 /**
+ * @brief weakref_cache_put with a time to live for this value; expiry is not asked for it.
+ * @param cache a cache built with weakref_cache_builder_expire_after.
+ * @param key the key; copied or held as its kind says.
+ * @param value not NULL.
+ * @param seconds as for the builder; 0: it goes at once.
+ * @return 0, or a negative error, and then nothing was stored.
+ * Errors: ENOTSUP (no such rule), and as weakref_cache_put.
+ * Cost: as weakref_cache_put.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: Policy.VarExpiration.put(key, value, Duration).
+ */
+WEAKREF_API int weakref_cache_policy_put(weakref_cache *cache, const void *key, void *value, double seconds);
+
+/**
+ * @brief weakref_cache_put_if_absent with a time to live for this value. One that is there keeps its own.
+ * @param cache a cache built with weakref_cache_builder_expire_after.
+ * @param key the key; copied or held as its kind says.
+ * @param value not NULL.
+ * @param seconds as for weakref_cache_policy_put.
+ * @return the value now under the key: the old one, or `value`; NULL with errno set.
+ * Errors: ENOTSUP (no such rule), and as weakref_cache_put_if_absent.
+ * Cost: as weakref_cache_put.
+ * Thread: as weakref_cache_get.
+ * GC: may collect, and may run callbacks.
+ * Source: Policy.VarExpiration.putIfAbsent(key, value, Duration).
+ */
+WEAKREF_API void *weakref_cache_policy_put_if_absent(weakref_cache *cache, const void *key, void *value, double seconds);
+
+/**
  * @brief Entries in the order in which they would be evicted if nothing more was read, or the other way round.
  * @param cache a cache with a bound or soft values.
  * @param hottest the other way round.
@@ -1047,6 +1119,22 @@ WEAKREF_API int weakref_cache_policy_set_remaining(weakref_cache *cache, const v
  * Source: Policy.Eviction.coldest(limit), hottest(limit).
  */
 WEAKREF_API long weakref_cache_policy_order(weakref_cache *cache, bool hottest, weakref_pair *out, size_t n);
+
+/**
+ * @brief Entries in the order in which their time will be over if nothing more is read, or the other way round. With one time for all that is the
+ * oldest first, or the youngest.
+ * @param cache a cache whose entries expire.
+ * @param last the other way round.
+ * @param out as for weakref_cache_policy_order.
+ * @param n how many fit.
+ * @return how many were stored, or a negative error.
+ * Errors: ENOTSUP (no such order), EINVAL, ENOMEM, EPERM.
+ * Cost: that of sorting all entries; a lock, linear in them.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: Policy.FixedExpiration.oldest(limit), youngest(limit), Policy.VarExpiration.oldest(limit), youngest(limit).
+ */
+WEAKREF_API long weakref_cache_policy_expiring(weakref_cache *cache, bool last, weakref_pair *out, size_t n);
 
 #ifdef __cplusplus
 }
