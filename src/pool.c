@@ -260,10 +260,10 @@ static void idle_remove_locked(weakref_pool *pool, struct pool_entry *entry)
 	pool->idle--;
 }
 
-/* The newest goes to somebody; it stays held until pool_take knows for whom. */
+/* The next goes to somebody; it stays held until pool_take knows for whom. */
 struct pool_entry *pool_lend_locked(weakref_pool *pool)
 {
-	struct pool_entry *entry = pool_newest_locked(pool);
+	struct pool_entry *entry = pool_next_locked(pool);
 
 	idle_remove_locked(pool, entry);
 	entry->state = POOL_CHECKING;
@@ -286,17 +286,41 @@ static bool older_than(const struct pool_entry *entry, uint64_t now, uint64_t ag
 	return now > entry->since && now - entry->since > age;
 }
 
-void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
+/* Whether the oldest of so many is idle for too long. */
+static bool too_old(const weakref_pool *pool, size_t idle, const struct pool_entry *oldest, uint64_t now)
 {
 	size_t soft = pool->options.softmax > pool->floor_age ? pool->options.softmax : pool->floor_age;
 
+	return (idle > pool->floor_age && older_than(oldest, now, pool->maxage)) || (idle > soft && older_than(oldest, now, pool->ttl));
+}
+
+void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
+{
 	if (likely(!pool->aged))
 		return;
-	while (pool->idle > 0 && now >= pool_newest_locked(pool)->ends)
-		pool_evict_locked(pool, pool_newest_locked(pool), out);
-	while ((pool->idle > pool->floor_age && older_than(pool->oldest, now, pool->maxage)) ||
-	       (pool->idle > soft && older_than(pool->oldest, now, pool->ttl)))
+	while (pool->idle > 0 && now >= pool_next_locked(pool)->ends)
+		pool_evict_locked(pool, pool_next_locked(pool), out);
+	while (pool->idle > 0 && too_old(pool, pool->idle, pool->oldest, now))
 		pool_evict_locked(pool, pool->oldest, out);
+}
+
+size_t pool_kept_locked(const weakref_pool *pool, uint64_t now)
+{
+	const struct pool_entry *entry;
+	size_t kept = pool->idle;
+
+	if (likely(!pool->aged))
+		return kept;
+	for (entry = pool->lifetime != UINT64_MAX ? pool->oldest : NULL; entry != NULL; entry = entry->newer)
+		kept -= now >= entry->ends;
+	for (entry = pool->oldest; entry != NULL; entry = entry->newer) {
+		if (now >= entry->ends)
+			continue;
+		if (!too_old(pool, kept, entry, now))
+			break;
+		kept--;
+	}
+	return kept;
 }
 
 void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
@@ -395,7 +419,7 @@ long pool_dispose(weakref_pool *pool, struct pool_entry *chain)
 void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
 {
 	pool->leased--;
-	pool_idle_newest_locked(pool, entry, entry->since);
+	(pool->fifo ? pool_idle_oldest_locked : pool_idle_newest_locked)(pool, entry, entry->since);
 	if (pool->closed)
 		pool_evict_locked(pool, entry, out);
 	pool_serve_locked(pool);
@@ -643,6 +667,50 @@ static int put_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now
 	pool_serve_locked(pool);
 	trim_locked(pool, now, out);
 	return 0;
+}
+
+/* Makes one more for the idle ones, where there are fewer than n. 1, 0 where that is not so, or a negative error. */
+static int fill_one(weakref_pool *pool, size_t n)
+{
+	struct pool_entry *entry, *out = NULL;
+
+	pool_lock(pool);
+	int error = pool->closed ? -WEAKREF_ECANCELED : 0;
+	bool wanted = error == 0 && pool->idle < n && pool_room_locked(pool);
+	pool->moving += wanted;
+	pool_unlock(pool);
+	if (!wanted)
+		return error;
+	error = make(pool, &entry);
+	if (error < 0)
+		return error;
+	uint64_t now = pool_time(pool);
+	pool_lock(pool);
+	put_locked(pool, entry, now, &out);
+	pool_unlock(pool);
+	pool_dispose(pool, out);
+	return 1;
+}
+
+long weakref_pool_fill(weakref_pool *pool, size_t n)
+{
+	int result = pool_check(pool);
+	long made = 0;
+
+	if (result == 0 && pool->options.alloc == NULL)
+		result = -WEAKREF_ENOTSUP;
+	if (result < 0)
+		return result;
+	if (n == 0)
+		n = pool->options.minsize;
+	/* More would be trimmed as soon as they are there. */
+	if (n > pool->options.maxsize)
+		n = pool->options.maxsize;
+	do {
+		result = fill_one(pool, n);
+		made += result > 0;
+	} while (result > 0 && (size_t)made < n);
+	return result < 0 ? result : made;
 }
 
 static void destroy_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)

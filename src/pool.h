@@ -67,7 +67,7 @@ struct weakref_pool {
 	struct pool_entry **buckets;
 	unsigned shift; /* of a hash, to the bucket's number */
 	unsigned forks; /* lock_forks when it was last locked */
-	bool closed, aged;
+	bool closed, aged, fifo;
 	struct pool_waiter *first;
 	sem_t *wake;                         /* to be posted by whoever drops the lock */
 	_Atomic(struct pool_entry *) newest; /* written with the lock held, and read without by those who look whether there is one */
@@ -143,6 +143,12 @@ static inline struct pool_entry *pool_newest_locked(const weakref_pool *pool)
 	return atomic_load_explicit(&pool->newest, memory_order_relaxed);
 }
 
+/* Who goes next: the newest, or the oldest where that is asked for. NULL: none is idle. */
+static inline struct pool_entry *pool_next_locked(const weakref_pool *pool)
+{
+	return likely(!pool->fifo) ? pool_newest_locked(pool) : pool->oldest;
+}
+
 /* The time where ages matter, else 0. */
 static inline uint64_t pool_time(const weakref_pool *pool)
 {
@@ -170,7 +176,7 @@ static inline void pool_serve_locked(weakref_pool *pool)
 /* Whether one more is allowed by the hard maximum; one less is with alloc or dealloc. */
 bool pool_room_locked(const weakref_pool *pool);
 void pool_moved_locked(weakref_pool *pool);
-/* The newest idle one goes to somebody. */
+/* The next idle one goes to somebody. */
 struct pool_entry *pool_lend_locked(weakref_pool *pool);
 /* What can be had at once: an entry, or NULL for the right to make one; -WEAKREF_ENOENT, -WEAKREF_ECANCELED. */
 int pool_take_now_locked(weakref_pool *pool, struct pool_entry **entry);
@@ -185,6 +191,8 @@ void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool
 /* What is too old; whose lifetime is over, as far as a pop would meet it, or all of it. */
 void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
 void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
+/* How many pool_expire_all_locked would leave. */
+size_t pool_kept_locked(const weakref_pool *pool, uint64_t now);
 /* Deallocates a chain; no lock held. How many. */
 long pool_dispose(weakref_pool *pool, struct pool_entry *chain);
 /* Best effort: more buckets where they are needed. GC: may collect. */

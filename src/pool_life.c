@@ -220,6 +220,7 @@ static int configure(weakref_pool *pool, const weakref_pool_options *options)
 	if (options != NULL)
 		*o = *options;
 	o->init = NULL; /* the caller's */
+	pool->fifo = o->fifo;
 	o->maxsize = size_or(o->maxsize, SIZE_NONE);
 	pool->floor_size = size_or(o->minsize, o->maxsize);
 	o->minsize = pool->floor_age = size_or(o->minsize, 0);
@@ -241,7 +242,7 @@ static int configure(weakref_pool *pool, const weakref_pool_options *options)
 	return 0;
 }
 
-/* A resource that nobody sees yet, as the oldest. EEXIST where it is there. */
+/* A resource that nobody sees yet, to be popped after those that are there. EEXIST where it is there itself. */
 static int stock(weakref_pool *pool, void *resource)
 {
 	struct pool_entry *entry = pool_entry_new(pool);
@@ -255,7 +256,7 @@ static int stock(weakref_pool *pool, void *resource)
 		error = -WEAKREF_EEXIST;
 	} else {
 		pool_insert_locked(pool, entry);
-		pool_idle_oldest_locked(pool, entry, now);
+		(pool->fifo ? pool_idle_newest_locked : pool_idle_oldest_locked)(pool, entry, now);
 	}
 	pool_unlock(pool);
 	pool_grow(pool);
@@ -288,7 +289,7 @@ static void filling_abandoned(void *data)
 
 	pool_lock(pool);
 	while (pool->idle > pool->options.ninit)
-		pool_evict_locked(pool, pool->oldest, &out);
+		pool_evict_locked(pool, pool->fifo ? pool_newest_locked(pool) : pool->oldest, &out);
 	pool_unlock(pool);
 	if (f->resource != NULL && pool->options.dealloc != NULL)
 		pool->options.dealloc(f->resource, pool->options.dealloc_user);
@@ -316,9 +317,9 @@ static int fill_one(struct filling *f)
 /* With lock_pools held: the pool becomes one of them, if what init gave is in no other. */
 static int publish_locked(weakref_pool *pool)
 {
-	struct pool_entry *entry = pool_newest_locked(pool);
+	struct pool_entry *entry = pool_next_locked(pool);
 
-	for (size_t i = 0; i < pool->options.ninit; i++, entry = entry->older)
+	for (size_t i = 0; i < pool->options.ninit; i++, entry = pool->fifo ? entry->newer : entry->older)
 		if (pool_elsewhere(pool, pool_resource(entry)))
 			return -WEAKREF_EEXIST;
 	pool->signature = POOL_SIGNATURE;
@@ -382,8 +383,9 @@ size_t weakref_pool_len(weakref_pool *pool)
 {
 	if (!pool_is(pool))
 		return 0;
+	uint64_t now = pool_time(pool);
 	pool_lock(pool);
-	size_t n = pool->idle;
+	size_t n = pool_kept_locked(pool, now);
 	pool_unlock(pool);
 	return n;
 }

@@ -197,8 +197,11 @@ START_TEST(test_p23_maxage)
 
 	ck_assert_int_eq(LEN(pool), 5);
 	usleep(250000);
+	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_uint_eq(stats_of(pool).idle, 5);
 	ck_assert_int_eq(weakref_pool_maintain(pool), 5);
 	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_uint_eq(stats_of(pool).idle, 0);
 	ck_assert_uint_eq(gone, 5);
 	/* A pop, too, never gives what is too old. */
 	weakref_pool_push(pool, res_new());
@@ -214,6 +217,7 @@ START_TEST(test_p24_maxage_and_minsize)
 	weakref_pool *pool = five_idle(1, 0.02);
 
 	usleep(60000);
+	ck_assert_int_eq(LEN(pool), 1);
 	weakref_pool_maintain(pool);
 	ck_assert_int_eq(LEN(pool), 1);
 	ck_assert_uint_eq(gone, 4);
@@ -235,10 +239,11 @@ START_TEST(test_lifetime)
 	}
 	ck_assert_uint_ge(gone, 2);
 	ck_assert_uint_le(gone, 6);
-	ck_assert_uint_eq(made - gone, (size_t)LEN(pool));
+	size_t idle = stats_of(pool).idle;
+	ck_assert_uint_eq(made - gone, idle);
 	usleep(60000);
-	size_t n = weakref_pool_len(pool);
-	ck_assert_int_eq(weakref_pool_maintain(pool), (long)n);
+	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_int_eq(weakref_pool_maintain(pool), (long)idle);
 	ck_assert_int_eq(LEN(pool), 0);
 }
 END_TEST
@@ -407,6 +412,128 @@ START_TEST(test_p35_soft_maximum)
 	usleep(60000);
 	ck_assert_int_eq(weakref_pool_maintain(pool), 1);
 	ck_assert_int_eq(LEN(pool), 4);
+}
+END_TEST
+
+/* R123: len is what pop_wait, maintain and the like would leave, by all rules at once. */
+START_TEST(test_len_is_what_is_kept)
+{
+	const uint64_t second = 1000000000;
+	weakref_pool *pool = POOL(.maxage = 100, .ttl = 10, .softmax = 4, .minsize = 2, .lifetime = 1000, .dealloc = res_dealloc);
+	static const struct {
+		uint64_t after;
+		int len;
+	} steps[] = {{0, 6}, {9, 6}, {2, 4}, {80, 4}, {11, 2}, {800, 2}, {100, 0}};
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	for (int turn = 0; turn < 2; turn++) {
+		weakref_checks_clock_advance(0);
+		for (int i = 0; i < 6; i++)
+			weakref_pool_push(pool, res_new());
+		for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+			weakref_checks_clock_advance(steps[i].after * second);
+			ck_assert_int_eq(LEN(pool), steps[i].len);
+			if (turn == 0)
+				continue;
+			weakref_pool_maintain(pool);
+			ck_assert_int_eq(LEN(pool), steps[i].len);
+			ck_assert_uint_eq(stats_of(pool).idle, (size_t)steps[i].len);
+		}
+		ck_assert_int_eq(weakref_pool_maintain(pool), turn == 0 ? 6 : 0);
+	}
+}
+END_TEST
+
+/* fifo: resources are used in turn, init's first, then those made beforehand; what was not good enough keeps its place. */
+START_TEST(test_fifo)
+{
+	struct res *list[] = {res_new(), res_new(), res_new()};
+	weakref_pool *pool = POOL(.init = (void *[]){list[0], list[1], list[2]}, .ninit = 3, .alloc = res_alloc, .dealloc = res_dealloc,
+				  .check = res_check, .minsize = 5, .maxsize = 6, .fifo = true);
+
+	ck_assert_int_eq(LEN(pool), 5);
+	for (int turn = 0; turn < 3; turn++)
+		for (int i = 0; i < 5; i++) {
+			struct res *r = pop(pool);
+			ck_assert_ptr_eq(r, &all[i]);
+			ck_assert_int_eq(weakref_pool_push(pool, r), 0);
+		}
+	list[0]->dead = true;
+	ck_assert_ptr_eq(pop(pool), list[1]);
+	ck_assert_int_eq(LEN(pool), 3);
+	/* The oldest are trimmed in this order as well. */
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(weakref_pool_push(pool, res_new()), 0);
+	ck_assert_uint_eq(gone, 2);
+	ck_assert_ptr_eq(gone_order[0], list[2]);
+	ck_assert_ptr_eq(gone_order[1], &all[3]);
+	ck_assert_ptr_eq(pop(pool), &all[4]);
+	/* Where another pool has one of init, that is noticed as well. */
+	weakref_pool *other = POOL(.init = (void *[]){res_new(), &all[5]}, .ninit = 2, .fifo = true);
+	ck_assert_ptr_null(other);
+	ck_assert_int_eq(errno, EEXIST);
+}
+END_TEST
+
+static int check_fails;
+
+static int failing_check(void *resource, void *user)
+{
+	return check_fails-- > 0 ? -EBUSY : res_check(resource, user);
+}
+
+/* fifo: where check fails itself the resource is next again. */
+START_TEST(test_fifo_and_failing_check)
+{
+	weakref_pool *pool = POOL(.init = (void *[]){res_new(), res_new()}, .ninit = 2, .check = failing_check, .fifo = true);
+	void *out;
+
+	check_fails = 1;
+	ck_assert_int_eq(weakref_pool_pop(pool, &out), -EBUSY);
+	ck_assert_ptr_eq(pop(pool), &all[0]);
+	ck_assert_ptr_eq(pop(pool), &all[1]);
+}
+END_TEST
+
+static int alloc_three(void **out, void *user)
+{
+	return made < 3 ? res_alloc(out, user) : -EBUSY;
+}
+
+/* fill: makes what is missing, within maxsize and the hard maximum, and tells what went wrong. */
+START_TEST(test_fill)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .minsize = 3, .maxsize = 6, .hardmax = 8);
+	struct res *a = pop(pool), *b = pop(pool);
+
+	ck_assert_int_eq(LEN(pool), 1);
+	ck_assert_int_eq(weakref_pool_invalidate(pool, a), 0);
+	ck_assert_int_eq(weakref_pool_fill(pool, 0), 2);
+	ck_assert_int_eq(LEN(pool), 3);
+	ck_assert_int_eq(weakref_pool_fill(pool, 0), 0);
+	ck_assert_int_eq(weakref_pool_fill(pool, 2), 0);
+	ck_assert_int_eq(weakref_pool_fill(pool, 5), 2);
+	ck_assert_int_eq(weakref_pool_fill(pool, 100), 1);
+	ck_assert_int_eq(LEN(pool), 6);
+	ck_assert_uint_eq(gone, 1);
+	ck_assert_uint_eq(stats_of(pool).allocs, 8);
+	ck_assert_uint_eq(stats_of(pool).reuses, 2);
+	void *out[7];
+	for (int i = 0; i < 7; i++)
+		ck_assert_int_eq(weakref_pool_pop(pool, &out[i]), 0);
+	ck_assert_int_eq(weakref_pool_fill(pool, 6), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, b), 0);
+	ck_assert_int_eq(weakref_pool_close(pool), 1);
+	ck_assert_int_eq(weakref_pool_fill(pool, 1), -ECANCELED);
+	ck_assert_int_eq(weakref_pool_fill(POOL(.dealloc = res_dealloc), 1), -ENOTSUP);
+	ck_assert_int_eq(weakref_pool_fill(NULL, 1), -EINVAL);
+	made = 0;
+	pool = POOL(.alloc = alloc_three);
+	ck_assert_int_eq(weakref_pool_fill(pool, 2), 2);
+	ck_assert_int_eq(weakref_pool_fill(pool, 5), -EBUSY);
+	ck_assert_int_eq(LEN(pool), 3);
+	ck_assert_uint_eq(stats_of(pool).alloc_errors, 1);
+	ck_assert_uint_eq(stats_of(pool).moving, 0);
 }
 END_TEST
 
@@ -915,6 +1042,10 @@ static Suite *suite(void)
 	tcase_add_test(t, test_p32_len);
 	tcase_add_test(t, test_p35_soft_maximum);
 	tcase_add_test(t, test_p37_leased_from_another_pool);
+	tcase_add_test(t, test_len_is_what_is_kept);
+	tcase_add_test(t, test_fifo);
+	tcase_add_test(t, test_fifo_and_failing_check);
+	tcase_add_test(t, test_fill);
 	tcase_add_test(t, test_clear);
 	tcase_add_test(t, test_detach);
 	tcase_add_test(t, test_bad_options);

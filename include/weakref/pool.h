@@ -5,7 +5,7 @@
  *
  * A *resource* is any pointer but NULL: a connection, a buffer, a block of the collected heap, a small number in a pointer's
  * place. The pool asks for nothing but its identity. A resource is at any time in one hand: idle in the pool, or leased to
- * whoever popped it. What was pushed last is popped first; what has been idle longest is trimmed first.
+ * whoever popped it. What was pushed last is popped first, unless the other order is asked for; what has been idle longest is trimmed first.
  *
  * A pool is an object of the collected heap. When nobody holds it any more, and when the program exits, each idle resource is
  * deallocated once (at exit by the process that made the pool, in one order with finalizers, the newest first). Idle resources
@@ -75,6 +75,8 @@ typedef struct weakref_pool_options {
 	 * spread seconds, so that those which were made together do not all go together. */
 	double lifetime;
 	double spread;
+	/** What has been idle longest is popped first, so that all are used in turn. Else what was pushed last is. */
+	bool fifo;
 } weakref_pool_options;
 
 /**
@@ -161,16 +163,30 @@ WEAKREF_API int weakref_pool_invalidate(weakref_pool *pool, void *resource);
 WEAKREF_API int weakref_pool_detach(weakref_pool *pool, void *resource);
 
 /**
- * @brief How many resources are idle. Those that are too old count until they are trimmed.
+ * @brief How many resources are idle. Those that are too old and were not trimmed yet do not count.
  * @param pool the pool.
  * @return the number; 0 for NULL and what is no pool.
  * Errors: none.
- * Cost: a lock.
+ * Cost: a lock; linear in those that are too old, with a lifetime in all.
  * Thread: any.
  * GC: never collects.
  * Source: len(pool).
  */
 WEAKREF_API size_t weakref_pool_len(weakref_pool *pool);
+
+/**
+ * @brief Makes resources until so many are idle, as far as maxsize and the hard maximum allow: beforehand, or after some were invalidated.
+ * @param pool a pool with alloc.
+ * @param n how many there are to be; 0: minsize.
+ * @return how many were made, or a negative error; those that were made before it stay.
+ * Errors: ENOTSUP (no alloc), ECANCELED (closed), EINVAL, ENOMEM, EPERM, EEXIST (alloc gave a resource that the pool has already), and what
+ * alloc returned.
+ * Cost: alloc's, and two locks, for each.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: GenericObjectPool.addObjects(int), preparePool() of Apache Commons Pool; apr_reslist_maintain.
+ */
+WEAKREF_API long weakref_pool_fill(weakref_pool *pool, size_t n);
 
 /**
  * @brief Trims what is too old, as any push or pop does.
@@ -326,7 +342,8 @@ WEAKREF_API int weakref_pool_with_at(weakref_pool *pool, const double *seconds, 
 
 /** What a pool did. */
 typedef struct weakref_pool_stats {
-	/** Now: idle, leased, waiting for one, on their way in or out (in alloc or dealloc; they count for the hard maximum). */
+	/** Now: idle (those that are too old until they are trimmed), leased, waiting for one, on their way in or out (in alloc or dealloc; they
+	 * count for the hard maximum). */
 	size_t idle, leased, waiting, moving;
 	/** Resources that alloc made; pops served by an idle one; foreign ones adopted, init included; pushes of leased ones. */
 	uint64_t allocs, reuses, adopted, returns;
