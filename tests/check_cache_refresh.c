@@ -3,8 +3,12 @@
  * check_cache_refresh: weakref/cache.h: refreshing, by age and when asked, and executors, which may refuse, be late, or drop what they get.
  * Tests named h34 and so on are the lines of the conformance list. The clock is the tests' own.
  */
+#define GC_THREADS
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
+
+#include <gc/gc.h>
 
 #include "loader.h"
 #include "weakref/checks.h"
@@ -113,6 +117,246 @@ START_TEST(test_explicit_refresh)
 	ck_assert_uint_eq(reloads, 2);
 }
 END_TEST
+
+/* ---- what happens while a reload runs ---- */
+
+static void *refresh_run(void *result)
+{
+	*(int *)result = weakref_cache_refresh(cache, KEY(1));
+	return NULL;
+}
+
+static int to_five(const void *key, void *old, void **value, void *user)
+{
+	(void)key;
+	(void)old;
+	(void)user;
+	*value = thing(5);
+	return 0;
+}
+
+static int remove_it(const void *key, void *old, void **value, void *user)
+{
+	(void)key;
+	(void)old;
+	(void)user;
+	*value = NULL;
+	return 0;
+}
+
+enum meanwhile { PUT, PUT_SAME, REPLACE, COMPUTE, INVALIDATE, INVALIDATE_ALL, REMOVE, COMPUTE_NONE, STORES, PUT_IF_ABSENT = STORES, REPLACE_OTHER,
+		 REMOVE_OTHER, ABSENT_LOAD, READ, PEEK, MEANWHILES };
+
+static int load_never(const void *key, void **value, void *user)
+{
+	(void)key;
+	(void)value;
+	(void)user;
+	return -EIO;
+}
+
+/* Whether it did what it was to do. */
+static bool happens(enum meanwhile what)
+{
+	void *value;
+
+	switch (what) {
+	case PUT: return weakref_cache_put(cache, KEY(1), thing(5)) == 0;
+	case PUT_SAME: return weakref_cache_put(cache, KEY(1), thing(1)) == 0;
+	case REPLACE: return weakref_cache_replace(cache, KEY(1), thing(1), thing(5)) == 1;
+	case COMPUTE: return weakref_cache_compute(cache, KEY(1), to_five, NULL, NULL) == 0;
+	case INVALIDATE: return weakref_cache_invalidate(cache, KEY(1)) == 0;
+	case INVALIDATE_ALL: return weakref_cache_invalidate_all(cache) == 0;
+	case REMOVE: return weakref_cache_remove(cache, KEY(1), NULL, NULL) == 1;
+	case COMPUTE_NONE: return weakref_cache_compute_if_present(cache, KEY(1), remove_it, NULL, NULL) == 0;
+	case PUT_IF_ABSENT: return weakref_cache_put_if_absent(cache, KEY(1), thing(5)) == thing(1);
+	case REPLACE_OTHER: return weakref_cache_replace(cache, KEY(1), thing(9), thing(5)) == 0;
+	case REMOVE_OTHER: return weakref_cache_remove(cache, KEY(1), thing(9), NULL) == 0;
+	case ABSENT_LOAD: return weakref_cache_compute_if_absent(cache, KEY(1), load_never, NULL, &value) == 0 && value == thing(1);
+	case READ: return GET(1) == thing(1);
+	default: return weakref_cache_policy_peek(cache, KEY(1), &value) == 0 && value == thing(1);
+	}
+}
+
+/* R154: writes overtake a reload, one of the same value too: it changes neither value nor age. What changes nothing does not overtake it, and
+ * does not wait for it. */
+START_TEST(test_while_reloading)
+{
+	static const double age = 3;
+
+	for (enum meanwhile what = PUT; what < MEANWHILES; what++) {
+		int result = 1;
+		double seconds = -1;
+		pthread_t thread;
+		void *value;
+		make_cache("refreshAfterWrite=10s,expireAfterWrite=100s,recordStats,maximumSize=10");
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(1)), 0);
+		hold = true;
+		ck_assert_int_eq(pthread_create(&thread, NULL, refresh_run, &result), 0);
+		ck_assert(until_held(1));
+		ck_assert_msg(happens(what), "%d", (int)what);
+		ck_assert_uint_eq(held, 1);
+		now_ns += 3 * SECOND;
+		hold = false;
+		pthread_join(thread, NULL);
+		ck_assert_int_eq(result, 0);
+		void *expected = what >= STORES ? thing(1001) : what == PUT_SAME ? thing(1) : what >= INVALIDATE ? NULL : thing(5);
+		ck_assert_int_eq(weakref_cache_policy_peek(cache, KEY(1), &value), expected != NULL ? 0 : -ENOENT);
+		ck_assert_ptr_eq(value, expected);
+		int error = weakref_cache_policy_age(cache, WEAKREF_CACHE_AFTER_WRITE, KEY(1), &seconds);
+		ck_assert_int_eq(error, expected != NULL ? 0 : -ENOENT);
+		if (error == 0)
+			ck_assert_double_eq(seconds, what >= STORES ? 0 : age);
+		ck_assert_uint_eq(stats().load_successes, 1);
+		ck_assert_uint_eq(weakref_cache_len(cache), expected != NULL);
+		/* The next one is not kept from reloading. */
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(7)), 0);
+		now_ns += 10 * SECOND;
+		ck_assert_ptr_eq(GET(1), thing(7));
+		ck_assert_ptr_eq(GET(1), thing(1007));
+	}
+}
+END_TEST
+
+/* The entry goes for its age, or for size, while it is reloaded: the new value is the caller's, and it does not bring the entry back. */
+START_TEST(test_gone_while_reloading)
+{
+	for (int by_size = 0; by_size < 2; by_size++) {
+		int result = 1;
+		pthread_t thread;
+		make_cache(by_size ? "maximumSize=10" : "expireAfterWrite=10s");
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(1)), 0);
+		hold = true;
+		ck_assert_int_eq(pthread_create(&thread, NULL, refresh_run, &result), 0);
+		ck_assert(until_held(1));
+		now_ns += 10 * SECOND;
+		if (by_size)
+			ck_assert_int_eq(weakref_cache_policy_set_maximum(cache, 0), 0);
+		ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+		ck_assert_uint_eq(weakref_cache_len(cache), 0);
+		if (by_size)
+			ck_assert_int_eq(weakref_cache_policy_set_maximum(cache, 10), 0);
+		hold = false;
+		pthread_join(thread, NULL);
+		ck_assert_int_eq(result, 0);
+		ck_assert_uint_eq(weakref_cache_len(cache), 0);
+		ck_assert_int_eq(weakref_cache_contains(cache, KEY(1)), 0);
+	}
+}
+END_TEST
+
+/* A key that is absent, and is invalidated while a refresh loads it, stays absent. */
+START_TEST(test_refresh_of_what_is_absent)
+{
+	int result = 1;
+	pthread_t thread;
+
+	make_cache("recordStats");
+	hold = true;
+	ck_assert_int_eq(pthread_create(&thread, NULL, refresh_run, &result), 0);
+	ck_assert(until_held(1));
+	ck_assert_int_eq(weakref_cache_invalidate(cache, KEY(1)), 0);
+	hold = false;
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(result, 0);
+	ck_assert_uint_eq(loads, 1);
+	ck_assert_ptr_null(GET(1));
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+}
+END_TEST
+
+/* Of several refreshes of one key at once one loads. A thread that comes too late for that is no fault, but not every time. */
+START_TEST(test_refreshes_at_once)
+{
+	unsigned least = UINT_MAX;
+
+	for (int turn = 0; turn < 20 && least > 1; turn++) {
+		int results[4] = {1, 1, 1, 1};
+		pthread_t threads[4];
+		make_cache("recordStats");
+		hold = true;
+		for (size_t i = 0; i < 4; i++)
+			ck_assert_int_eq(pthread_create(&threads[i], NULL, refresh_run, &results[i]), 0);
+		ck_assert(until_held(1));
+		until_missed(0);
+		hold = false;
+		for (size_t i = 0; i < 4; i++) {
+			pthread_join(threads[i], NULL);
+			ck_assert_int_eq(results[i], 0);
+		}
+		unsigned n = loads + reloads;
+		ck_assert_uint_eq(stats().load_successes, n);
+		least = n < least ? n : least;
+	}
+	ck_assert_uint_eq(least, 1);
+}
+END_TEST
+
+static int64_t weight_now;
+
+static int64_t weigh(const void *key, void *value, void *user)
+{
+	(void)key;
+	(void)value;
+	(void)user;
+	return weight_now;
+}
+
+/* A reload whose value is refused has failed: the old one stays, with its weight, and the next read tries again. */
+START_TEST(test_refused_reload)
+{
+	weakref_cache_builder *b = builder("refreshAfterWrite=10s,maximumWeight=100,recordStats", true, false);
+	uint32_t weight = 0;
+
+	weight_now = 7;
+	ck_assert_int_eq(weakref_cache_builder_weigher(b, weigh, NULL), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(1)), 0);
+	now_ns += 10 * SECOND;
+	weight_now = -EBUSY;
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), -EBUSY);
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(2)), -EBUSY);
+	ck_assert_uint_eq(stats().load_failures, 3);
+	ck_assert_int_eq(weakref_cache_policy_weight(cache, KEY(1), &weight), 0);
+	ck_assert_uint_eq(weight, 7);
+	weight_now = 9;
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_ptr_eq(GET(1), thing(1001));
+	ck_assert_int_eq(weakref_cache_policy_weight(cache, KEY(1), &weight), 0);
+	ck_assert_uint_eq(weight, 9);
+	ck_assert_uint_eq(stats().load_successes, 1);
+	ck_assert_uint_eq(weakref_cache_len(cache), 1);
+}
+END_TEST
+
+/* A refresh begins both times anew; one read of several that is due reloads, whatever reads there are. */
+START_TEST(test_refresh_and_expiry)
+{
+	const void *keys[] = {KEY(1), KEY(2), KEY(3)};
+	void *values[3];
+
+	make_cache("refreshAfterWrite=10s,expireAfterWrite=25s,recordStats");
+	for (intptr_t i = 1; i <= 3; i++)
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(i), thing((size_t)i)), 0);
+	for (size_t turn = 0; turn < 3; turn++) {
+		now_ns += 10 * SECOND;
+		ck_assert_int_eq(turn == 0 ? (long)weakref_cache_get_all(cache, keys, 2, values)
+					   : weakref_cache_get_all_present(cache, keys, 2, values) - 2,
+				 0);
+		ck_assert_ptr_eq(values[0], thing(1 + turn * 1000));
+		ck_assert_uint_eq(reloads, 2 * (turn + 1));
+	}
+	/* Nobody read the third in time. */
+	ck_assert_ptr_eq(GET(1), thing(3001));
+	ck_assert_ptr_null(GET(3));
+	now_ns += 25 * SECOND;
+	ck_assert_ptr_null(GET(1));
+	ck_assert_uint_eq(reloads, 6);
+	ck_assert_uint_eq(loads, 0);
+}
+END_TEST
+
 /* ---- executors ---- */
 
 static void (*task_given)(void *arg);
@@ -315,6 +559,12 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_written_before_the_reload);
 	tcase_add_test(tc, test_h35_failed_reload);
 	tcase_add_test(tc, test_explicit_refresh);
+	tcase_add_test(tc, test_while_reloading);
+	tcase_add_test(tc, test_gone_while_reloading);
+	tcase_add_test(tc, test_refresh_of_what_is_absent);
+	tcase_add_test(tc, test_refreshes_at_once);
+	tcase_add_test(tc, test_refused_reload);
+	tcase_add_test(tc, test_refresh_and_expiry);
 	tcase_add_test(tc, test_executor);
 	tcase_add_test(tc, test_executor_drops);
 	tcase_add_test(tc, test_executor_is_late);
