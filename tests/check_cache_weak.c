@@ -103,6 +103,87 @@ START_TEST(test_h27_weak_value_dies)
 }
 END_TEST
 
+static unsigned olds;
+
+static int give_kept(const void *key, void *old, void **value, void *user)
+{
+	(void)key;
+	olds += old != NULL;
+	*value = user;
+	return 0;
+}
+
+static int load_kept(const void *key, void **value, void *user)
+{
+	return give_kept(key, NULL, value, user);
+}
+
+static int merge_kept(const void *key, void *old, void *given, void **value, void *user)
+{
+	(void)given;
+	return give_kept(key, old, value, user);
+}
+
+#define WAYS 9
+
+/* What one of the operations makes of an entry that the collector took: as if there was none. Whether there is one then; -1: it went wrong. */
+static int use_collected(const void *key, size_t way, void *value)
+{
+	double seconds;
+	void *got = value;
+	int error = 0;
+
+	switch (way % WAYS) {
+	case 0: return weakref_cache_put_if_absent(cache, key, value) == value ? 1 : -1;
+	case 1: return weakref_cache_replace(cache, key, NULL, value) == 0 ? 0 : -1;
+	case 2: return weakref_cache_remove(cache, key, NULL, &got) == 0 && got == NULL ? 0 : -1;
+	case 3: return weakref_cache_compute(cache, key, give_kept, value, &got) == 0 && got == value ? 1 : -1;
+	case 4: return weakref_cache_compute_if_present(cache, key, give_kept, value, &got) == 0 && got == NULL ? 0 : -1;
+	case 5: return weakref_cache_merge(cache, key, value, merge_kept, NULL, &got) == 0 && got == value ? 1 : -1;
+	case 6: return weakref_cache_get_with(cache, key, load_kept, value, &got) == 0 && got == value ? 1 : -1;
+	case 7: return weakref_cache_put(cache, key, value) == 0 ? 1 : -1;
+	default:
+		error = weakref_cache_policy_peek(cache, key, &got);
+		if (error == -ENOENT)
+			error = weakref_cache_policy_age(cache, WEAKREF_CACHE_AFTER_WRITE, key, &seconds);
+		return error == -ENOENT && got == NULL && weakref_cache_contains(cache, key) == 0 ? 0 : -1;
+	}
+}
+
+/* Every operation, each as the first, on entries that a collection took before anybody did maintenance: there is none, and each is told of once. */
+START_TEST(test_operations_on_collected)
+{
+	size_t there = 0, used = 0;
+	weakref_cache_stats stats;
+
+	ck_assert(make_cache(WEAKREF_KEY_INT, "weakValues,recordStats,maximumSize=1000,expireAfterWrite=1h"));
+	ck_assert_int_eq(support_on_thread(fill_weak_values, NULL), 0);
+	collect_until_len(N / 4 + SLACK);
+	ck_assert(told == 0 || support_collect_every() != 0);
+	olds = 0;
+	for (size_t i = 0; i < N; i++) {
+		const void *key = KEY((intptr_t)i);
+		if (weakref_cache_contains(cache, key) == 1)
+			continue;
+		int result = use_collected(key, (size_t)_i + used++, kept[0]);
+		ck_assert_int_ge(result, 0);
+		ck_assert_ptr_eq(weakref_cache_get_if_present(cache, key), result ? kept[0] : NULL);
+		there += (size_t)result;
+	}
+	ck_assert_uint_ge(used, N - N / 4 - SLACK);
+	ck_assert_uint_eq(olds, 0);
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_eq(told, used);
+	ck_assert_uint_eq(told_collected, used);
+	ck_assert_uint_eq(told_with_value, 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), N - used + there);
+	weakref_cache_get_stats(cache, &stats);
+	ck_assert_uint_eq(stats.evictions, used);
+	ck_assert_uint_eq(stats.eviction_weight, used);
+	drop_cache();
+}
+END_TEST
+
 /* gc_collect takes the dead entries out and tells of them by itself. */
 START_TEST(test_gc_collect_maintains)
 {
@@ -585,6 +666,7 @@ static Suite *suite(void)
 	TCase *tc = support_tcase("cache_weak");
 
 	tcase_add_test(tc, test_h27_weak_value_dies);
+	tcase_add_loop_test(tc, test_operations_on_collected, 0, WAYS);
 	tcase_add_test(tc, test_gc_collect_maintains);
 	tcase_add_loop_test(tc, test_h26_weak_key_dies, 0, 2);
 	tcase_add_test(tc, test_both_weak);
