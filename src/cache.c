@@ -95,29 +95,35 @@ struct found {
 	int error;
 };
 
-/* Not inlined, and called last: what it needs of the stack would be set up for every look-up. */
-static NOINLINE struct found look_up_slowly(weakref_cache *cache, const void *key)
+int cache_look_up_ready(weakref_cache *cache, const struct table_key *ready, void **value)
 {
 	struct cache_entry *entry;
-	struct table_key ready;
-	void *value;
-	int error = cache_enter(cache, key, &ready);
+	uint64_t now = cache_now(cache);
+	int error = cache_read(cache, ready, now, &entry, value);
 
 	if (unlikely(error < 0))
-		return (struct found){.error = error};
-	uint64_t now = cache_now(cache);
-	error = cache_read(cache, &ready, now, &entry, &value);
-	if (unlikely(error < 0))
-		return (struct found){.error = error};
-	if (likely(value != NULL)) {
-		cache_hit(cache, entry, value, now);
-		return (struct found){.value = value};
+		return error;
+	if (likely(*value != NULL)) {
+		cache_hit(cache, entry, *value, now);
+		return 0;
 	}
 	cache_miss(cache);
 	/* It is expired, or was collected. */
 	if (unlikely(entry != NULL && cache_state(entry) == CACHE_LIVE))
 		cache_try_maintain(cache);
-	return (struct found){.error = -WEAKREF_ENOENT};
+	return -WEAKREF_ENOENT;
+}
+
+/* Not inlined, and called last: what it needs of the stack would be set up for every look-up. */
+static NOINLINE struct found look_up_slowly(weakref_cache *cache, const void *key)
+{
+	struct found found = {0};
+	struct table_key ready;
+
+	found.error = cache_enter(cache, key, &ready);
+	if (likely(found.error == 0))
+		found.error = cache_look_up_ready(cache, &ready, &found.value);
+	return found;
 }
 
 static NOINLINE struct found miss(weakref_cache *cache)

@@ -464,6 +464,8 @@ int cache_value_check(const weakref_cache *cache, const void *key, const void *v
 void *cache_value_now(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now);
 /* A look-up that counts: 0 and the value, -WEAKREF_ENOENT, or another error. *value is NULL where it does not return 0. */
 int cache_look_up(weakref_cache *cache, const void *key, void **value);
+/* The same with a key that was made ready. */
+int cache_look_up_ready(weakref_cache *cache, const struct table_key *ready, void **value);
 /* An entry was used: its times, and the policy. `now` may be a reader's. */
 void cache_used(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now);
 /* A hit of a look-up: counted as well, and it may be time for a refresh. */

@@ -384,23 +384,40 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 	}
 }
 
-static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
+/* A string that was not found, and any other key, which is made ready for the look-up and the load: the program's hash is asked once. Not
+ * inlined: a hit of a string would set up what it needs of the stack. */
+static NOINLINE int get_slowly(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
 {
 	struct table_key ready;
-	int error = -WEAKREF_EINVAL;
+	int error = cache_enter(cache, key, &ready);
 
-	if (unlikely(value == NULL))
-		return error;
-	error = cache_look_up(cache, key, value);
-	if (likely(error != -WEAKREF_ENOENT))
-		return error;
-	error = cache_enter(cache, key, &ready);
+	*value = NULL;
+	if (error == 0 && !cache->strings) {
+		error = cache_look_up_ready(cache, &ready, value);
+		if (error != -WEAKREF_ENOENT)
+			return error;
+		error = 0;
+	}
 	if (error == 0)
 		error = cache_load(cache, key, &ready, load, user, true, value);
 	BASE_KEEP(key);
 	if (error < 0)
 		*value = NULL;
 	return error;
+}
+
+static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
+{
+	int error;
+
+	if (unlikely(value == NULL))
+		return -WEAKREF_EINVAL;
+	if (likely(cache_is(cache) && cache->strings)) {
+		error = cache_look_up(cache, key, value);
+		if (likely(error != -WEAKREF_ENOENT))
+			return error;
+	}
+	return get_slowly(cache, key, load, user, value);
 }
 
 int weakref_cache_get(weakref_cache *cache, const void *key, void **value)

@@ -150,6 +150,89 @@ START_TEST(test_kinds_of_key)
 }
 END_TEST
 
+static unsigned hashed, compared;
+
+static int hash_counting(const void *key, uint64_t *out, void *user)
+{
+	hashed++;
+	return hash_text(key, out, user);
+}
+
+static int equal_counting(const void *a, const void *b, void *user)
+{
+	compared++;
+	return equal_text(a, b, user);
+}
+
+static int load_thing(const void *key, void **value, void *user)
+{
+	(void)user;
+	*value = thing((size_t)*(const char *)key);
+	return 0;
+}
+
+static int compute_thing(const void *key, void *old, void **value, void *user)
+{
+	(void)old;
+	return load_thing(key, value, user);
+}
+
+/* A program's hash is asked once in each call, whether it finds, loads, stores or removes. */
+START_TEST(test_hashed_once)
+{
+	int failure = -ENOTSUP;
+	weakref_cache_builder *b = weakref_cache_builder_new_custom(hash_counting, equal_counting, &failure);
+	const weakref_cache_loader loader = {.load = load_thing};
+	const void *keys[] = {"a", "b", "c"};
+	char text[] = "a";
+	void *values[3], *value;
+
+	ck_assert_int_eq(weakref_cache_builder_spec(b, "maximumSize=100,expireAfterWrite=1h"), 0);
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+	weakref_cache *cache = weakref_cache_builder_build(b);
+	for (int turn = 0; turn < 2; turn++) {
+		hashed = 0;
+		ck_assert_int_eq(weakref_cache_get(cache, text, &value), 0);
+		ck_assert_uint_eq(hashed, 1);
+		ck_assert_ptr_eq(value, thing('a'));
+		ck_assert_int_eq(weakref_cache_get_with(cache, "b", load_thing, NULL, &value), 0);
+		ck_assert_uint_eq(hashed, 2);
+		ck_assert_int_eq(weakref_cache_compute_if_absent(cache, "c", load_thing, NULL, &value), 0);
+		ck_assert_uint_eq(hashed, 3);
+		ck_assert_int_eq(weakref_cache_compute(cache, "d", compute_thing, NULL, &value), 0);
+		ck_assert_uint_eq(hashed, 4);
+		ck_assert_int_eq(weakref_cache_put(cache, "e", thing(1)), 0);
+		ck_assert_uint_eq(hashed, 5);
+		ck_assert_ptr_nonnull(weakref_cache_put_if_absent(cache, "f", thing(1)));
+		ck_assert_uint_eq(hashed, 6);
+		ck_assert_int_eq(weakref_cache_replace(cache, "f", NULL, thing(2)), 1);
+		ck_assert_uint_eq(hashed, 7);
+		ck_assert_int_eq(weakref_cache_refresh(cache, "g"), 0);
+		ck_assert_uint_eq(hashed, 8);
+		ck_assert_int_eq(weakref_cache_get_all(cache, keys, 3, values), 0);
+		ck_assert_uint_eq(hashed, 11);
+		ck_assert_int_eq(weakref_cache_contains(cache, "a"), 1);
+		ck_assert_uint_eq(hashed, 12);
+	}
+	ck_assert_int_eq(weakref_cache_remove(cache, "e", NULL, NULL), 1);
+	ck_assert_int_eq(weakref_cache_invalidate(cache, "f"), 0);
+	ck_assert_uint_eq(hashed, 14);
+	/* The cache knows what it has: nothing is hashed anew when it grows or is emptied. */
+	weakref_cache_invalidate_all(cache);
+	weakref_cache_cleanup(cache);
+	ck_assert_uint_eq(hashed, 14);
+	/* The same key is not compared, and errors of hash come before any load. */
+	compared = 0;
+	ck_assert_int_eq(weakref_cache_get(cache, text, &value), 0);
+	ck_assert_int_eq(weakref_cache_get(cache, text, &value), 0);
+	ck_assert_uint_eq(compared, 0);
+	failure = -ENOENT;
+	ck_assert_int_eq(weakref_cache_get(cache, "!", &value), -ENOENT);
+	ck_assert_ptr_null(value);
+	ck_assert_uint_eq(weakref_cache_len(cache), 1);
+}
+END_TEST
+
 /* ---- figures ---- */
 
 /* H40: rates of nothing; minus stops at 0; plus adds. */
@@ -192,6 +275,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_h15_builder_refuses);
 	tcase_add_test(tc, test_h15_spec);
 	tcase_add_test(tc, test_kinds_of_key);
+	tcase_add_test(tc, test_hashed_once);
 	tcase_add_test(tc, test_h40_arithmetic);
 	suite_add_tcase(s, tc);
 	return s;
