@@ -332,36 +332,49 @@ void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct 
 	cache_maintain_locked(cache, now);
 }
 
-/* Where nobody has a say in it, a value takes the other's place in the entry itself. Whether it did: not where that one is dead or expired,
- * which would have to be counted. To the policy it is one more use, and goes the way of the reads. */
+/* What the clock says is late enough to be stored over what is there: who finds it went back has the wheel to tell. */
+static bool clock_goes_on(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now)
+{
+	return !cache->timed || (now >= atomic_load_explicit(&entry->written, memory_order_relaxed) &&
+				 now >= atomic_load_explicit(&entry->used, memory_order_relaxed));
+}
+
+/* With the entry's own lock. Whether it did: not where the entry is dead or expired, which would have to be counted. */
+static bool replace_value_locked(const weakref_cache *cache, struct cache_entry *entry, void *value, uintptr_t raw, uint64_t now)
+{
+	if (cache_state(entry) != CACHE_LIVE || entry->closed || cache_expired(cache, entry, now) || !clock_goes_on(cache, entry, now) ||
+	    !cache_value_change_locked(entry, value, raw))
+		return false;
+	/* After the value: who finds these finds that too. The wheel is told late of what lives longer. */
+	if (cache->timed) {
+		atomic_store_explicit(&entry->written, now, memory_order_release);
+		atomic_store_explicit(&entry->used, now, memory_order_release);
+	}
+	return true;
+}
+
+/* Where nobody has a say in it, a value takes the other's place in the entry itself, without the cache's lock. Whether it did. To the policy
+ * it is one more use, and goes the way of the reads. */
 static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
 {
 	uintptr_t raw = cache->config.weak_values ? weakarray_encode(value) : 0;
+	struct lock_word *lock = cache_entry_lock(entry);
 
-	if (cache->config.weak_values && raw == 0)
+	if ((cache->config.weak_values && raw == 0) || atomic_load_explicit(&cache->bulks, memory_order_relaxed) != 0)
 		return false;
-	cache_lock(cache);
-	bool does = cache_state(entry) == CACHE_LIVE && entry->work == NULL && !cache_expired(cache, entry, now) &&
-		    cache_value_change_locked(entry, value, raw);
-	if (does) {
-		cache->invalidations++;
-		/* After the value: who finds these finds that too. */
-		if (cache->timed) {
-			atomic_store_explicit(&entry->written, now, memory_order_release);
-			atomic_store_explicit(&entry->used, now, memory_order_release);
-		}
-		/* The wheel is told late of what lives longer; only a clock that went back makes that shorter. */
-		if (cache->expires && unlikely(cache_deadline(cache, entry) < cache_waiting(cache, entry)->deadline_ns))
-			wheel_schedule(cache->wheel, cache_waiting(cache, entry), cache_deadline(cache, entry));
-		if (cache->timed || cache->celled)
-			cache_due_locked(cache, now);
-	}
-	cache_unlock(cache);
+	lock_stripe_take(lock);
+	bool does = replace_value_locked(cache, entry, value, raw, now);
+	lock_stripe_drop(lock);
 	if (!does)
 		return false;
 	if (unlikely(cache->config.soft_values))
 		want(entry);
 	cache_record(cache, entry);
+	/* What is due is done by whoever has the lock, if somebody has. */
+	if ((cache->timed || cache->celled) && lock_word_try(cache->lock)) {
+		cache_due_locked(cache, now);
+		cache_unlock(cache);
+	}
 	return true;
 }
 

@@ -44,7 +44,9 @@
  *  5. `used` places of the map are not EMPTY, fewer than there are: every probe ends.
  *
  * Locks: one word of lock_word for everything that changes. Under it no user function runs and nothing is allocated: what a write may need is
- * made before. Readers take none; a key that the program compares is looked for without it, and then `inserts` tells whether another
+ * made before. A value that is replaced in place is the exception: that needs the entry's own lock alone, a stripe of those of tables, so
+ * that writers run side by side. Who has the cache's lock and does something because of an entry's value or times, or ends the entry, closes it
+ * before. Readers take none; a key that the program compares is looked for without it, and then `inserts` tells whether another
  * came meanwhile. cache_waits guards who waits for whose work; it is taken with no other lock held.
  *
  * Deliberately not here: a thread, a timer, a destructor. A cache is reachable from nothing but its users.
@@ -101,7 +103,10 @@ struct cache_entry {
 	};
 	uint32_t cell;
 	_Atomic uint8_t state;
-	uint8_t cause; /* DEAD: enum weakref_cause */
+	union {
+		uint8_t cause; /* DEAD: enum weakref_cause */
+		bool closed;   /* LIVE, in a `plain` cache, where there is no cause: it is not written in place. The entry's own lock */
+	};
 	bool celled;   /* before anybody sees it */
 	_Atomic uint64_t written; /* in caches with `timed` or soft values only */
 	_Atomic uint64_t wanted;  /* in caches with soft values only: when it was used last, by the rough clock */
@@ -227,6 +232,7 @@ struct weakref_cache {
 	_Atomic uint32_t pace;  /* enum CACHE_PACE: whether reads are recorded, and how well */
 	_Atomic uint64_t slack; /* readers go by the rough clock, but for so much before a deadline; 0: by the exact one */
 	_Atomic uint64_t times[3];
+	_Atomic unsigned bulks; /* bulk loads that are under way, or were in the parent of this process: nothing is written in place */
 	struct cache_config config;
 	uint64_t unused[8]; /* a cache line */
 	/* What writers write all the time: */
@@ -241,7 +247,7 @@ struct weakref_cache {
 	struct cache_entry *last;
 	struct cache_aside *aside;
 	unsigned aside_forks;
-	uint64_t invalidations; /* lock: how often keys were removed by the program */
+	uint64_t invalidations; /* lock: how often the program changed or removed keys, but in place */
 	struct cache_counts counts;
 };
 
@@ -312,6 +318,12 @@ static inline void cache_unlock(weakref_cache *cache)
 	if (CHECKS)
 		cache_check_locked(cache);
 	lock_word_drop(cache->lock);
+}
+
+/* For its value and times, where it is written in place. */
+static inline struct lock_word *cache_entry_lock(const struct cache_entry *entry)
+{
+	return lock_stripe(entry->policy.hash);
 }
 
 static inline char *cache_bytes(const weakref_cache *cache, const struct cache_entry *entry)
@@ -499,6 +511,9 @@ static inline bool cache_expired(const weakref_cache *cache, const struct cache_
 	atomic_thread_fence(memory_order_acquire);
 	return expired;
 }
+/* From here on nobody writes into it in place, until it is opened again: not where it has a work, or is DEAD. */
+void cache_close_locked(const weakref_cache *cache, struct cache_entry *entry);
+void cache_open_locked(const weakref_cache *cache, struct cache_entry *entry);
 /* Into policy and wheel; out of them. */
 void cache_track_locked(weakref_cache *cache, struct cache_entry *entry);
 void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry);

@@ -148,10 +148,25 @@ static int call_load_all(weakref_cache_bulk *bulk)
 	return error > 0 ? 0 : error;
 }
 
+/* While load_all runs, all that the program changes is counted. */
+static void count_changes(weakref_cache_bulk *bulk)
+{
+	cache_lock(bulk->cache);
+	atomic_fetch_add_explicit(&bulk->cache->bulks, 1, memory_order_relaxed);
+	bulk->invalidations = bulk->cache->invalidations;
+	cache_unlock(bulk->cache);
+}
+
+static void count_no_more(const weakref_cache_bulk *bulk)
+{
+	atomic_fetch_sub_explicit(&bulk->cache->bulks, 1, memory_order_relaxed);
+}
+
 static void bulk_abandoned(void *data)
 {
 	weakref_cache_bulk *bulk = data;
 
+	count_no_more(bulk);
 	if (bulk->began != 0)
 		cache_count_load(bulk->cache, bulk->began, false);
 	for (size_t i = 0; i < bulk->n; i++)
@@ -184,6 +199,7 @@ static int load_missing(weakref_cache_bulk *bulk)
 {
 	int error = 0;
 
+	count_changes(bulk);
 	pthread_cleanup_push(bulk_abandoned, bulk);
 	for (size_t i = 0; i < bulk->n && error == 0; i++)
 		error = bulk->wants[i].over ? 0 : want(bulk, i);
@@ -191,21 +207,18 @@ static int load_missing(weakref_cache_bulk *bulk)
 		error = call_load_all(bulk);
 	finish_all(bulk, error < 0 ? error : -WEAKREF_ENOENT);
 	pthread_cleanup_pop(0);
+	count_no_more(bulk);
 	return error;
 }
 
 static int get_all_in_bulk(weakref_cache_bulk *bulk)
 {
-	weakref_cache *cache = bulk->cache;
 	int result = 0;
 
 	bulk->wants = heap_alloc(bulk->n * sizeof *bulk->wants);
 	bulk->missing = heap_alloc(bulk->n * sizeof *bulk->missing);
 	if (bulk->wants == NULL || bulk->missing == NULL)
 		return -WEAKREF_ENOMEM;
-	cache_lock(cache);
-	bulk->invalidations = cache->invalidations;
-	cache_unlock(cache);
 	for (bool over = false; !over; bulk->again = true) {
 		bulk->nmissing = 0;
 		int error = load_missing(bulk);

@@ -113,6 +113,7 @@ static bool settle_fork_locked(weakref_cache *cache, struct cache_entry *entry)
 	}
 	if (computed)
 		cache_track_locked(cache, entry);
+	cache_open_locked(cache, entry);
 	return true;
 }
 
@@ -134,12 +135,13 @@ int cache_await_locked(weakref_cache *cache, struct cache_entry *entry)
 	return error < 0 ? error : 1;
 }
 
-/* The entry as a work finds it: what is expired, collected, or a dead thread's, is taken out first. */
+/* The entry as a work finds it, closed: what is expired, collected, or a dead thread's, is taken out first. */
 static struct cache_entry *sound_locked(weakref_cache *cache, struct cache_entry *entry, uint64_t now, void **value)
 {
 	*value = NULL;
 	if (entry == NULL || !settle_fork_locked(cache, entry))
 		return NULL;
+	cache_close_locked(cache, entry);
 	if (cache_state(entry) == CACHE_LOADING)
 		return entry;
 	*value = cache_value(entry);
@@ -210,6 +212,8 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 		entry = sound_locked(cache, entry, now, value);
 		result = begin_locked(b, entry, fresh, work, *value);
 		*out = result == CACHE_BEGUN ? work : entry != NULL ? entry->work : NULL;
+		if (entry != NULL)
+			cache_open_locked(cache, entry);
 		cache_unlock(cache);
 		if (result != CACHE_BUSY) {
 			work->began = base_now();
@@ -263,6 +267,7 @@ static void settle_locked(struct cache_work *work, struct cache_write *w, int er
 		cache_track_locked(cache, entry);
 		cache_maintain_locked(cache, now);
 	}
+	cache_open_locked(cache, entry);
 }
 
 /* Lets go of those that wait. */
@@ -492,8 +497,10 @@ static int task_gone(weakref_ref *ref, void *data)
 	(void)ref;
 	cache_lock(cache);
 	bool dropped = work->entry->work == work && work->owner == NULL;
-	if (dropped)
+	if (dropped) {
 		cache_overtake_locked(cache, work->entry);
+		cache_open_locked(cache, work->entry);
+	}
 	cache_unlock(cache);
 	if (dropped)
 		count_outcome(work, false);
@@ -561,11 +568,13 @@ NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry,
 	work->counted = true;
 	cache_lock(cache);
 	/* It may have been written meanwhile, where it stands. */
+	cache_close_locked(cache, entry);
 	work->old = cache_value(entry);
 	bool begun = cache_state(entry) == CACHE_LIVE && entry->work == NULL && work->old != NULL && is_due(cache, entry, now) &&
 		     (work->key != NULL || cache->config.kind == WEAKREF_KEY_INT);
 	if (begun)
 		attach_locked(work, entry, true);
+	cache_open_locked(cache, entry);
 	cache_unlock(cache);
 	if (!begun)
 		return;

@@ -78,6 +78,29 @@ void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry)
 		wheel_cancel(cache->wheel, cache_waiting(cache, entry));
 }
 
+/* ---- who may write an entry in place ---- */
+
+static void set_closed_locked(struct cache_entry *entry, bool closed)
+{
+	struct lock_word *lock = cache_entry_lock(entry);
+
+	lock_stripe_take(lock);
+	entry->closed = closed;
+	lock_stripe_drop(lock);
+}
+
+void cache_close_locked(const weakref_cache *cache, struct cache_entry *entry)
+{
+	if (cache->plain && cache_state(entry) == CACHE_LIVE && !entry->closed)
+		set_closed_locked(entry, true);
+}
+
+void cache_open_locked(const weakref_cache *cache, struct cache_entry *entry)
+{
+	if (cache->plain && cache_state(entry) == CACHE_LIVE && entry->work == NULL && entry->closed)
+		set_closed_locked(entry, false);
+}
+
 /* ---- the end of an entry ---- */
 
 static void queue_notice_locked(weakref_cache *cache, struct cache_entry *entry)
@@ -95,6 +118,7 @@ void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum wea
 	bool loading = cache_state(entry) == CACHE_LOADING;
 	void *key = NULL, *value;
 
+	cache_close_locked(cache, entry);
 	value = entry->celled ? cache_cell_value(entry, &key) : atomic_load_explicit(&entry->value, memory_order_relaxed);
 	if (value == NULL)
 		cause = WEAKREF_CAUSE_COLLECTED; /* the collector was faster */
@@ -194,11 +218,13 @@ static void expire_locked(weakref_cache *cache, uint64_t now)
 
 	while ((node = wheel_expired(cache->wheel, now)) != NULL) {
 		struct cache_entry *entry = ((struct cache_waiting *)(void *)node)->entry;
+		cache_close_locked(cache, entry);
 		uint64_t deadline = cache_deadline(cache, entry);
 		if (deadline <= now)
 			cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPIRED);
 		else if (deadline != CACHE_NEVER)
 			wheel_schedule(cache->wheel, node, deadline);
+		cache_open_locked(cache, entry);
 	}
 }
 

@@ -26,7 +26,8 @@ int weakref_cache_contains(weakref_cache *cache, const void *key)
 
 /* ---- conditional writes ---- */
 
-/* Takes the lock with a key's entry, which nobody loads or computes, and the value that it has now. 0 with the lock, or an error without. */
+/* Takes the lock with a key's entry, which nobody loads or computes, closed, and the value that it has now. 0 with the lock, or an error
+ * without. */
 static int lock_settled(struct cache_change *c, uint64_t now, struct cache_entry **entry, void **value)
 {
 	for (;;) {
@@ -38,12 +39,16 @@ static int lock_settled(struct cache_change *c, uint64_t now, struct cache_entry
 		if (result == 0)
 			break;
 	}
+	if (*entry != NULL)
+		cache_close_locked(c->cache, *entry);
 	*value = cache_value_now(c->cache, *entry, now);
 	return 0;
 }
 
-static int unlock_after(struct cache_change *c, int result)
+static int unlock_after(struct cache_change *c, struct cache_entry *entry, int result)
 {
+	if (entry != NULL)
+		cache_open_locked(c->cache, entry);
 	cache_unlock(c->cache);
 	BASE_KEEP(c->key);
 	BASE_KEEP(c->value);
@@ -84,7 +89,7 @@ int cache_store_if_absent(struct cache_change *c)
 		cache_write_locked(c->cache, entry, &w, now);
 		c->result = c->value;
 	}
-	return unlock_after(c, 0);
+	return unlock_after(c, entry, 0);
 }
 
 void *weakref_cache_put_if_absent(weakref_cache *cache, const void *key, void *value)
@@ -117,7 +122,7 @@ static int replace(struct cache_change *c)
 	bool does = as_expected(c, c->result);
 	if (does)
 		cache_write_locked(c->cache, entry, &w, now);
-	return unlock_after(c, does);
+	return unlock_after(c, entry, does);
 }
 
 int weakref_cache_replace(weakref_cache *cache, const void *key, void *expected, void *value)
@@ -142,7 +147,7 @@ static int remove_expected(struct cache_change *c)
 		cache_remove_locked(c->cache, entry, WEAKREF_CAUSE_EXPLICIT);
 	}
 	cache_maintain_locked(c->cache, now);
-	return unlock_after(c, does);
+	return unlock_after(c, entry, does);
 }
 
 int weakref_cache_remove(weakref_cache *cache, const void *key, void *expected, void **value)
