@@ -441,7 +441,7 @@ void cache_unmap_locked(weakref_cache *cache, const struct cache_entry *entry);
 /* A cell for an entry: cache_lock_at made sure that there is one. key and value are held; value may be NULL, for later. */
 void cache_cell_take_locked(weakref_cache *cache, struct cache_entry *entry, const void *key);
 void cache_value_set_locked(weakref_cache *cache, struct cache_entry *entry, const void *key, void *value);
-/* Another value for a LIVE entry whose key is not weak; raw is that value's weak word, where values are weak. Whether it had one still. */
+/* Another value for a LIVE entry whose key is not weak; the entry's own lock. raw is that value's weak word, where values are weak. Whether it had one still. */
 bool cache_value_change_locked(struct cache_entry *entry, void *value, uintptr_t raw);
 /* Gives the cell of a DEAD entry away. */
 void cache_cell_drop_locked(weakref_cache *cache, struct cache_entry *entry);
