@@ -54,6 +54,10 @@ typedef struct weakref_pool_options {
 	 * the next is tried; negative: it stays in the pool, and pop returns that error. A resource fresh from alloc is not asked about. */
 	int (*check)(void *resource, void *user);
 	void *check_user;
+	/** Told of a leased resource that comes back, pushed or at the end of its lease, before anybody else gets it: the place to undo what
+	 * its holder did. 0: it is kept; anything else: it is deallocated. Not asked about foreign ones, nor by a closed pool. */
+	int (*reset)(void *resource, void *user);
+	void *reset_user;
 	/** Told of a resource whose lease was dropped without being returned, and of the place that leased it. 0: it is used again;
 	 * anything else: it is deallocated. */
 	int (*recovered)(void *resource, const char *file, int line, void *user);
@@ -126,10 +130,11 @@ WEAKREF_API int weakref_pool_pop_wait(weakref_pool *pool, double seconds, void *
  * @brief Gives a resource to the pool: one that was leased from it, or one that no pool has ("foreign"), which it then adopts.
  * @param pool the pool. A closed one deallocates the resource at once.
  * @param resource not NULL.
- * @return 0: the pool has it. 1: the pool is closed, and it was deallocated. Or a negative error: it is still the caller's.
+ * @return 0: the pool has it. 1: it was deallocated, because the pool is closed or reset did not keep it. Or a negative error: it is still the
+ * caller's.
  * Errors: EEXIST (it is idle here already, or idle in or leased from another pool), ENOSPC (foreign, and the pool is at its hard
  * maximum), EINVAL, ENOMEM (foreign only), EPERM.
- * Cost: one lock and a look-up; adopting asks all pools. Then dealloc for what is trimmed.
+ * Cost: one lock and a look-up, twice with a reset; adopting asks all pools. Then dealloc for what is trimmed.
  * Thread: any thread known to the collector.
  * GC: collects only for a foreign resource, or where dealloc does.
  * Source: ResourcePool.push(obj).
@@ -347,7 +352,8 @@ typedef struct weakref_pool_stats {
 	size_t idle, leased, waiting, moving;
 	/** Resources that alloc made; pops served by an idle one; foreign ones adopted, init included; pushes of leased ones. */
 	uint64_t allocs, reuses, adopted, returns;
-	/** Resources deallocated; destroyed on demand; given to their holders for good; found dead by check; errors of alloc. */
+	/** Resources deallocated; destroyed on demand; given to their holders for good; found dead by check, or not
+	 * kept by reset; errors of alloc. */
 	uint64_t deallocs, invalidated, detached, dead, alloc_errors;
 	/** Leases dropped and recovered; plainly leased blocks that the collector found dead. */
 	uint64_t recovered, lost;
