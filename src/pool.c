@@ -738,7 +738,7 @@ static void reset_abandoned(void *data)
 	pool_dispose(entry->pool, out);
 }
 
-/* Asks reset about an entry that comes back; the lock is held before and after, but not within. Whether the resource is to be kept. */
+/* Asks reset about an entry that comes back; the lock is held before and after, but not within. Whether it is to be kept. */
 static NOINLINE bool reset_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t *now)
 {
 	const weakref_pool_options *options = &pool->options;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_cache_inspect: weakref/cache.h: looking at a cache without using it, its bounds and times when they are changed, entries that get a time of
- * their own from who stores them, and the orders in which entries go. The clock is the tests' own.
+ * check_cache_inspect: weakref/cache.h: looking at a cache without using it, its bounds and times when they are changed, entries that
+ * get a time of their own from who stores them, and the orders in which entries go. The clock is the tests' own.
  */
 #include <errno.h>
 #include <math.h>
@@ -230,7 +230,7 @@ START_TEST(test_another_maximum)
 }
 END_TEST
 
-/* Another time holds for the entries that are there: a shorter one ends them, a longer one keeps them, and none at all keeps them for ever. */
+/* Another time holds for the entries that are there: a shorter one ends them, a longer one keeps them, none keeps them for ever. */
 START_TEST(test_another_time)
 {
 	double seconds;
@@ -354,7 +354,7 @@ static double on_read(const void *key, void *value, double remaining, void *user
 	return isinf(at_read) && at_read < 0 ? remaining + 1 : at_read;
 }
 
-/* What a read says of an entry's time: nonsense is ignored and the read succeeds, 0 ends the entry after it, and each that extends says so once. */
+/* What a read says of an entry's time: nonsense is ignored and the read succeeds; 0 ends the entry after it; each is asked once. */
 START_TEST(test_times_by_reads)
 {
 	static const double nonsense[] = {-1, NAN, -0.001};

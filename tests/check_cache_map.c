@@ -532,8 +532,8 @@ START_TEST(test_listener_writes_back)
 }
 END_TEST
 
-/* R146: a reload that brings another value replaces one, which is told of, with the old value; one that brings the same, fails, or has nothing, is
- * not; and a load that was never stored is not either. */
+/* R146: a reload that brings another value replaces one, which is told of, with the old value; one that brings the same, fails, or
+ * has nothing, is not; and a load that was never stored is not either. */
 START_TEST(test_notices_of_loads)
 {
 	const weakref_cache_loader loader = {.load = load};
