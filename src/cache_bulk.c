@@ -2,7 +2,8 @@
 /*
  * cache_bulk: several keys at once. With load_all each missing key gets a work of its own first, so that the bulk load excludes other loads of
  * its keys and is overtaken like them; then load_all runs; then the works that got no value are finished; and only then this thread waits
- * for the works of others. Where such a work was no load, or its thread ended in it, all of this is done once more for those keys. Extra values are stored where there is none, and only if no key at all was changed by the program since.
+ * for the works of others. Where such a work was no load, or its thread ended in it, all of this is done once more for those keys.
+ * Extra values are stored where there is none, and only if no key at all was changed by the program since.
  *
  * A call of load_all is one load to the figures, and its works are none; but what the second level had is a load of its own.
  */

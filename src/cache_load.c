@@ -389,8 +389,8 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 	}
 }
 
-/* A string that was not found, and any other key, which is made ready for the look-up and the load: the program's hash is asked once. Not
- * inlined: a hit of a string would set up what it needs of the stack. */
+/* A string that was not found, and any other key, which is made ready for the look-up and the load: the program's hash is asked once.
+ * Not inlined: a hit of a string would set up what it needs of the stack. */
 static NOINLINE int get_slowly(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
 {
 	struct table_key ready;

@@ -2,8 +2,8 @@
 /*
  * cache_view: a cache as a map: writes that depend on what is there, functions that make a value from the old one, iterators.
  *
- * A conditional write looks first, as a reader does: where it would change nothing, none of the user's functions is asked. Else it waits for
- * loads and functions of its key (cache_load.c), then decides and writes with the lock held.
+ * A conditional write looks first, as a reader does: where it would change nothing, none of the user's functions is asked. Else it
+ * waits for loads and functions of its key (cache_load.c), then decides and writes with the lock held.
  */
 #include "cache.h"
 

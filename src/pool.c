@@ -713,12 +713,56 @@ long weakref_pool_fill(weakref_pool *pool, size_t n)
 	return result < 0 ? result : made;
 }
 
-static void destroy_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
+/* A leased entry goes to be deallocated instead. */
+static void scrap_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
 {
 	pool->leased--;
 	pool_idle_newest_locked(pool, entry, 0);
 	pool_evict_locked(pool, entry, out);
+}
+
+static void destroy_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
+{
+	scrap_locked(pool, entry, out);
 	pool->stats.invalidated++;
+}
+
+/* The thread ended in reset: nobody vouches for the resource. */
+static void reset_abandoned(void *data)
+{
+	struct pool_entry *entry = data, *out = NULL;
+
+	pool_lock(entry->pool);
+	scrap_locked(entry->pool, entry, &out);
+	pool_unlock(entry->pool);
+	pool_dispose(entry->pool, out);
+}
+
+/* Asks reset about an entry that comes back; the lock is held before and after, but not within. Whether it is to be kept. */
+static NOINLINE bool reset_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t *now)
+{
+	const weakref_pool_options *options = &pool->options;
+	int verdict;
+
+	entry->state = POOL_CHECKING;
+	pool_unlock(pool);
+	pthread_cleanup_push(reset_abandoned, entry);
+	verdict = options->reset(pool_resource(entry), options->reset_user);
+	pthread_cleanup_pop(0);
+	*now = pool_time(pool);
+	pool_lock(pool);
+	pool->stats.dead += verdict != 0;
+	return verdict == 0;
+}
+
+/* A leased entry comes back, if reset keeps it. As put_locked. */
+static inline int return_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now, struct pool_entry **out)
+{
+	if (unlikely(pool->resets && !pool->closed) && !reset_locked(pool, entry, &now)) {
+		scrap_locked(pool, entry, out);
+		return 1;
+	}
+	return put_locked(pool, entry, now, out);
 }
 
 /* The holder keeps it. A lease of it has had the pool hold it. */
@@ -759,7 +803,7 @@ int pool_give_back(weakref_pool *pool, struct pool_entry *entry, uint32_t serial
 	else if (fate == POOL_DETACHED)
 		detach_locked(pool, entry);
 	else
-		result = put_locked(pool, entry, now, &out);
+		result = return_locked(pool, entry, now, &out);
 	pool->returns += result >= 0 && fate == POOL_BACK;
 	pool_unlock(pool);
 	if (result == 0 && fate == POOL_DETACHED)
@@ -820,7 +864,7 @@ int weakref_pool_push(weakref_pool *pool, void *resource)
 		pool_unlock(pool);
 		return adopt(pool, resource);
 	}
-	result = likely(entry->state == POOL_LEASED) ? put_locked(pool, entry, now, &out) : -WEAKREF_EEXIST;
+	result = likely(entry->state == POOL_LEASED) ? return_locked(pool, entry, now, &out) : -WEAKREF_EEXIST;
 	pool->returns += result >= 0;
 	pool_unlock(pool);
 	if (unlikely(out != NULL))

@@ -5,7 +5,7 @@
  *
  * Each resource that a pool knows has an entry, which is in the pool's hash of resources for as long as the pool knows it.
  *
- *   entry states   FRESH ──▶ IDLE ──pop──▶ CHECKING ──▶ LEASED ──push──▶ IDLE
+ *   entry states   FRESH ──▶ IDLE ──pop──▶ CHECKING ──▶ LEASED ──push──▶ (CHECKING ──▶) IDLE
  *                    └────── LEASED            │           └─ invalidated, detached, lost ──▶ GONE
  *                                              └─ dead ──▶ GONE        IDLE ── trimmed, closed ──▶ GONE
  *
@@ -19,7 +19,7 @@
  *  5. A resource is in the hash of one pool only, but for those that alloc took from another pool.
  *
  * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
- * adopted. alloc, dealloc, check and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks: one
+ * adopted. alloc, dealloc, check, reset and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks: one
  * that has gone to sleep stays there until the post that follows its answer, or until it has taken its sleep back.
  */
 #ifndef POOL_H
@@ -67,7 +67,7 @@ struct weakref_pool {
 	struct pool_entry **buckets;
 	unsigned shift; /* of a hash, to the bucket's number */
 	unsigned forks; /* lock_forks when it was last locked */
-	bool closed, aged, fifo;
+	bool closed, aged, fifo, resets;
 	struct pool_waiter *first;
 	sem_t *wake;                         /* to be posted by whoever drops the lock */
 	_Atomic(struct pool_entry *) newest; /* written with the lock held, and read without by those who look whether there is one */

@@ -221,6 +221,7 @@ static int configure(weakref_pool *pool, const weakref_pool_options *options)
 		*o = *options;
 	o->init = NULL; /* the caller's */
 	pool->fifo = o->fifo;
+	pool->resets = o->reset != NULL;
 	o->maxsize = size_or(o->maxsize, SIZE_NONE);
 	pool->floor_size = size_or(o->minsize, o->maxsize);
 	o->minsize = pool->floor_age = size_or(o->minsize, 0);

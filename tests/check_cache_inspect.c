@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_cache_inspect: weakref/cache.h: looking at a cache without using it, its bounds and times when they are changed, entries that get a time of
- * their own from who stores them, and the orders in which entries go. The clock is the tests' own.
+ * check_cache_inspect: weakref/cache.h: looking at a cache without using it, its bounds and times when they are changed, entries that
+ * get a time of their own from who stores them, and the orders in which entries go. The clock is the tests' own.
  */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "support.h"
@@ -229,7 +230,7 @@ START_TEST(test_another_maximum)
 }
 END_TEST
 
-/* Another time holds for the entries that are there: a shorter one ends them, a longer one keeps them, and none at all keeps them for ever. */
+/* Another time holds for the entries that are there: a shorter one ends them, a longer one keeps them, none keeps them for ever. */
 START_TEST(test_another_time)
 {
 	double seconds;
@@ -342,6 +343,62 @@ START_TEST(test_put_for_a_time)
 }
 END_TEST
 
+static double at_read;
+
+static double on_read(const void *key, void *value, double remaining, void *user)
+{
+	(void)key;
+	(void)value;
+	(void)user;
+	asked++;
+	return isinf(at_read) && at_read < 0 ? remaining + 1 : at_read;
+}
+
+/* What a read says of an entry's time: nonsense is ignored and the read succeeds; 0 ends the entry after it; each is asked once. */
+START_TEST(test_times_by_reads)
+{
+	static const double nonsense[] = {-1, NAN, -0.001};
+	const weakref_cache_expiry expiry = {.create = on_create, .read = on_read, .user = things};
+	weakref_cache_builder *b = builder("");
+	void *value;
+
+	ck_assert_int_eq(weakref_cache_builder_expire_after(b, &expiry), 0);
+	build(b);
+	PUT(cache, 1, thing(1));
+	for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
+		at_read = nonsense[i];
+		ck_assert_ptr_eq(GET(cache, 1), thing(1));
+		ck_assert_double_eq(remaining(1), 10);
+	}
+	at_read = -INFINITY;
+	asked = 0;
+	ck_assert_int_eq(weakref_cache_get_with(cache, KEY(1), load, NULL, &value), 0);
+	ck_assert_int_eq(weakref_cache_get_all_present(cache, (const void *[]){KEY(1), KEY(2)}, 2, (void *[2]){NULL}), 1);
+	ck_assert_int_eq(weakref_cache_compute_if_absent(cache, KEY(1), load, NULL, &value), 0);
+	ck_assert_uint_eq(asked, 3);
+	ck_assert_double_eq(remaining(1), 13);
+	/* The map's other operations, and inspection, are no reads. */
+	ck_assert_int_eq(weakref_cache_contains(cache, KEY(1)), 1);
+	ck_assert_ptr_eq(weakref_cache_put_if_absent(cache, KEY(1), thing(2)), thing(1));
+	ck_assert_int_eq(weakref_cache_replace(cache, KEY(1), thing(2), thing(3)), 0);
+	ck_assert_int_eq(weakref_cache_policy_peek(cache, KEY(1), &value), 0);
+	ck_assert_int_eq(weakref_cache_iter_next(weakref_cache_iter_new(cache), NULL, &value), 1);
+	ck_assert_uint_eq(asked, 3);
+	ck_assert_double_eq(remaining(1), 13);
+	/* A write without update asks create. */
+	PUT(cache, 1, thing(4));
+	ck_assert_double_eq(remaining(1), 10);
+	at_read = INFINITY;
+	ck_assert_ptr_eq(GET(cache, 1), thing(4));
+	now_ns += 1000000 * SECOND;
+	at_read = 0;
+	ck_assert_ptr_eq(GET(cache, 1), thing(4));
+	ck_assert_ptr_null(GET(cache, 1));
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	ck_assert_uint_eq(told[WEAKREF_CAUSE_EXPIRED], 1);
+}
+END_TEST
+
 /* ---- orders ---- */
 
 /* Who expires first, by each rule, and the other way round; what is expired is not in it. */
@@ -419,6 +476,66 @@ START_TEST(test_orders_of_strings)
 }
 END_TEST
 
+static _Atomic uint64_t shared_ns;
+
+static uint64_t shared_tick(void *user)
+{
+	(void)user;
+	return shared_ns;
+}
+
+enum { KEYS = 500 };
+
+/* The first lists and peeks, the others write, remove, and move the clock. */
+static int use_at_once(void *arg)
+{
+	unsigned role = *(unsigned *)arg;
+	uint64_t state = support_seed() + role;
+	weakref_pair pairs[64];
+	void *value;
+
+	for (size_t i = support_scaled(20000, 200); i > 0; i--) {
+		intptr_t key = (intptr_t)(support_random(&state) % KEYS);
+		char text[32];
+		snprintf(text, sizeof text, "key %d", (int)key);
+		if (role == 0) {
+			long n = i % 16 == 0 ? weakref_cache_policy_expiring(cache, i % 32 == 0, pairs, 64) : 0;
+			SUPPORT_REQUIRE(n >= 0);
+			for (long k = 0; k < n; k++) {
+				snprintf(text, sizeof text, "key %d", (int)((char *)pairs[k].value - things));
+				SUPPORT_REQUIRE(strcmp(pairs[k].key, text) == 0);
+			}
+			int error = weakref_cache_policy_peek(cache, text, &value);
+			SUPPORT_REQUIRE(error == -ENOENT || (error == 0 && strtol(text + 4, NULL, 10) == (char *)value - things));
+		} else if (i % 8 == 0) {
+			SUPPORT_REQUIRE(weakref_cache_invalidate(cache, text) == 0);
+		} else if (i % 2 == 0) {
+			SUPPORT_REQUIRE(weakref_cache_policy_put(cache, text, thing((size_t)key), (double)(i % 7)) == 0);
+		} else {
+			SUPPORT_REQUIRE(weakref_cache_policy_put_if_absent(cache, text, thing((size_t)key), 3) == thing((size_t)key));
+			shared_ns += SECOND / 16;
+		}
+	}
+	return 0;
+}
+
+/* Lists are of what was there, whatever others do meanwhile. */
+START_TEST(test_lists_of_a_busy_cache)
+{
+	const weakref_cache_expiry expiry = {.create = on_create, .user = things};
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_STRING);
+	unsigned roles[3] = {0, 1, 2};
+
+	shared_ns = 1000 * SECOND;
+	ck_assert_int_eq(weakref_cache_builder_spec(b, "maximumSize=400"), 0);
+	ck_assert_int_eq(weakref_cache_builder_ticker(b, shared_tick, NULL), 0);
+	ck_assert_int_eq(weakref_cache_builder_expire_after(b, &expiry), 0);
+	build(b);
+	ck_assert_int_eq(support_threads(3, use_at_once, roles, sizeof *roles), 0);
+	ck_assert_uint_le(weakref_cache_len(cache), 400);
+}
+END_TEST
+
 /* Each allocation of a list fails once: it is refused, and the cache is as it was. */
 START_TEST(test_no_memory)
 {
@@ -455,8 +572,10 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_another_time);
 	tcase_add_test(tc, test_long_times);
 	tcase_add_test(tc, test_put_for_a_time);
+	tcase_add_test(tc, test_times_by_reads);
 	tcase_add_test(tc, test_expiring);
 	tcase_add_test(tc, test_orders_of_strings);
+	tcase_add_test(tc, test_lists_of_a_busy_cache);
 	tcase_add_test(tc, test_no_memory);
 	suite_add_tcase(s, tc);
 	return s;

@@ -532,6 +532,50 @@ START_TEST(test_listener_writes_back)
 }
 END_TEST
 
+/* R146: a reload that brings another value replaces one, which is told of, with the old value; one that brings the same, fails, or
+ * has nothing, is not; and a load that was never stored is not either. */
+START_TEST(test_notices_of_loads)
+{
+	const weakref_cache_loader loader = {.load = load};
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+	void *value;
+
+	make("", false, false);
+	ck_assert_int_eq(weakref_cache_builder_spec(b, "refreshAfterWrite=10s,expireAfterWrite=60s,recordStats"), 0);
+	ck_assert_int_eq(weakref_cache_builder_ticker(b, tick, NULL), 0);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen, NULL), 0);
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+	cache = weakref_cache_builder_build(b);
+	computes(thing(1), 0);
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), 0);
+	now_ns += 10 * SECOND;
+	ck_assert_ptr_eq(GET(cache, 1), thing(1));
+	ck_assert_uint_eq(calls, 3);
+	computes(thing(2), -EBUSY);
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), -EBUSY);
+	computes(NULL, 0);
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), -ENOENT);
+	ck_assert_uint_eq(told_in_all(), 0);
+	computes(thing(2), 0);
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), 0);
+	ck_assert_uint_eq(told[WEAKREF_CAUSE_REPLACED], 1);
+	computes(thing(3), 0);
+	now_ns += 10 * SECOND;
+	ck_assert_ptr_eq(GET(cache, 1), thing(2));
+	ck_assert_uint_eq(told[WEAKREF_CAUSE_REPLACED], 2);
+	now_ns += 60 * SECOND;
+	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
+	ck_assert_uint_eq(told[WEAKREF_CAUSE_EXPIRED], 1);
+	ck_assert_int_eq(weakref_cache_get_with(cache, KEY(2), loads_own_key, NULL, &value), 0);
+	ck_assert_ptr_null(GET(cache, 2));
+	ck_assert_uint_eq(told_in_all(), 3);
+	ck_assert_uint_eq(stats().evictions, 1);
+	ck_assert_uint_eq(stats().load_successes, 7);
+	ck_assert_uint_eq(stats().load_failures, 2);
+}
+END_TEST
+
 /* ---- while it is iterated ---- */
 
 /* Entries may be removed and replaced by whoever iterates: each one that is there is visited once. */
@@ -578,6 +622,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_pingpong);
 	tcase_add_test(tc, test_overtakes_itself);
 	tcase_add_test(tc, test_listener_writes_back);
+	tcase_add_test(tc, test_notices_of_loads);
 	tcase_add_test(tc, test_iterate_and_remove);
 	suite_add_tcase(s, tc);
 	return s;

@@ -899,6 +899,14 @@ static void *pop_once(void *pool)
 	return NULL;
 }
 
+static void *use_once(void *pool)
+{
+	void *out;
+
+	wrong += weakref_pool_pop(pool, &out) != 0 || weakref_pool_push(pool, out) != 0;
+	return NULL;
+}
+
 static void *close_it(void *pool)
 {
 	weakref_pool_close(pool);
@@ -932,7 +940,92 @@ START_TEST(test_cancelled_in_user_functions)
 	ck_assert_uint_eq(gone, 3);
 	for (int i = 1; i < 4; i++)
 		ck_assert_int_eq(all[i].deallocs, 1);
+	pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .reset = stuck_function, .reset_user = all, .hardmax = 1);
+	cancel_stuck(use_once, pool);
+	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_int_eq(all[4].deallocs, 1);
+	ck_assert_ptr_eq(pop(pool), &all[5]);
 	ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
+static unsigned resets;
+static int reset_result;
+static weakref_pool *reset_pool;
+
+static int reset(void *resource, void *user)
+{
+	void *out;
+
+	resets++;
+	/* It is in nobody's hand meanwhile. */
+	wrong += user != all || weakref_pool_pop(reset_pool, &out) != -ENOENT || weakref_pool_push(reset_pool, resource) != -EEXIST ||
+		 weakref_pool_invalidate(reset_pool, resource) != -ENOENT || stats_of(reset_pool).leased != 1;
+	return reset_result;
+}
+
+/* R212: what comes back is reset before anybody gets it, however it comes; what reset does not keep is deallocated. */
+START_TEST(test_reset)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .reset = reset, .reset_user = all, .hardmax = 1, .maxage = 1000);
+	struct res *a = pop(pool);
+	weakref_pool_lease *lease;
+
+	resets = 0;
+	reset_result = 0;
+	reset_pool = pool;
+	ck_assert_int_eq(weakref_pool_push(pool, a), 0);
+	ck_assert_uint_eq(resets, 1);
+	lease = WEAKREF_POOL_LEASE(pool);
+	ck_assert_ptr_eq(weakref_pool_lease_get(lease), a);
+	ck_assert_int_eq(weakref_pool_lease_return(lease), 0);
+	ck_assert_uint_eq(resets, 2);
+	reset_result = -EIO;
+	ck_assert_ptr_eq(pop(pool), a);
+	ck_assert_int_eq(weakref_pool_push(pool, a), 1);
+	ck_assert_int_eq(a->deallocs, 1);
+	ck_assert_int_eq(LEN(pool), 0);
+	lease = WEAKREF_POOL_LEASE(pool);
+	ck_assert_ptr_eq(weakref_pool_lease_get(lease), &all[1]);
+	ck_assert_int_eq(weakref_pool_lease_return(lease), 1);
+	ck_assert_int_eq(all[1].deallocs, 1);
+	ck_assert_uint_eq(resets, 4);
+	weakref_pool_stats s = stats_of(pool);
+	ck_assert_uint_eq(s.dead, 2);
+	ck_assert_uint_eq(s.invalidated, 0);
+	ck_assert_uint_eq(s.returns, 4);
+	ck_assert_uint_eq(s.leased + s.moving + s.idle, 0);
+	/* Foreign ones, those that are invalidated or detached, and those of a closed pool are not asked about. */
+	struct res *foreign = res_new(), *b;
+	ck_assert_int_eq(weakref_pool_push(pool, foreign), 0);
+	ck_assert_ptr_eq(pop(pool), foreign);
+	ck_assert_int_eq(weakref_pool_detach(pool, foreign), 0);
+	b = pop(pool);
+	ck_assert_int_eq(weakref_pool_invalidate(pool, b), 0);
+	b = pop(pool);
+	weakref_pool_close(pool);
+	ck_assert_int_eq(weakref_pool_push(pool, b), 1);
+	ck_assert_uint_eq(resets, 4);
+	ck_assert_uint_eq(wrong, 0);
+	reset_pool = NULL;
+}
+END_TEST
+
+static int close_in_reset(void *resource, void *user)
+{
+	(void)resource;
+	return weakref_pool_close(*(weakref_pool **)user) < 0;
+}
+
+/* A pool that is closed while a resource is reset deallocates it. */
+START_TEST(test_closed_in_reset)
+{
+	weakref_pool **slot = gc_alloc(sizeof *slot), *pool;
+
+	pool = *slot = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .reset = close_in_reset, .reset_user = slot);
+	ck_assert_int_eq(weakref_pool_push(pool, pop(pool)), 1);
+	ck_assert_int_eq(all[0].deallocs, 1);
+	ck_assert_uint_eq(stats_of(pool).leased + stats_of(pool).moving, 0);
 }
 END_TEST
 
@@ -1059,6 +1152,8 @@ static Suite *suite(void)
 	tcase_add_test(t, test_closed_in_alloc);
 	tcase_add_test(t, test_pool_of_pools);
 	tcase_add_test(t, test_cancelled_in_user_functions);
+	tcase_add_test(t, test_reset);
+	tcase_add_test(t, test_closed_in_reset);
 	tcase_add_test(t, test_allocation_failures);
 	/* The last ones: the clock stands still from then on. */
 	tcase_add_test(t, test_virtual_clock);

@@ -227,6 +227,32 @@ START_TEST(test_detach_and_clear_with_waiters)
 }
 END_TEST
 
+static int reset_dead(void *resource, void *user)
+{
+	(void)user;
+	return ((struct res *)resource)->dead;
+}
+
+/* R212: a waiter is given what was reset, or makes another where it was not kept. */
+START_TEST(test_reset_and_waiters)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .reset = reset_dead, .hardmax = 1);
+	struct res *a = pop(pool);
+	struct popper p[2] = {0};
+
+	ck_assert(popper_start(&p[0], pool, 0, 1));
+	ck_assert_int_eq(weakref_pool_push(pool, a), 0);
+	pthread_join(p[0].thread, NULL);
+	ck_assert_ptr_eq(p[0].got, a);
+	ck_assert(popper_start(&p[1], pool, 0, 1));
+	a->dead = true;
+	ck_assert_int_eq(weakref_pool_push(pool, a), 1);
+	pthread_join(p[1].thread, NULL);
+	ck_assert_ptr_eq(p[1].got, &all[1]);
+	ck_assert_int_eq(a->deallocs, 1);
+}
+END_TEST
+
 /* P40: close deallocates the idle, wakes waiters with an error, and later pushes deallocate at once. */
 START_TEST(test_p40_close)
 {
@@ -753,6 +779,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_p33_hard_maximum);
 	tcase_add_test(t, test_p34_invalidate);
 	tcase_add_test(t, test_detach_and_clear_with_waiters);
+	tcase_add_test(t, test_reset_and_waiters);
 	tcase_add_test(t, test_p40_close);
 	tcase_add_test(t, test_p41_fair);
 	tcase_add_test(t, test_p41_pusher_goes_behind);

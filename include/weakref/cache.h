@@ -65,8 +65,8 @@ enum weakref_cause {
 /** Makes the value of a key: stores it and returns 0, or returns a negative error. Nothing stored is ENOENT. */
 typedef int (*weakref_cache_load_fn)(const void *key, void **value, void *user);
 
-/** Makes the values of n keys: calls weakref_cache_bulk_give for each value, of keys that were asked for and of others. Returns 0 or a
- * negative error. */
+/** Makes the values of n keys: calls weakref_cache_bulk_give for each value, of keys that were asked for and of others. Returns 0
+ * or a negative error. */
 typedef int (*weakref_cache_load_all_fn)(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user);
 
 /** How a cache loads. Zero what is not wanted; load must be given. */
@@ -380,9 +380,9 @@ WEAKREF_API int weakref_cache_builder_second_level(weakref_cache_builder *builde
 /**
  * @brief Sets options by a string: `maximumSize=1000,weakValues,expireAfterWrite=10m`.
  *
- * Options are separated by commas, with blanks and ends of lines around them and around `=` ignored: `maximumSize=N`, `maximumWeight=N`, `initialCapacity=N`,
- * `expireAfterWrite=T`, `expireAfterAccess=T`, `refreshAfterWrite=T`, `weakKeys`, `weakValues`, `softValues`, `recordStats`. T is a number
- * with one of the units `ns`, `us`, `ms`, `s`, `m`, `h`, `d`.
+ * Options are separated by commas, with blanks and ends of lines around them and around `=` ignored: `maximumSize=N`,
+ * `maximumWeight=N`, `initialCapacity=N`, `expireAfterWrite=T`, `expireAfterAccess=T`, `refreshAfterWrite=T`, `weakKeys`,
+ * `weakValues`, `softValues`, `recordStats`. T is a number with one of the units `ns`, `us`, `ms`, `s`, `m`, `h`, `d`.
  * @param builder the builder.
  * @param spec the options; "" for none.
  * @return 0, or a negative error, and then none of them was set.
@@ -567,8 +567,8 @@ WEAKREF_API int weakref_cache_get_all(weakref_cache *cache, const void *const *k
  * @param cache the cache.
  * @param keys n of them.
  * @param n how many.
- * @param load_all not NULL; called once for the keys that are missing, if there are any, and once more for those that another thread
- * loaded or computed meanwhile without coming to an end.
+ * @param load_all not NULL; called once for the keys that are missing, if there are any, and once more for those that another
+ * thread had, where nothing came of it.
  * @param user passed to it.
  * @param values as for weakref_cache_get_all.
  * @return as weakref_cache_get_all.
@@ -651,8 +651,8 @@ WEAKREF_API size_t weakref_cache_len(weakref_cache *cache);
 /** What a cache did since it was made. */
 typedef struct weakref_cache_stats {
 	uint64_t hits, misses;
-	/** Loads and reloads: how many gave a value, how many failed, how long they took in all. A call of load_all is one, however many
-	 * values it gave. */
+	/** Loads and reloads: how many gave a value, how many failed, how long they took in all. A call of load_all is one,
+	 * however many values it gave. */
 	uint64_t load_successes, load_failures, load_time_ns;
 	/** Entries that went for size, age, or to the collector, and what they weighed. What the program removed is no eviction. */
 	uint64_t evictions, eviction_weight;
@@ -1121,8 +1121,8 @@ WEAKREF_API void *weakref_cache_policy_put_if_absent(weakref_cache *cache, const
 WEAKREF_API long weakref_cache_policy_order(weakref_cache *cache, bool hottest, weakref_pair *out, size_t n);
 
 /**
- * @brief Entries in the order in which their time will be over if nothing more is read, or the other way round. With one time for all that is the
- * oldest first, or the youngest.
+ * @brief Entries in the order in which their time will be over if nothing more is read, or the other way round. With one time for
+ * all that is the oldest first, or the youngest.
  * @param cache a cache whose entries expire.
  * @param last the other way round.
  * @param out as for weakref_cache_policy_order.

@@ -5,12 +5,13 @@
  *
  * A *resource* is any pointer but NULL: a connection, a buffer, a block of the collected heap, a small number in a pointer's
  * place. The pool asks for nothing but its identity. A resource is at any time in one hand: idle in the pool, or leased to
- * whoever popped it. What was pushed last is popped first, unless the other order is asked for; what has been idle longest is trimmed first.
+ * whoever popped it. What was pushed last is popped first, unless the other order is asked for; what has been idle longest is
+ * trimmed first.
  *
  * A pool is an object of the collected heap. When nobody holds it any more, and when the program exits, each idle resource is
  * deallocated once (at exit by the process that made the pool, in one order with finalizers, the newest first). Idle resources
  * are kept alive by the pool. A leased one is the holder's affair:
- *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or detaches it and keeps it. Where
+ *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or detaches it for good. Where
  *    it is itself a block of the collected heap and dies, the pool notices, counts it as lost and has room for another;
  *  - popped through a lease (WEAKREF_POOL_LEASE), it comes back when the lease is dropped without being returned: the collector
  *    finds the lease dead, and the pool recovers the resource, counts it, and tells who had leased it.
@@ -54,6 +55,11 @@ typedef struct weakref_pool_options {
 	 * the next is tried; negative: it stays in the pool, and pop returns that error. A resource fresh from alloc is not asked about. */
 	int (*check)(void *resource, void *user);
 	void *check_user;
+	/** Told of a leased resource that comes back, pushed or at the end of its lease, before anybody else gets it: the place
+	 * to undo what its holder did. 0: it is kept; anything else: it is deallocated. Not told of foreign ones, nor where the pool is
+	 * closed. */
+	int (*reset)(void *resource, void *user);
+	void *reset_user;
 	/** Told of a resource whose lease was dropped without being returned, and of the place that leased it. 0: it is used again;
 	 * anything else: it is deallocated. */
 	int (*recovered)(void *resource, const char *file, int line, void *user);
@@ -126,10 +132,11 @@ WEAKREF_API int weakref_pool_pop_wait(weakref_pool *pool, double seconds, void *
  * @brief Gives a resource to the pool: one that was leased from it, or one that no pool has ("foreign"), which it then adopts.
  * @param pool the pool. A closed one deallocates the resource at once.
  * @param resource not NULL.
- * @return 0: the pool has it. 1: the pool is closed, and it was deallocated. Or a negative error: it is still the caller's.
+ * @return 0: the pool has it. 1: it was deallocated, because the pool is closed or reset did not keep it. Or a negative error: it
+ * is still the caller's.
  * Errors: EEXIST (it is idle here already, or idle in or leased from another pool), ENOSPC (foreign, and the pool is at its hard
  * maximum), EINVAL, ENOMEM (foreign only), EPERM.
- * Cost: one lock and a look-up; adopting asks all pools. Then dealloc for what is trimmed.
+ * Cost: one lock and a look-up, twice with a reset; adopting asks all pools. Then dealloc for what is trimmed.
  * Thread: any thread known to the collector.
  * GC: collects only for a foreign resource, or where dealloc does.
  * Source: ResourcePool.push(obj).
@@ -150,8 +157,8 @@ WEAKREF_API int weakref_pool_push(weakref_pool *pool, void *resource);
 WEAKREF_API int weakref_pool_invalidate(weakref_pool *pool, void *resource);
 
 /**
- * @brief Gives a leased resource to the caller for good: the pool knows it no more, and there is room for another, which a waiter may make. A
- * lease of it is over.
+ * @brief Gives a leased resource to the caller for good: the pool knows it no more, and there is room for another, which a waiter
+ * may make. A lease of it is over.
  * @param pool the pool.
  * @param resource leased from it.
  * @return 0, or a negative error.
@@ -175,12 +182,13 @@ WEAKREF_API int weakref_pool_detach(weakref_pool *pool, void *resource);
 WEAKREF_API size_t weakref_pool_len(weakref_pool *pool);
 
 /**
- * @brief Makes resources until so many are idle, as far as maxsize and the hard maximum allow: beforehand, or after some were invalidated.
+ * @brief Makes resources until so many are idle, as far as maxsize and the hard maximum allow: beforehand, or after some were
+ * invalidated.
  * @param pool a pool with alloc.
  * @param n how many there are to be; 0: minsize.
  * @return how many were made, or a negative error; those that were made before it stay.
- * Errors: ENOTSUP (no alloc), ECANCELED (closed), EINVAL, ENOMEM, EPERM, EEXIST (alloc gave a resource that the pool has already), and what
- * alloc returned.
+ * Errors: ENOTSUP (no alloc), ECANCELED (closed), EINVAL, ENOMEM, EPERM, EEXIST (alloc gave a resource that the pool has already),
+ * and what alloc returned.
  * Cost: alloc's, and two locks, for each.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
@@ -201,8 +209,8 @@ WEAKREF_API long weakref_pool_fill(weakref_pool *pool, size_t n);
 WEAKREF_API long weakref_pool_maintain(weakref_pool *pool);
 
 /**
- * @brief Deallocates all idle resources, however young, below minsize too. The pool stays open, and makes others when asked: for what idle
- * resources have in common went bad, a server that was restarted perhaps. Leased ones are their holders' to invalidate.
+ * @brief Deallocates all idle resources, however young, below minsize too. The pool stays open, and makes others when asked. For
+ * when what they have in common went bad: a server that was restarted. Leased ones are their holders' to invalidate.
  * @param pool the pool.
  * @return how many were deallocated, or a negative error.
  * Errors: EINVAL, EPERM.
@@ -342,12 +350,13 @@ WEAKREF_API int weakref_pool_with_at(weakref_pool *pool, const double *seconds, 
 
 /** What a pool did. */
 typedef struct weakref_pool_stats {
-	/** Now: idle (those that are too old until they are trimmed), leased, waiting for one, on their way in or out (in alloc or dealloc; they
-	 * count for the hard maximum). */
+	/** Now: idle (those that are too old until they are trimmed), leased, waiting for one, on their way in or out (in alloc or
+	 * dealloc; they count for the hard maximum). */
 	size_t idle, leased, waiting, moving;
 	/** Resources that alloc made; pops served by an idle one; foreign ones adopted, init included; pushes of leased ones. */
 	uint64_t allocs, reuses, adopted, returns;
-	/** Resources deallocated; destroyed on demand; given to their holders for good; found dead by check; errors of alloc. */
+	/** Resources deallocated; destroyed on demand; given to their holders for good; found dead by check, or not
+	 * kept by reset; errors of alloc. */
 	uint64_t deallocs, invalidated, detached, dead, alloc_errors;
 	/** Leases dropped and recovered; plainly leased blocks that the collector found dead. */
 	uint64_t recovered, lost;
