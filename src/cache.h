@@ -74,18 +74,11 @@ enum cache_state { CACHE_FRESH, CACHE_LOADING, CACHE_LIVE, CACHE_DEAD };
 struct cache_work;
 
 /*
- * Kind ENTRY: words 0, 1, 4, 5 and 8 are scanned. The policy's node stands at the start, so that its lists refer to the block. What a hit
- * reads stands together, from `used` on, in as few lines as can be: the bytes of a key that is copied come as soon as what the cache has need
- * of is over, and what waits for a deadline comes behind them.
+ * Kind ENTRY: words 0, 1, 4, 5 and 8 are scanned. What a hit reads, and what the policy notes of it later, stands together, from `policy` on,
+ * in as few lines as can be: the bytes of a key that is copied come as soon as what the cache has need of is over, and what waits for a
+ * deadline comes behind them. The policy's lists lead into the block; it is the map that keeps it.
  */
 struct cache_entry {
-	union {
-		struct policy_node policy; /* its hash is the key's */
-		struct {
-			void *left;               /* DEAD: the value to be told of */
-			struct cache_entry *next; /* DEAD: in the queue of notices */
-		};
-	};
 	union {
 		struct cache_work *work;       /* lock */
 		struct cache_entry *successor; /* DEAD: what took its place, where it was replaced */
@@ -97,6 +90,13 @@ struct cache_entry {
 	};
 	/* The times are nanoseconds of the cache's clock, where it looks at one, and kept where a rule needs them. */
 	_Atomic uint64_t used; /* when it was read or written last; with a time of its own, when that is over */
+	union {
+		struct policy_node policy; /* its hash is the key's */
+		struct {
+			void *left;               /* DEAD: the value to be told of */
+			struct cache_entry *next; /* DEAD: in the queue of notices */
+		};
+	};
 	union {
 		_Atomic(void *) value; /* NULL in what is not LIVE */
 		struct slots *bank;    /* `celled`: of its cell */
@@ -123,7 +123,7 @@ struct cache_waiting {
 	struct cache_entry *entry;
 };
 
-_Static_assert(offsetof(struct cache_entry, work) == 4 * 8 && offsetof(struct cache_entry, value) == 8 * 8,
+_Static_assert(offsetof(struct cache_entry, policy) == 4 * 8 && offsetof(struct cache_entry, value) == 8 * 8,
 	       "the scanned words are those of heap.c's bitmap");
 _Static_assert(offsetof(struct policy_node, next) == 8 && offsetof(struct policy_node, queue) >= 16, "what is DEAD is in no queue of the policy");
 

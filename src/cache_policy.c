@@ -5,6 +5,8 @@
  * to go for it. The main space is segmented: a node that is hit on probation becomes protected. How large the window is, and whether what
  * comes back passes it by, the shadows say.
  *
+ * How often a node was asked for it counts itself while it is in; the sketch knows it of those that went, and of the shadows' sample.
+ *
  * Invariants (policy_check): a node stands in the queue that it names; all that weighs nothing is weightless, all that is heavier than the
  * maximum is doomed; weights and numbers are the sums. The bounds of window and protected are not among them: they move, and the queues
  * follow (balance).
@@ -17,10 +19,8 @@
 #define READ_SHARE 20
 /* Reads an entry without an eviction, after which that is what is expected. */
 #define CALM 4
-/* The most nodes that one call moves from a part that is too large; what is left waits for the next calls. */
+/* The most nodes that go for an operation from a part that is too large; what is left waits for the next ones. */
 #define MOVES_MOST 2
-/* A node that is among so many of its queue's hottest stays where it is when it is hit. */
-#define HOT_SHARE 16
 
 /* On the way of each read. */
 #define FLATTEN static inline __attribute__((always_inline))
@@ -31,11 +31,9 @@ static const uint8_t order[] = {POLICY_DOOMED, POLICY_PROBATION, POLICY_WINDOW, 
 
 /* ---- queues ---- */
 
-FLATTEN void push(struct policy *p, struct policy_node *node, enum policy_queue_id id)
+/* At the hottest end, without weight and number. */
+FLATTEN void attach(struct policy_queue *q, struct policy_node *node)
 {
-	struct policy_queue *q = &p->queues[id];
-
-	node->queue = (uint8_t)id;
 	node->came = ++q->came;
 	node->prev = NULL;
 	node->next = q->hottest;
@@ -44,14 +42,10 @@ FLATTEN void push(struct policy *p, struct policy_node *node, enum policy_queue_
 	else
 		q->coldest = node;
 	q->hottest = node;
-	q->weight += node->weight;
-	q->n++;
 }
 
-FLATTEN void take(struct policy *p, struct policy_node *node)
+FLATTEN void detach(struct policy_queue *q, struct policy_node *node)
 {
-	struct policy_queue *q = &p->queues[node->queue];
-
 	if (node->prev != NULL)
 		node->prev->next = node->next;
 	else
@@ -60,10 +54,27 @@ FLATTEN void take(struct policy *p, struct policy_node *node)
 		node->next->prev = node->prev;
 	else
 		q->coldest = node->prev;
+}
+
+FLATTEN void push(struct policy *p, struct policy_node *node, enum policy_queue_id id)
+{
+	struct policy_queue *q = &p->queues[id];
+
+	attach(q, node);
+	node->queue = (uint8_t)id;
+	q->weight += node->weight;
+	q->n++;
+}
+
+FLATTEN void take(struct policy *p, struct policy_node *node)
+{
+	struct policy_queue *q = &p->queues[node->queue];
+
+	detach(q, node);
 	node->prev = node->next = NULL;
+	node->queue = POLICY_NONE;
 	q->weight -= node->weight;
 	q->n--;
-	node->queue = POLICY_NONE;
 }
 
 static void move(struct policy *p, struct policy_node *node, enum policy_queue_id id)
@@ -124,27 +135,57 @@ static size_t mortals(const struct policy *p)
 	return p->n - p->queues[POLICY_WEIGHTLESS].n;
 }
 
-/* A read or a write of a node that is in. */
-FLATTEN void record(struct policy *p, const struct policy_node *node)
+/* ---- frequency ---- */
+
+/* How often a node that is in was counted lately. */
+FLATTEN unsigned frequency(const struct policy *p, const struct policy_node *node)
 {
+	return sketch_aged(&p->sketch, node->count, node->halvings);
+}
+
+FLATTEN void set_frequency(const struct policy *p, struct policy_node *node, unsigned count)
+{
+	node->count = (uint8_t)count;
+	node->halvings = p->sketch.halvings;
+}
+
+/* From now on the sketch says it too. */
+static void tell(struct policy *p, const struct policy_node *node)
+{
+	sketch_raise(&p->sketch, node->hash, frequency(p, node));
+}
+
+/* A read or a write of a node in the sample, which the shadows ask the sketch for. */
+static NOINLINE void sample(struct policy *p, const struct policy_node *node)
+{
+	tell(p, node);
+	if (shadows_access(&p->shadows, mortals(p), node->hash, frequency(p, node), &p->sketch))
+		set_bounds(p);
+}
+
+/* A read or a write of a node that is in. What is popular is at its maximum, and is not written any more. */
+FLATTEN void record(struct policy *p, struct policy_node *node)
+{
+	unsigned count = frequency(p, node);
+
 	if (unlikely(p->room == 0 || node->queue == POLICY_WEIGHTLESS))
 		return;
-	if (likely(!shadows_sample(&p->shadows, node->hash))) {
-		sketch_count(&p->sketch, node->hash);
-		return;
+	if (count < SKETCH_MOST) {
+		set_frequency(p, node, count + 1);
+		sketch_counted(&p->sketch);
 	}
-	unsigned frequency = sketch_frequency_next(&p->sketch, node->hash);
-	sketch_count(&p->sketch, node->hash);
-	if (shadows_access(&p->shadows, mortals(p), node->hash, frequency, &p->sketch))
-		set_bounds(p);
+	if (unlikely(shadows_sample(&p->shadows, node->hash)))
+		sample(p, node);
 }
 
 /* At the first eviction for lack of room: until then all shadows would hold what the policy holds. */
 static void start_shadows(struct policy *p)
 {
 	shadows_start(&p->shadows, mortals(p), p->calm >= p->n / READ_SHARE);
-	for (struct policy_node *node = policy_coldest(p); node != NULL && node->weight != 0; node = policy_next_hotter(p, node))
+	for (struct policy_node *node = policy_coldest(p); node != NULL && node->weight != 0; node = policy_next_hotter(p, node)) {
+		tell(p, node);
 		shadows_seed(&p->shadows, node->hash, &p->sketch);
+	}
 	set_bounds(p);
 }
 
@@ -165,20 +206,20 @@ static enum policy_queue_id entrance(const struct policy *p, uint32_t weight)
 	return weight > p->maximum ? POLICY_DOOMED : POLICY_WINDOW;
 }
 
-/* Brings each part nearer to its bounds, which change as the window does. While there is room, what leaves the window need not be
- * chosen. A window that is to be larger grows by what is added, at the cost of the main space. */
-FLATTEN void balance(struct policy *p)
+/* Brings each part nearer to its bounds, which change as the window does, after so many operations. While there is room, what leaves the
+ * window need not be chosen. A window that is to be larger grows by what is added, at the cost of the main space. */
+FLATTEN void balance(struct policy *p, size_t operations)
 {
 	struct policy_queue *window = &p->queues[POLICY_WINDOW], *protected = &p->queues[POLICY_PROTECTED];
 
-	for (int i = 0; i < MOVES_MOST && protected->weight > p->protected_maximum; i++)
+	for (size_t i = 0; i < MOVES_MOST * operations && protected->weight > p->protected_maximum; i++)
 		move(p, protected->coldest, POLICY_PROBATION);
-	for (int i = 0; i < MOVES_MOST && p->weight <= p->maximum && window->weight > p->window_maximum; i++)
+	for (size_t i = 0; i < MOVES_MOST * operations && p->weight <= p->maximum && window->weight > p->window_maximum; i++)
 		move(p, window->coldest, POLICY_PROBATION);
 }
 
 /* What comes back soon after it went need not pass the window, when the shadows say so. */
-static void readmit(struct policy *p, struct policy_node *node, unsigned frequency)
+static void readmit(struct policy *p, struct policy_node *node)
 {
 	static const uint8_t queues[SHADOW_QUEUES] = {
 		[SHADOW_WINDOW] = POLICY_WINDOW,
@@ -188,7 +229,7 @@ static void readmit(struct policy *p, struct policy_node *node, unsigned frequen
 
 	if (node->queue != POLICY_WINDOW)
 		return;
-	uint8_t id = queues[shadows_entrance(&p->shadows, frequency)];
+	uint8_t id = queues[shadows_entrance(&p->shadows, frequency(p, node))];
 	if (id != POLICY_WINDOW)
 		move(p, node, (enum policy_queue_id)id);
 }
@@ -198,46 +239,48 @@ void policy_add(struct policy *p, struct policy_node *node)
 	push(p, node, entrance(p, node->weight));
 	p->weight += node->weight;
 	p->n++;
-	unsigned frequency = sketch_frequency_next(&p->sketch, node->hash);
+	set_frequency(p, node, sketch_frequency(&p->sketch, node->hash));
 	record(p, node);
-	readmit(p, node, frequency);
-	balance(p);
+	readmit(p, node);
+	balance(p, 1);
 }
 
-/* Whether it is among the hottest of its queue: no more than that have come since. */
-FLATTEN bool is_hot(const struct policy *p, const struct policy_node *node)
+/* Whether it is in the hotter half of its queue, or was not long ago: no more than that have come since. To who goes next it makes no
+ * difference where in it, and it need not be moved, nor its neighbours be written. */
+FLATTEN bool is_hot(const struct policy_queue *q, const struct policy_node *node)
 {
-	const struct policy_queue *q = &p->queues[node->queue];
-
-	return q->came - node->came < q->n / HOT_SHARE;
+	return q->came - node->came < q->n / 2;
 }
 
 FLATTEN void hit(struct policy *p, struct policy_node *node)
 {
-	enum policy_queue_id id = (enum policy_queue_id)node->queue;
+	struct policy_queue *q = &p->queues[node->queue];
 
-	if (id == POLICY_NONE)
+	if (node->queue == POLICY_NONE)
 		return;
-	p->calm++;
 	record(p, node);
-	if (id == POLICY_PROBATION)
+	if (node->queue == POLICY_PROBATION) {
 		move(p, node, POLICY_PROTECTED);
-	else if (!is_hot(p, node))
-		move(p, node, id);
-	balance(p);
-}
-
-void policy_hit(struct policy *p, struct policy_node *node)
-{
-	hit(p, node);
+		balance(p, 1);
+	} else if (!is_hot(q, node)) {
+		detach(q, node);
+		attach(q, node);
+	}
 }
 
 void policy_hit_all(struct policy *p, struct policy_node *const *nodes, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		sketch_fetch(&p->sketch, nodes[i]->hash);
+		__builtin_prefetch(nodes[i]);
 	for (size_t i = 0; i < n; i++)
 		hit(p, nodes[i]);
+	p->calm += n;
+	balance(p, n);
+}
+
+void policy_hit(struct policy *p, struct policy_node *node)
+{
+	policy_hit_all(p, &node, 1);
 }
 
 void policy_replace(struct policy *p, struct policy_node *old, struct policy_node *fresh)
@@ -250,17 +293,19 @@ void policy_replace(struct policy *p, struct policy_node *old, struct policy_nod
 	}
 	take(p, old);
 	p->weight = p->weight - old->weight + fresh->weight;
+	set_frequency(p, fresh, frequency(p, old));
 	if (entrance(p, fresh->weight) != POLICY_WINDOW || id == POLICY_WEIGHTLESS || id == POLICY_DOOMED)
 		id = entrance(p, fresh->weight);
 	push(p, fresh, id == POLICY_PROBATION ? POLICY_PROTECTED : id);
 	record(p, fresh);
-	balance(p);
+	balance(p, 1);
 }
 
 void policy_remove(struct policy *p, struct policy_node *node)
 {
 	if (node->queue == POLICY_NONE)
 		return;
+	tell(p, node);
 	take(p, node);
 	p->weight -= node->weight;
 	p->n--;
@@ -280,7 +325,7 @@ void policy_reweigh(struct policy *p, struct policy_node *node, uint32_t weight)
 	if (entrance(p, weight) != POLICY_WINDOW || id == POLICY_WEIGHTLESS || id == POLICY_DOOMED)
 		id = entrance(p, weight);
 	push(p, node, id);
-	balance(p);
+	balance(p, 1);
 }
 
 uint64_t policy_weight(const struct policy *p)
@@ -297,9 +342,9 @@ static bool admit(struct policy *p, const struct policy_node *candidate, const s
 
 	if (p->room == 0)
 		return true;
-	c = sketch_frequency(&p->sketch, candidate->hash);
-	v = sketch_frequency(&p->sketch, victim->hash);
-	if (c > v)
+	c = frequency(p, candidate);
+	v = frequency(p, victim);
+	if (sketch_prefers(c, v))
 		return true;
 	/* Against who floods the sketch with collisions of a victim's hash: now and then a warm one wins. */
 	if (c < 6)
@@ -336,7 +381,7 @@ struct policy_node *policy_evict(struct policy *p)
 	struct policy_node *node;
 
 	if (p->weight <= p->maximum) {
-		balance(p);
+		balance(p, 1);
 		return NULL;
 	}
 	if (p->room > 0 && !p->shadows.started && p->queues[POLICY_DOOMED].n == 0)
@@ -367,7 +412,7 @@ void policy_resize(struct policy *p, uint64_t maximum)
 				move(p, node, entrance(p, node->weight));
 		}
 	}
-	balance(p);
+	balance(p, 1);
 }
 
 /* ---- inspection ---- */

@@ -8,8 +8,8 @@
  *
  * Cost: all O(1) amortised, but policy_resize to less, policy_sketch_give, the first eviction of all (which seeds the shadows) and
  * policy_check: O(nodes). Locks: none; the caller's.
- * Memory: what policy_sketch_give brought, unscanned; a larger one replaces it. struct policy keeps the only pointer to it, and the lists
- * keep the nodes, so both stand in scanned memory.
+ * Memory: what policy_sketch_give brought, unscanned; a larger one replaces it. struct policy keeps the only pointer to it, so that stands
+ * in scanned memory. The nodes are kept by their owner.
  */
 #ifndef CACHE_POLICY_H
 #define CACHE_POLICY_H
@@ -35,8 +35,10 @@ struct policy_node {
 	/* Set before policy_add. The hash is well mixed, and differs between caches where keys come from strangers. */
 	uint32_t hash;
 	uint32_t weight;
-	/* The policy's own: where it is, and how many had come there when it did. */
-	uint8_t queue;
+	/* The policy's own: where it is; how often it was counted, when the sketch had been halved so often; how many had come to its queue
+	 * when it did. */
+	uint8_t queue, count;
+	uint16_t halvings;
 	uint32_t came;
 };
 
@@ -71,7 +73,7 @@ void policy_init(struct policy *p, uint64_t maximum);
 void policy_add(struct policy *p, struct policy_node *node);
 /* It was read or rewritten. Ignored when it is not in the policy: reads are recorded late, and it may be gone. */
 void policy_hit(struct policy *p, struct policy_node *node);
-/* The same for several, in this order: what they need is on its way while the first are looked after. */
+/* The same for several, in this order: they are on their way while the first are looked after. */
 void policy_hit_all(struct policy *p, struct policy_node *const *nodes, size_t n);
 /* A node's entry was rewritten: `fresh`, which may be the same, is in its place from now on, read once more. Added, where `old` is not in. */
 void policy_replace(struct policy *p, struct policy_node *old, struct policy_node *fresh);

@@ -110,6 +110,13 @@ static void drop(struct shadow *s, uint16_t at)
 	s->n--;
 }
 
+static bool is_worth_more(const struct shadow *s, uint16_t candidate, uint16_t victim, const struct sketch *sketch)
+{
+	unsigned c = sketch_frequency(sketch, s->entries[candidate].hash), v = sketch_frequency(sketch, s->entries[victim].hash);
+
+	return sketch_prefers(c, v);
+}
+
 /* Each step lets one go; the one that leaves the window stays when it is worth more than what would go for it. */
 static void evict(struct shadow *s, const struct sketch *sketch)
 {
@@ -122,7 +129,7 @@ static void evict(struct shadow *s, const struct sketch *sketch)
 		drop(s, candidate != 0 ? candidate : victim);
 	} else if (window->n <= s->window_maximum) {
 		drop(s, victim);
-	} else if (sketch_frequency(sketch, s->entries[candidate].hash) > sketch_frequency(sketch, s->entries[victim].hash)) {
+	} else if (is_worth_more(s, candidate, victim, sketch)) {
 		move(s, candidate, SHADOW_PROBATION);
 		drop(s, victim);
 	} else {

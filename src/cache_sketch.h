@@ -1,29 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cache_sketch: about how often a hash was counted lately: a count-min sketch of counters of four bits, sixteen in a word. When there were
- * six counts a word, all are halved, so that what was popular once is forgotten.
+ * eight counts a word, all are halved, so that what was popular once is forgotten.
  *
- * All counters of a hash stand in one line of eight words, of which each of the four rows has two: one miss of the processor's cache a
- * hash, and sketch_fetch can ask for it early. What is popular is at its maximum, and is not written any more.
+ * Who has a place of his own for a hash's count keeps it there, with the number of halvings until then (sketch_aged), and tells the sketch
+ * when he gives the place up (sketch_raise): so that to count is no look at the sketch, and what is counted there disturbs no other hash.
  *
- * Never less than the true number since the last halvings, up to 15; more where hashes collide. Locks: none; the caller's. Memory: the
- * caller's; words is a power of two, eight at least, or 0: then nothing is counted and every answer is 0.
+ * All counters of a hash stand in one line of eight words, of which each of the four rows has two: one miss of the processor's cache a hash.
+ *
+ * Never less than what it was told last, halved as often as all were since; more where hashes collide. Locks: none; the caller's. Memory:
+ * the caller's; words is a power of two, eight at least, or 0: then nothing is kept and every answer is 0.
  */
 #ifndef CACHE_SKETCH_H
 #define CACHE_SKETCH_H
 
 #include "base.h"
-#include "bytes.h"
 
 struct sketch {
 	uint64_t *words;
 	size_t n;
 	/* Since the last halving. */
 	size_t counted;
+	/* How many halvings there were, as far as 16 bits tell: who was not looked at for so long is mistaken once. */
+	uint16_t halvings;
 };
 
 /* The most that a counter says, and the counts a word until all are halved. */
-enum { SKETCH_MOST = 15, SKETCH_COUNTS = 6 };
+enum { SKETCH_MOST = 15, SKETCH_COUNTS = 8 };
 
 /* A counter of a hash: the word, where in it, and how much it says. */
 struct sketch_counter {
@@ -50,13 +53,6 @@ static inline unsigned sketch_least(unsigned a, unsigned b)
 	return a < b ? a : b;
 }
 
-/* A hash will be counted: its line is asked for. (A function that does nothing else would be taken for one that does nothing.) */
-static inline __attribute__((always_inline)) void sketch_fetch(const struct sketch *s, uint32_t hash)
-{
-	if (s->n != 0)
-		__builtin_prefetch(sketch_line(s, base_mix(hash)));
-}
-
 static inline unsigned sketch_frequency(const struct sketch *s, uint32_t hash)
 {
 	if (s->n == 0)
@@ -66,68 +62,42 @@ static inline unsigned sketch_frequency(const struct sketch *s, uint32_t hash)
 			    sketch_least(sketch_counter(line, mixed, 2).count, sketch_counter(line, mixed, 3).count));
 }
 
-/* The same when the hash has been counted once more, and nothing was halved then. */
-static inline unsigned sketch_frequency_next(const struct sketch *s, uint32_t hash)
+/* Whether one that came just now is to have the place of another, by their counts: without the one that it came with. In a loop, where all
+ * are asked for equally often, whatever comes is that one ahead of those whose turn has not come yet, and would take the place of each
+ * shortly before it is asked for. */
+static inline bool sketch_prefers(unsigned candidate, unsigned victim)
 {
-	return s->n == 0 ? 0 : sketch_least(sketch_frequency(s, hash) + 1, SKETCH_MOST);
+	return candidate > victim + 1;
 }
 
-#if BYTES_SSE2
-
-/* A counter at its maximum in a row of zeros, by the five bits that say which it is. */
-extern const uint64_t sketch_masks[32][2] __attribute__((aligned(16)));
-
-/* A row of a line, and one in a hash's counter, or 0 where that is at its maximum. */
-struct sketch_row {
-	__m128i *at, now, more;
-};
-
-static inline struct sketch_row sketch_row(uint64_t *line, uint64_t mixed, unsigned row)
-{
-	struct sketch_row r = {.at = (__m128i *)(void *)(line + 2 * row)};
-	__m128i most = _mm_load_si128((const __m128i *)(const void *)sketch_masks[mixed >> (36 + 6 * row) & 31]);
-
-	r.now = _mm_loadu_si128(r.at);
-	r.more = _mm_andnot_si128(_mm_cmpeq_epi8(_mm_and_si128(r.now, most), most), _mm_and_si128(most, _mm_set1_epi8(0x11)));
-	return r;
-}
-
-static inline void sketch_raise(struct sketch_row r)
-{
-	_mm_storeu_si128(r.at, _mm_add_epi8(r.now, r.more));
-}
-
-#endif
-
-/* What sketch_count does seldom. */
-void sketch_halve(struct sketch *s);
-
-/* A hash was seen once more: each of its counters says so, but those that are at their maximum. */
-static inline void sketch_count(struct sketch *s, uint32_t hash)
+/* A hash was counted so often, SKETCH_MOST at most: none of its counters says less. */
+static inline void sketch_raise(struct sketch *s, uint32_t hash, unsigned count)
 {
 	if (s->n == 0)
 		return;
 	uint64_t mixed = base_mix(hash), *line = sketch_line(s, mixed);
-#if BYTES_SSE2
-	struct sketch_row a = sketch_row(line, mixed, 0), b = sketch_row(line, mixed, 1), c = sketch_row(line, mixed, 2),
-			  d = sketch_row(line, mixed, 3);
-	__m128i any = _mm_or_si128(_mm_or_si128(a.more, b.more), _mm_or_si128(c.more, d.more));
-	if (_mm_movemask_epi8(_mm_cmpeq_epi8(any, _mm_setzero_si128())) == 0xffff)
-		return;
-	sketch_raise(a);
-	sketch_raise(b);
-	sketch_raise(c);
-	sketch_raise(d);
-#else
-	bool any = false;
 	for (unsigned row = 0; row < 4; row++) {
 		struct sketch_counter c = sketch_counter(line, mixed, row);
-		*c.word += (uint64_t)(c.count < SKETCH_MOST) << c.shift;
-		any |= c.count < SKETCH_MOST;
+
+		/* No branch: nobody waits for the line. */
+		*c.word += (uint64_t)(c.count < count ? count - c.count : 0) << c.shift;
 	}
-	if (!any)
-		return;
-#endif
+}
+
+/* What a count is now that was kept elsewhere since there were so many halvings. */
+static inline unsigned sketch_aged(const struct sketch *s, unsigned count, uint16_t halvings)
+{
+	unsigned more = (uint16_t)(s->halvings - halvings);
+
+	return more < 4 ? count >> more : 0;
+}
+
+/* What sketch_counted does seldom. */
+void sketch_halve(struct sketch *s);
+
+/* Something was counted once more. */
+static inline void sketch_counted(struct sketch *s)
+{
 	if (unlikely(++s->counted >= s->n * SKETCH_COUNTS))
 		sketch_halve(s);
 }

@@ -365,7 +365,7 @@ START_TEST(test_policy_sample_follows_the_size)
 }
 END_TEST
 
-/* The sketch never says less than was counted, up to what it can say, rarely more, and the same in larger memory; then it forgets half. */
+/* The sketch never says less than it was told, up to what it can say, rarely more, and the same in larger memory; then it forgets half. */
 START_TEST(test_policy_sketch)
 {
 	enum { HASHES = 300, WORDS = 512 };
@@ -375,16 +375,16 @@ START_TEST(test_policy_sketch)
 	uint32_t hashes[HASHES];
 
 	state = seed;
-	sketch_count(&(struct sketch){.n = 0}, 1);
+	sketch_raise(&(struct sketch){.n = 0}, 1, SKETCH_MOST);
 	expect(sketch_frequency(&(struct sketch){.n = 0}, 1) == 0);
 	for (int i = 0; i < HASHES; i++) {
 		hashes[i] = (uint32_t)draw();
-		for (counts[i] = 0; counts[i] < (unsigned)i % 7; counts[i]++) {
-			unsigned before = sketch_frequency(&sketch, hashes[i]);
-
-			sketch_count(&sketch, hashes[i]);
-			expect(sketch_frequency(&sketch, hashes[i]) == before + 1);
-		}
+		counts[i] = (unsigned)i % (SKETCH_MOST + 1);
+		sketch_raise(&sketch, hashes[i], counts[i]);
+		unsigned now = sketch_frequency(&sketch, hashes[i]);
+		expect(now >= counts[i]);
+		sketch_raise(&sketch, hashes[i], counts[i] / 2);
+		expect(sketch_frequency(&sketch, hashes[i]) == now);
 	}
 	for (int i = 0; i < HASHES; i++) {
 		expect(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
@@ -394,44 +394,109 @@ START_TEST(test_policy_sketch)
 	sketch_move(&sketch, more, 4 * WORDS);
 	for (int i = 0; i < HASHES; i++)
 		expect(sketch_frequency(&sketch, hashes[i]) >= counts[i]);
-	for (size_t before = 0; sketch.counted >= before;) {
-		before = sketch.counted;
-		sketch_count(&sketch, (uint32_t)draw());
+	for (size_t i = 0; i < sketch.n * SKETCH_COUNTS; i++) {
+		expect(sketch.halvings == 0);
+		sketch_counted(&sketch);
 	}
+	expect(sketch.halvings == 1);
 	for (int i = 0; i < HASHES; i++)
-		expect(sketch_frequency(&sketch, hashes[i]) >= counts[i] / 2);
+		expect(sketch_frequency(&sketch, hashes[i]) >= sketch_aged(&sketch, counts[i], 0));
 }
 END_TEST
 
-/* All that is written for a hash stands in one line, and nothing is written when all of it is at its maximum. */
+/* All that is written for a hash stands in one line. */
 START_TEST(test_policy_sketch_line)
 {
 	enum { WORDS = 512, LINE = 8 };
-	uint64_t words[WORDS] = {0}, before[WORDS];
+	uint64_t words[WORDS] = {0};
 	struct sketch sketch = {.words = words, .n = WORDS};
+	int first = -1;
 
 	state = seed;
 	uint32_t hash = (uint32_t)draw();
-	for (unsigned n = 1; n <= 20; n++) {
-		int first = -1;
-
-		memcpy(before, words, sizeof words);
-		sketch_count(&sketch, hash);
-		expect(sketch_frequency(&sketch, hash) == (n < 15 ? n : 15));
-		for (int i = 0; i < WORDS; i++)
-			if (words[i] != before[i]) {
-				expect(first < 0 || first / LINE == i / LINE);
-				first = i;
-			}
-		expect((first >= 0) == (n <= 15));
-	}
+	sketch_raise(&sketch, hash, SKETCH_MOST);
+	expect(sketch_frequency(&sketch, hash) == SKETCH_MOST);
+	for (int i = 0; i < WORDS; i++)
+		if (words[i] != 0) {
+			expect(first < 0 || first / LINE == i / LINE);
+			first = i;
+		}
+	expect(first >= 0);
 }
 END_TEST
 
-/* What is hit is among the hottest afterwards, and stays where it is if it was. */
+/* A count that is kept elsewhere is halved as those of the sketch are. */
+START_TEST(test_policy_sketch_aged)
+{
+	uint64_t words[8] = {0};
+	struct sketch sketch = {.words = words, .n = 8, .halvings = UINT16_MAX - 1};
+	uint16_t since = sketch.halvings;
+
+	sketch_raise(&sketch, 1, 13);
+	for (int i = 0; i < 6; i++) {
+		expect(sketch_aged(&sketch, 13, since) == sketch_frequency(&sketch, 1));
+		sketch_halve(&sketch);
+	}
+	expect(sketch_aged(&sketch, 13, since) == 0);
+}
+END_TEST
+
+static unsigned frequency_of(const struct policy_node *node)
+{
+	return sketch_aged(&policy.sketch, node->count, node->halvings);
+}
+
+/* While a node is in, it counts itself, and nobody else's count: the sketch hears of it when it goes, and tells it when it comes back. */
+START_TEST(test_policy_counts_in_nodes)
+{
+	start(1000);
+	for (int i = 0; i < 100; i++)
+		add(i, 1);
+	give();
+	for (int i = 0; i < 100; i += 2)
+		for (int k = 0; k < i; k++)
+			policy_hit(&policy, &nodes[i]);
+	for (int i = 0; i < 100; i++) {
+		expect(frequency_of(&nodes[i]) == (i % 2 != 0 ? 0 : sketch_least((unsigned)i, SKETCH_MOST)));
+		expect(sketch_frequency(&policy.sketch, nodes[i].hash) == 0);
+	}
+	/* At its maximum it is not written, nor counted. */
+	size_t counted = policy.sketch.counted;
+	policy_hit(&policy, &nodes[98]);
+	expect(policy.sketch.counted == counted);
+	policy_hit(&policy, &nodes[97]);
+	expect(policy.sketch.counted == counted + 1);
+	policy_remove(&policy, &nodes[6]);
+	expect(sketch_frequency(&policy.sketch, nodes[6].hash) == 6);
+	policy_add(&policy, &nodes[6]);
+	expect(frequency_of(&nodes[6]) == 7);
+	/* What takes another's place has its count. */
+	policy_replace(&policy, &nodes[6], &nodes[200]);
+	expect(frequency_of(&nodes[200]) == 8 && nodes[6].queue == POLICY_NONE);
+	sketch_halve(&policy.sketch);
+	expect(frequency_of(&nodes[200]) == 4 && frequency_of(&nodes[98]) == 7);
+	policy_hit(&policy, &nodes[98]);
+	expect(frequency_of(&nodes[98]) == 8);
+}
+END_TEST
+
+/* Of a loop five times as long as the cache, most of what can be kept is: what comes does not oust what is about to. */
+START_TEST(test_policy_loop)
+{
+	enum { LENGTH = NODES, ROOM = NODES / 5, ROUNDS = 100 };
+	size_t hits = 0;
+
+	start(ROOM);
+	for (int i = 0; i < ROUNDS * LENGTH; i++)
+		hits += get(i % LENGTH) && i >= ROUNDS / 2 * LENGTH;
+	expect(hits > (size_t)ROOM * (ROUNDS / 2) * 3 / 4);
+}
+END_TEST
+
+/* What is hit is in the hotter half afterwards, and stays where it is if it was. */
 START_TEST(test_policy_hot)
 {
-	enum { N = 160, HOT = 10 };
+	enum { N = 160, HOT = N / 2 };
 	struct policy_node many[N] = {{0}};
 	struct policy *policy_of_many = calloc(1, sizeof *policy_of_many);
 
@@ -440,7 +505,7 @@ START_TEST(test_policy_hot)
 		many[i] = (struct policy_node){.hash = (uint32_t)i, .weight = 1};
 		policy_add(policy_of_many, &many[i]);
 	}
-	policy_hit(policy_of_many, &many[N - 3]);
+	policy_hit(policy_of_many, &many[N - HOT]);
 	expect(policy_hottest(policy_of_many) == &many[N - 1]);
 	policy_hit(policy_of_many, &many[N - 1 - HOT]);
 	expect(policy_hottest(policy_of_many) == &many[N - 1 - HOT]);
@@ -505,6 +570,9 @@ int main(void)
 	tcase_add_test(tcase, test_policy_scan_resistance);
 	tcase_add_test(tcase, test_policy_sketch);
 	tcase_add_test(tcase, test_policy_sketch_line);
+	tcase_add_test(tcase, test_policy_sketch_aged);
+	tcase_add_test(tcase, test_policy_counts_in_nodes);
+	tcase_add_test(tcase, test_policy_loop);
 	tcase_add_test(tcase, test_policy_hot);
 	tcase_add_test(tcase, test_policy_follows_the_use);
 	tcase_add_test(tcase, test_policy_readmission);
