@@ -624,11 +624,30 @@ size_t heap_in_use(void)
 	return size > free ? size - free : 0;
 }
 
+struct heap_figures heap_figures_locked(void)
+{
+	struct GC_prof_stats_s s = {0};
+
+	GC_get_prof_stats_unsafe(&s, sizeof s);
+	return (struct heap_figures){
+		.heap = s.heapsize_full - s.unmapped_bytes,
+		.free = s.free_bytes_full - s.unmapped_bytes,
+		.unmapped = s.unmapped_bytes,
+		.allocated = s.allocd_bytes_before_gc + s.bytes_allocd_since_gc,
+		.allocated_since = s.bytes_allocd_since_gc,
+	};
+}
+
 /* ---- who is who ---- */
 
 void *heap_base(const void *p)
 {
 	return GC_base((void *)p);
+}
+
+size_t heap_size(const void *base)
+{
+	return GC_size(base);
 }
 
 enum heap_kind heap_kind_of(const void *base)
@@ -762,6 +781,11 @@ static void walk_block(void *base, size_t size, void *arg)
 void heap_objects_walk_locked(void (*fn)(void *obj, bool leaf, void *arg), void *arg)
 {
 	GC_enumerate_reachable_objects_inner(walk_block, &(struct walk){fn, arg});
+}
+
+void heap_blocks_walk_locked(void (*fn)(void *base, size_t size, void *arg), void *arg)
+{
+	GC_enumerate_reachable_objects_inner(fn, arg);
 }
 
 static void count_object(void *obj, bool leaf, void *sum)

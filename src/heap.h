@@ -187,11 +187,19 @@ void heap_set_limit(size_t bytes);
 /* How many collections there were, and how many bytes of heap are not free, by whole pages. libgc's lock. */
 unsigned long heap_collections(void);
 size_t heap_in_use(void);
+/* libgc's figures, in bytes: what the heap has of the system, what of it lies in free pages, and what was given back beside it; allocated
+ * since the start and since the last collection. libgc's lock held. */
+struct heap_figures {
+	uint64_t heap, free, unmapped, allocated, allocated_since;
+};
+struct heap_figures heap_figures_locked(void);
 
 /* ---- who is who; no lock ---- */
 
 /* The start of the block that p points into; NULL where p is not on the heap. */
 void *heap_base(const void *p);
+/* How many bytes the block that starts at base has. */
+size_t heap_size(const void *base);
 /* The kind of the block that starts at base: one of ours, or HEAP_KINDS for foreign. */
 enum heap_kind heap_kind_of(const void *base);
 /* The header of the object of ours whose payload starts at p; NULL for everything else. */
@@ -261,5 +269,7 @@ uint64_t heap_objects_allocated_locked(void);
 uint64_t heap_objects_marked_stw(void);
 /* libgc's lock held, when a collection has just ended: calls fn for each typed object that lives. fn takes no lock and allocates nothing. */
 void heap_objects_walk_locked(void (*fn)(void *obj, bool leaf, void *arg), void *arg);
+/* The same for each block that lives, by its start and size, foreign ones and those of the library's included. */
+void heap_blocks_walk_locked(void (*fn)(void *base, size_t size, void *arg), void *arg);
 
 #endif

@@ -469,6 +469,8 @@ static struct walk {
 	uint64_t *asked; /* a bit for each that was met */
 	bool (*enter)(const void *base);
 	bool incomplete;
+	void (*word_fn)(const void *p, const void *block, void *arg);
+	void *word_arg;
 	void(GC_CALLBACK *print)(void *);
 } walk;
 
@@ -544,6 +546,28 @@ bool marking_walk_locked(const void *p)
 			visit_words(base, size, words_of[kind], walk_plausible);
 	}
 	return !walk.incomplete;
+}
+
+static void walk_word(const void *p)
+{
+	const void *block = block_of(p);
+
+	if (block != NULL)
+		walk.word_fn(p, block, walk.word_arg);
+}
+
+void marking_walk_words_locked(const void *base, unsigned skip, void (*fn)(const void *p, const void *block, void *arg), void *arg)
+{
+	size_t size;
+	uint64_t words = words_of[GC_get_kind_and_size(base, &size)];
+	void *const *at = base;
+
+	walk.word_fn = fn;
+	walk.word_arg = arg;
+	if (words == UINT64_MAX)
+		visit_words(at + skip, size - skip * sizeof *at, words, walk_word);
+	else
+		visit_words(at, size, words >> skip << skip, walk_word);
 }
 
 int marking_walk_met_locked(const void *base)

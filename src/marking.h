@@ -54,6 +54,9 @@ void marking_settle_locked(void);
 void marking_walk_begin_locked(bool (*enter)(const void *base));
 /* On from this pointer, as if a scanned word held it. False: there was no memory, and not everything was met. */
 bool marking_walk_locked(const void *p);
+/* Calls fn for each scanned word of a block, but the first `skip`, that keeps a block alive: with the word, and with the start of that block.
+ * Within a walk, which does not go on by it. */
+void marking_walk_words_locked(const void *base, unsigned skip, void (*fn)(const void *p, const void *block, void *arg), void *arg);
 /* Whether this block was met: 1 when it is asked for the first time, 2 later; 0: no. After the last walk from a pointer. */
 int marking_walk_met_locked(const void *base);
 void marking_walk_end_locked(void);

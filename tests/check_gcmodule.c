@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * check_gcmodule: what Python's gc module has beyond collecting (check_gc): generations, thresholds and figures, callbacks around
- * collections, debugging output; which objects there are, and freezing them.
+ * collections, debugging output; which objects there are, who holds whom, how large the heap is, and freezing objects.
  */
 #define GC_THREADS
 #include "support.h"
@@ -13,6 +13,17 @@
 #include <gc/gc.h>
 
 #include "weakref/checks.h"
+#include "weakref/ephemeron.h"
+#include "weakref/proxy.h"
+#include "weakref/set.h"
+#include "weakref/valuedict.h"
+
+static int no_callback(weakref_ref *ref, void *data)
+{
+	(void)ref;
+	(void)data;
+	return 0;
+}
 
 static int drop_watched(void *arg)
 {
@@ -531,10 +542,11 @@ START_TEST(test_G12_generations_of_objects)
 }
 END_TEST
 
+static const gc_type leaf_type = {.name = "leaf", .size = 32, .flags = WEAKREF_TYPE_LEAF};
+
 /* G16: scanned objects are tracked; leaf objects, foreign blocks, interior pointers and addresses from elsewhere are not. */
 START_TEST(test_G16_is_tracked)
 {
-	static const gc_type leaf_type = {.name = "leaf", .size = 8, .flags = WEAKREF_TYPE_LEAF};
 	struct support_node *node = support_node_new(1);
 
 	ck_assert(gc_is_tracked(node));
@@ -621,6 +633,208 @@ START_TEST(test_freeze)
 }
 END_TEST
 
+/* ---- who holds whom ------------------------------------------------------------------------------------------------------ */
+
+/* G14: of an object, and of a foreign block, its pointers as they stand there, in their order and as often, and nothing else: no numbers, no
+ * pointers to what is not on the heap, not those of its header. */
+START_TEST(test_G14_referents)
+{
+	struct support_node *node = support_node_new(7), *a = support_node_new(1);
+	void **foreign = gc_alloc(4 * sizeof *foreign), **found;
+	weakref_ref *ref = weakref_ref_new(node, NULL, NULL);
+	size_t n = 99;
+
+	node->next = a;
+	node->other = &a->id;
+	ck_assert_ptr_nonnull(found = gc_get_referents(node, &n));
+	ck_assert_uint_eq(n, 2);
+	ck_assert_ptr_eq(found[0], a);
+	ck_assert_ptr_eq(found[1], &a->id);
+	ck_assert_ptr_nonnull(gc_get_referents(&node->id, &n));
+	ck_assert_uint_eq(n, 2);
+	ck_assert_ptr_nonnull(gc_get_referents(a, &n));
+	ck_assert_uint_eq(n, 0);
+
+	foreign[0] = foreign[2] = node;
+	foreign[1] = (void *)&leaf_type;
+	foreign[3] = a;
+	ck_assert_ptr_nonnull(found = gc_get_referents(foreign, &n));
+	ck_assert_uint_eq(n, 3);
+	ck_assert(found[0] == node && found[1] == node && found[2] == a);
+
+	/* More than fit at first. */
+	void **many = gc_alloc(1000 * sizeof *many);
+	for (size_t i = 0; i < 1000; i++)
+		many[i] = node;
+	ck_assert_ptr_nonnull(found = gc_get_referents(many, &n));
+	ck_assert_uint_eq(n, 1000);
+	ck_assert(found[0] == node && found[999] == node);
+	SUPPORT_KEEP(ref);
+	SUPPORT_KEEP(foreign);
+	SUPPORT_KEEP(many);
+}
+END_TEST
+
+/* G14: what the collector does not look into, and what is no block, holds nothing; a reference does not hold its referent, its data it does. */
+START_TEST(test_G14_no_referents)
+{
+	struct support_node *node = support_node_new(1), *data = support_node_new(2);
+	void **leaf = gc_new(&leaf_type), **bytes = gc_alloc_leaf(32), **found;
+	size_t n;
+
+	leaf[0] = bytes[0] = bytes[1] = bytes[2] = bytes[3] = node;
+	const void *const none[] = {NULL, &leaf_type, &n, leaf, bytes, weakref_ref_new(node, NULL, NULL)};
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+		n = 99;
+		ck_assert_ptr_nonnull(gc_get_referents(none[i], &n));
+		ck_assert_uint_eq(n, 0);
+	}
+	weakref_ref *ref = weakref_ref_new(node, no_callback, data);
+	ck_assert_ptr_nonnull(found = gc_get_referents(ref, &n));
+	ck_assert(lists(found, n, data) && !lists(found, n, node));
+	errno = 0;
+	ck_assert_ptr_null(gc_get_referents(node, NULL));
+	ck_assert_int_eq(errno, EINVAL);
+	SUPPORT_KEEP(ref);
+}
+END_TEST
+
+/* G15: whoever holds an object, or a pointer into it, is listed, each once: objects, foreign blocks, references by their data, itself; also
+ * where they are many. Who does not, or weakly, is not. */
+START_TEST(test_G15_referrers)
+{
+	struct support_node *node = support_node_new(1), *by_object = support_node_new(2), *by_inside = support_node_new(3),
+			    *none = support_node_new(4);
+	void **by_block = gc_alloc(4 * sizeof *by_block), **leaf = gc_alloc_leaf(64), **found;
+	weakref_ref *by_data = weakref_ref_new(none, no_callback, node), *ref = weakref_ref_new(node, NULL, NULL),
+		    *callback = weakref_ref_new(node, no_callback, none), *proxy = weakref_proxy_new(node, NULL, NULL);
+	weakref_set *set = weakref_set_new(WEAKREF_BY_IDENTITY);
+	weakref_valuedict *dict = weakref_valuedict_new(WEAKREF_KEY_INT);
+	weakref_ephemeron *ephemeron = weakref_ephemeron_new(node, none);
+	size_t n = 99;
+
+	for (size_t i = 0; i < 8; i++)
+		leaf[i] = node;
+	ck_assert_int_eq(weakref_set_add(set, node), 1);
+	ck_assert_int_eq(weakref_valuedict_set(dict, WEAKREF_INT(1), node), 0);
+	ck_assert_ptr_nonnull(found = gc_get_referrers(node, &n));
+	ck_assert_uint_eq(n, 1);
+	ck_assert_ptr_eq(found[0], by_data);
+
+	by_object->next = node;
+	by_object->other = node;
+	by_inside->other = &node->id;
+	by_block[1] = node;
+	node->next = node;
+	for (int inside = 0; inside < 2; inside++) {
+		ck_assert_ptr_nonnull(found = gc_get_referrers(inside ? (void *)&node->other : (void *)node, &n));
+		ck_assert_uint_eq(n, 5);
+		ck_assert(lists(found, n, by_object) && lists(found, n, by_inside) && lists(found, n, by_block) &&
+			  lists(found, n, by_data) && lists(found, n, node));
+		/* It holds who is in it. */
+		memset(found, 0, n * sizeof *found);
+	}
+
+	void ***many = gc_alloc(300 * sizeof *many);
+	for (size_t i = 0; i < 300; i++) {
+		many[i] = gc_alloc(sizeof *many[i]);
+		*many[i] = node;
+	}
+	ck_assert_ptr_nonnull(found = gc_get_referrers(node, &n));
+	ck_assert_uint_eq(n, 305);
+	for (size_t i = 0; i < 300; i++)
+		ck_assert(lists(found, n, many[i]));
+
+	const void *const nobody[] = {NULL, &leaf_type, &n};
+	for (size_t i = 0; i < sizeof nobody / sizeof *nobody; i++) {
+		ck_assert_ptr_nonnull(gc_get_referrers(nobody[i], &n));
+		ck_assert_uint_eq(n, 0);
+	}
+	errno = 0;
+	ck_assert_ptr_null(gc_get_referrers(node, NULL));
+	ck_assert_int_eq(errno, EINVAL);
+	const void *const kept[] = {by_object, by_inside, by_block, leaf, by_data, ref, callback, proxy, set, dict, ephemeron};
+	SUPPORT_KEEP(kept);
+}
+END_TEST
+
+/* ---- how large the heap is ----------------------------------------------------------------------------------------------- */
+
+/* G38: the heap's figures hold together, and move as is allocated and collected: none becomes negative, which would show as huge. */
+START_TEST(test_G38_heap_figures)
+{
+	gc_heap_stats before, after;
+
+	ck_assert_int_eq(gc_get_heap_stats(NULL), -WEAKREF_EINVAL);
+	gc_collect();
+	ck_assert_int_eq(gc_get_heap_stats(&before), 0);
+	for (size_t i = 0; i < 2000; i++) {
+		if (i % 500 == 499)
+			gc_collect();
+		for (size_t k = 0; k < 10; k++)
+			ck_assert_ptr_nonnull(gc_new_extra(&leaf_type, 1000));
+		ck_assert_int_eq(gc_get_heap_stats(&after), 0);
+		ck_assert(after.heap >= before.heap / 2 && after.heap < UINT64_C(1) << 40);
+		ck_assert(after.free < after.heap && after.unmapped < UINT64_C(1) << 40);
+		ck_assert(after.allocated_since <= after.allocated && after.allocated >= before.allocated);
+		ck_assert_uint_eq(after.objects, before.objects + (i + 1) * 10);
+	}
+	ck_assert_uint_ge(after.allocated - before.allocated, (uint64_t)19000 * 1000);
+	ck_assert_uint_lt(after.allocated_since, after.allocated);
+}
+END_TEST
+
+static size_t count_of(const gc_type *type, size_t *bytes)
+{
+	size_t n = 0, objects = 0;
+	gc_type_count *counts = gc_count_types(&n);
+
+	for (size_t i = 0; counts != NULL && i < n; i++)
+		if (counts[i].type == type) {
+			objects += counts[i].objects;
+			*bytes = counts[i].bytes;
+		}
+	return counts == NULL ? SIZE_MAX : objects;
+}
+
+#define TYPES 100
+static gc_type types[TYPES];
+
+static int make_typed(void *arg)
+{
+	void ***lists = arg;
+
+	for (size_t i = 0; i < TYPES; i++) {
+		types[i] = (gc_type){.name = "counted", .size = 40, .flags = i % 2 != 0 ? WEAKREF_TYPE_LEAF : 0};
+		SUPPORT_REQUIRE((lists[i] = gc_alloc((i + 1) * sizeof *lists[i])) != NULL);
+		for (size_t k = 0; k <= i; k++)
+			SUPPORT_REQUIRE((lists[i][k] = gc_new(&types[i])) != NULL);
+	}
+	return 0;
+}
+
+/* G38: as many objects of each type are counted as were made and are held, leaf ones too, with their bytes; dropped and collected none. */
+START_TEST(test_G38_objects_by_type)
+{
+	void ***lists = gc_alloc(TYPES * sizeof *lists);
+	size_t bytes = 0;
+
+	ck_assert_int_eq(support_on_thread(make_typed, lists), 0);
+	for (size_t i = 0; i < TYPES; i += 11) {
+		ck_assert_uint_eq(count_of(&types[i], &bytes), i + 1);
+		ck_assert(bytes >= (i + 1) * 56 && bytes <= (i + 1) * 80);
+	}
+	memset(lists, 0, TYPES * sizeof *lists);
+	support_collect();
+	size_t left = count_of(&types[TYPES - 1], &bytes);
+	ck_assert_uint_le(left, SUPPORT_SLACK);
+	errno = 0;
+	ck_assert_ptr_null(gc_count_types(NULL));
+	ck_assert_int_eq(errno, EINVAL);
+	SUPPORT_KEEP(lists);
+}
+END_TEST
+
 /* Without memory for the list nothing changes. */
 START_TEST(test_objects_without_memory)
 {
@@ -636,6 +850,15 @@ START_TEST(test_objects_without_memory)
 	ck_assert_int_eq(gc_freeze(), -WEAKREF_ENOMEM);
 	weakref_checks_fail_allocation(0);
 	ck_assert_uint_eq(gc_get_freeze_count(), 0);
+	for (unsigned long i = 1; i <= 2; i++) {
+		weakref_checks_fail_allocation(i);
+		ck_assert_ptr_null(gc_count_types(&n));
+		weakref_checks_fail_allocation(1);
+		ck_assert_ptr_null(gc_get_referrers(types, &n));
+		weakref_checks_fail_allocation(1);
+		ck_assert_ptr_null(gc_get_referents(types, &n));
+		ck_assert_uint_eq(n, 7);
+	}
 }
 END_TEST
 
@@ -673,6 +896,11 @@ static Suite *suite(void)
 	tcase_add_test(objects, test_G16_is_tracked);
 	tcase_add_test(objects, test_G17_is_finalized);
 	tcase_add_test(objects, test_freeze);
+	tcase_add_test(objects, test_G14_referents);
+	tcase_add_test(objects, test_G14_no_referents);
+	tcase_add_test(objects, test_G15_referrers);
+	tcase_add_test(objects, test_G38_heap_figures);
+	tcase_add_test(objects, test_G38_objects_by_type);
 	tcase_add_test(objects, test_objects_without_memory);
 	suite_add_tcase(suite, objects);
 	return suite;

@@ -512,6 +512,30 @@ typedef struct gc_cycle_stats {
  */
 WEAKREF_API int gc_get_cycle_stats(gc_cycle_stats *out);
 
+/** How large the heap is, in bytes, but for `objects`. */
+typedef struct gc_heap_stats {
+	/** What the heap has of the system, and what of that lies in free pages: the rest are pages with blocks, alive or not yet swept. */
+	uint64_t heap, free;
+	/** Free pages beside these, which were given back to the system and will be used again. */
+	uint64_t unmapped;
+	/** All that was ever allocated; and since the last collection. By libgc's account: blocks count when a thread gets them in stock. */
+	uint64_t allocated, allocated_since;
+	/** How many objects gc_new has made. */
+	uint64_t objects;
+} gc_heap_stats;
+
+/**
+ * @brief Reads how large the heap is, and what was allocated, all of one moment, whoever in the process allocated it.
+ * @param out receives the figures.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (NULL, or gc_init was never called).
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ * Source: GC_get_prof_stats.
+ */
+WEAKREF_API int gc_get_heap_stats(gc_heap_stats *out);
+
 /* ---- which objects there are --------------------------------------------------------------------------------------------- */
 
 /** For gc_get_objects: all generations. */
@@ -529,6 +553,59 @@ WEAKREF_API int gc_get_cycle_stats(gc_cycle_stats *out);
  * Source: gc.get_objects(generation).
  */
 WEAKREF_API void **gc_get_objects(int generation, size_t *n);
+
+/** The objects of one type. */
+typedef struct gc_type_count {
+	const struct gc_type *type;
+	/** How many there are, and the bytes of their blocks, headers and what libgc rounds up included. */
+	size_t objects, bytes;
+} gc_type_count;
+
+/**
+ * @brief Counts the objects that a collection leaves alive by their types, leaf objects and the library's own included.
+ * @param n receives how many types there are.
+ * @return an array of the collected heap, in no order; NULL with errno set.
+ * Errors: EINVAL (NULL, or gc_init was never called), EBUSY (the host disabled libgc), ENOMEM, EPERM.
+ * Cost: as gc_get_objects; where types are many and take turns, also their product with the objects.
+ * Thread: any thread known to the collector.
+ * GC: collects, and may run callbacks.
+ */
+WEAKREF_API gc_type_count *gc_count_types(size_t *n);
+
+/* ---- who holds whom ------------------------------------------------------------------------------------------------------ */
+
+/**
+ * @brief What an object holds: the pointers in it that keep a block of the collected heap alive, as they stand there.
+ * @param obj a pointer to or into any block of the heap; of an object of the library's its payload is searched.
+ * @param n receives how many; 0 for a leaf object and whatever else the collector does not look into, and for what is not on the heap.
+ * @return an array of the collected heap that holds them, in the order of their places, each as often as it stands there; NULL with errno
+ * set. A word that equals an address by chance is among them. The containers and references of the library hold blocks of its own.
+ * Errors: EINVAL (NULL, or gc_init was never called), ENOMEM, EPERM.
+ * Cost: linear in the block, under libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: gc.get_referents().
+ */
+WEAKREF_API void **gc_get_referents(const void *obj, size_t *n);
+
+/**
+ * @brief Which blocks of the collected heap hold an object: those for which gc_get_referents would name it, or a pointer into it.
+ *
+ * Who is weak holds nothing: a reference, a proxy, an entry of a weak container, an ephemeron (its value, too, it keeps for the key's sake).
+ * Stacks, registers and static data are no blocks.
+ * @param obj a pointer to or into any block of the heap.
+ * @param n receives how many; 0 for what is not on the heap.
+ * @return an array of the collected heap that holds them, each once, in no order: objects of the library's by their address, other blocks by
+ * their start. NULL with errno set.
+ * Errors: EINVAL (NULL, or gc_init was never called), EBUSY (the host disabled libgc), ENOMEM, EPERM.
+ * Cost: a full collection, another where it is held by more than 64; and each time a walk over the whole heap under libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: collects, and may run callbacks.
+ * Source: gc.get_referrers().
+ */
+WEAKREF_API void **gc_get_referrers(const void *obj, size_t *n);
+
+/* ---- what there is of an object ------------------------------------------------------------------------------------------ */
 
 /**
  * @brief Whether a pointer is an object of the library that the collector looks into.
