@@ -12,7 +12,12 @@
 
 #include <gc/gc.h>
 
+#include "weakref/ephemeron.h"
+#include "weakref/finalize.h"
+#include "weakref/keydict.h"
 #include "weakref/proxy.h"
+#include "weakref/set.h"
+#include "weakref/valuedict.h"
 
 /* ---- types --------------------------------------------------------------------------------------------------------------- */
 
@@ -1029,6 +1034,101 @@ START_TEST(test_F19_destructor_once)
 }
 END_TEST
 
+static struct {
+	size_t n, called, finalized;
+	weakref_ref *plain[SUPPORT_N], *callback[SUPPORT_N], *longer[SUPPORT_N], *proxy[SUPPORT_N];
+	weakref_ephemeron *ephemeron[SUPPORT_N];
+	weakref_finalize *finalize[SUPPORT_N];
+	weakref_valuedict *dict;
+	weakref_keydict *keys;
+	weakref_set *set;
+} *late;
+
+static int count_late(weakref_ref *ref, void *unused)
+{
+	(void)unused;
+	late->called += weakref_ref_get(ref) == NULL;
+	return 0;
+}
+
+static int finalize_late(void *unused)
+{
+	(void)unused;
+	late->finalized++;
+	return 0;
+}
+
+static int watch_itself(void *obj)
+{
+	size_t i = late->n++;
+
+	late->plain[i] = weakref_ref_new(obj, NULL, NULL);
+	late->callback[i] = weakref_ref_new(obj, count_late, NULL);
+	late->longer[i] = weakref_ref_new_with(obj, &(weakref_ref_options){.is_long = true});
+	late->proxy[i] = weakref_proxy_new(obj, NULL, NULL);
+	late->ephemeron[i] = weakref_ephemeron_new(obj, obj);
+	late->finalize[i] = weakref_finalize_new(obj, finalize_late, NULL);
+	if (weakref_ref_get(late->plain[i]) != obj || weakref_ref_get(late->longer[i]) != obj || weakref_getweakrefcount(obj) < 4 ||
+	    !weakref_finalize_alive(late->finalize[i]))
+		return -WEAKREF_EINVAL;
+	if (weakref_valuedict_set(late->dict, WEAKREF_INT(i), obj) != 0 || weakref_keydict_set(late->keys, obj, obj) != 0 ||
+	    weakref_set_add(late->set, obj) != 1)
+		return -WEAKREF_EINVAL;
+	return 0;
+}
+
+static int make_watching(void *unused)
+{
+	static const gc_type type = {.name = "watching", .size = 24, .destroy = watch_itself};
+
+	(void)unused;
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		SUPPORT_REQUIRE(gc_new(&type) != NULL);
+	return 0;
+}
+
+static void count_failed(const gc_unraisable *info, void *user)
+{
+	(void)info;
+	++*(size_t *)user;
+}
+
+/* R30: what a destructor makes of its own object, which it does not bring back, works as ever, and dies with it: references of all sorts,
+ * finalizers, entries. (CPython: test_ref_created_during_del.) */
+START_TEST(test_made_by_its_own_destructor)
+{
+	static size_t failed;
+	size_t dead = 0;
+
+	failed = 0;
+	late = gc_alloc(sizeof *late);
+	late->dict = weakref_valuedict_new(WEAKREF_KEY_INT);
+	late->keys = weakref_keydict_new(WEAKREF_BY_IDENTITY);
+	late->set = weakref_set_new(WEAKREF_BY_IDENTITY);
+	gc_set_unraisable_handler(count_failed, &failed);
+	ck_assert_int_eq(support_on_thread(make_watching, NULL), 0);
+	support_collect();
+	support_collect();
+	gc_set_unraisable_handler(NULL, NULL);
+	ck_assert_uint_eq(failed, 0);
+	ck_assert_uint_ge(late->n, SUPPORT_N - SUPPORT_SLACK);
+	size_t least = late->n - SUPPORT_SLACK;
+	ck_assert_uint_ge(support_dead(late->plain, late->n), least);
+	ck_assert_uint_ge(support_dead(late->longer, late->n), least);
+	ck_assert_uint_ge(support_dead(late->proxy, late->n), least);
+	ck_assert(late->called >= least && late->called == support_dead(late->callback, late->n));
+	ck_assert(late->finalized >= least && late->finalized <= late->n);
+	for (size_t i = 0; i < late->n; i++) {
+		ck_assert(weakref_finalize_alive(late->finalize[i]) == !weakref_ephemeron_is_dead(late->ephemeron[i]));
+		dead += weakref_ephemeron_is_dead(late->ephemeron[i]);
+	}
+	ck_assert_uint_ge(dead, least);
+	ck_assert_uint_le(weakref_valuedict_len(late->dict), SUPPORT_SLACK);
+	ck_assert_uint_le(weakref_keydict_len(late->keys), SUPPORT_SLACK);
+	ck_assert_uint_le(weakref_set_len(late->set), SUPPORT_SLACK);
+}
+END_TEST
+
 /* A destructor sees its payload and what that points to intact, and the short references to its object read NULL in it. */
 START_TEST(test_destructor_sees_all_intact_refs_null)
 {
@@ -1341,6 +1441,7 @@ static Suite *suite(void)
 
 	t = support_tcase("destructors");
 	tcase_add_test(t, test_F19_destructor_once);
+	tcase_add_test(t, test_made_by_its_own_destructor);
 	tcase_add_test(t, test_destructor_sees_all_intact_refs_null);
 	tcase_add_test(t, test_F20_resurrect_once);
 	tcase_add_test(t, test_F20_resurrected_can_be_watched);
