@@ -271,5 +271,9 @@ uint64_t heap_objects_marked_stw(void);
 void heap_objects_walk_locked(void (*fn)(void *obj, bool leaf, void *arg), void *arg);
 /* The same for each block that lives, by its start and size, foreign ones and those of the library's included. */
 void heap_blocks_walk_locked(void (*fn)(void *base, size_t size, void *arg), void *arg);
+/* libgc's lock held: calls fn for each part of the process's static data, of the program and of all libraries but libgc, as it is laid out. */
+void heap_static_walk_locked(void (*fn)(const void *from, const void *end, void *arg), void *arg);
+/* Where the calling thread's stack ends: it grows down from there. */
+const void *heap_stack_bottom(void);
 
 #endif

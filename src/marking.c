@@ -469,8 +469,6 @@ static struct walk {
 	uint64_t *asked; /* a bit for each that was met */
 	bool (*enter)(const void *base);
 	bool incomplete;
-	void (*word_fn)(const void *p, const void *block, void *arg);
-	void *word_arg;
 	void(GC_CALLBACK *print)(void *);
 } walk;
 
@@ -548,26 +546,21 @@ bool marking_walk_locked(const void *p)
 	return !walk.incomplete;
 }
 
-static void walk_word(const void *p)
+void marking_walk_words_locked(const void *base, unsigned skip, marking_word_fn fn, void *arg)
 {
-	const void *block = block_of(p);
-
-	if (block != NULL)
-		walk.word_fn(p, block, walk.word_arg);
-}
-
-void marking_walk_words_locked(const void *base, unsigned skip, void (*fn)(const void *p, const void *block, void *arg), void *arg)
-{
+	void *const *at = base;
 	size_t size;
 	uint64_t words = words_of[GC_get_kind_and_size(base, &size)];
-	void *const *at = base;
 
-	walk.word_fn = fn;
-	walk.word_arg = arg;
-	if (words == UINT64_MAX)
-		visit_words(at + skip, size - skip * sizeof *at, words, walk_word);
-	else
-		visit_words(at, size, words >> skip << skip, walk_word);
+	/* Only blocks of ours, of few words, have some that are scanned and others that are not. */
+	for (size_t i = skip; i < size / sizeof *at && (words == UINT64_MAX || (i < 64 && words >> i != 0)); i++) {
+		const void *p = at[i];
+		if ((uintptr_t)p - heap_low >= heap_span || (words != UINT64_MAX && (words >> i & 1) == 0))
+			continue;
+		const void *block = block_of(p);
+		if (block != NULL)
+			fn(i - skip, p, block, arg);
+	}
 }
 
 int marking_walk_met_locked(const void *base)

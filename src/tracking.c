@@ -33,7 +33,9 @@ struct request {
 	bool leaves;
 	const void *held; /* the block whose holders are wanted */
 	bool holds;
-	void **out;
+	const char *stack, *stack_end; /* where to look besides */
+	size_t width;		       /* bytes of what is found */
+	void *out;
 	size_t n;     /* how many fit */
 	size_t found; /* how many there are */
 };
@@ -42,11 +44,20 @@ static struct roots *roots;
 static size_t frozen_count;
 static _Thread_local struct request *request __attribute__((tls_model("initial-exec")));
 
-static void take(struct request *r, const void *p)
+/* Where one more that was found goes; NULL where there is no room. */
+static void *take(struct request *r)
 {
-	if (r->found < r->n)
-		r->out[r->found] = (void *)p;
-	r->found++;
+	size_t i = r->found++;
+
+	return i < r->n ? (char *)r->out + i * r->width : NULL;
+}
+
+static void take_pointer(struct request *r, const void *p)
+{
+	const void **at = take(r);
+
+	if (at != NULL)
+		*at = p;
 }
 
 static void take_object(void *obj, bool leaf, void *arg)
@@ -54,7 +65,7 @@ static void take_object(void *obj, bool leaf, void *arg)
 	struct request *r = arg;
 
 	if (!leaf || r->leaves)
-		take(r, obj);
+		take_pointer(r, obj);
 }
 
 static void objects_locked(struct request *r)
@@ -79,7 +90,7 @@ static struct cycle_scanner scanner = {.settle_locked = settle_locked};
 /* An array with room for r->n, and for one at least. */
 static bool make_room(struct request *r)
 {
-	r->out = heap_alloc((r->n + 1) * sizeof *r->out);
+	r->out = heap_alloc((r->n + 1) * r->width);
 	r->found = 0;
 	return r->out != NULL;
 }
@@ -105,7 +116,7 @@ static int list_all(struct request *r)
 }
 
 /* The array, or what hindered it. */
-static void **listed(struct request *r, int error, size_t *n)
+static void *listed(struct request *r, int error, size_t *n)
 {
 	if (error != 0)
 		return base_null((enum weakref_error) - error);
@@ -115,12 +126,12 @@ static void **listed(struct request *r, int error, size_t *n)
 
 void **gc_get_objects(int generation, size_t *n)
 {
-	struct request r = {.look_locked = objects_locked, .n = 64};
+	struct request r = {.look_locked = objects_locked, .width = sizeof(void *), .n = 64};
 
 	if (n == NULL || generation < WEAKREF_ALL_GENERATIONS || generation >= WEAKREF_GENERATIONS)
 		return base_null(WEAKREF_EINVAL);
 	if (generation == 0 || generation == 1) {
-		r.out = heap_alloc(sizeof *r.out);
+		r.out = heap_alloc(r.width);
 		*n = r.out != NULL ? 0 : *n;
 		return r.out;
 	}
@@ -158,7 +169,7 @@ static bool count(struct counts *counts, const struct heap_header *header)
 
 gc_type_count *gc_count_types(size_t *n)
 {
-	struct request r = {.look_locked = objects_locked, .leaves = true, .n = 64};
+	struct request r = {.look_locked = objects_locked, .leaves = true, .width = sizeof(void *), .n = 64};
 	struct counts counts = {.room = 16};
 
 	if (n == NULL)
@@ -170,7 +181,7 @@ gc_type_count *gc_count_types(size_t *n)
 	if (counts.at == NULL)
 		return NULL;
 	for (size_t i = 0; i < r.found; i++)
-		if (!count(&counts, (const struct heap_header *)r.out[i] - 1))
+		if (!count(&counts, ((const struct heap_header **)r.out)[i] - 1))
 			return NULL;
 	*n = counts.n;
 	return counts.at;
@@ -186,10 +197,11 @@ static unsigned words_before(const void *base)
 	return kind == HEAP_OBJECT || kind == HEAP_LEAF ? HEAP_HEADER / sizeof(void *) : 0;
 }
 
-static void take_word(const void *p, const void *block, void *r)
+static void take_word(size_t place, const void *p, const void *block, void *r)
 {
+	(void)place;
 	(void)block;
-	take(r, p);
+	take_pointer(r, p);
 }
 
 static void *referents_locked(void *arg)
@@ -204,7 +216,7 @@ static void *referents_locked(void *arg)
 
 void **gc_get_referents(const void *obj, size_t *n)
 {
-	struct request r = {.n = 8};
+	struct request r = {.width = sizeof(void *), .n = 8};
 	int error = heap_thread_check();
 
 	if (error != 0 || n == NULL)
@@ -224,15 +236,16 @@ void **gc_get_referents(const void *obj, size_t *n)
 	return r.out;
 }
 
-static void look_for_held(const void *p, const void *block, void *arg)
+static void look_for_held(size_t place, const void *p, const void *block, void *arg)
 {
 	struct request *r = arg;
 
+	(void)place;
 	(void)p;
 	r->holds = r->holds || block == r->held;
 }
 
-static void take_holder(void *base, size_t size, void *arg)
+static void take_referrer(void *base, size_t size, void *arg)
 {
 	struct request *r = arg;
 	unsigned before = words_before(base);
@@ -244,24 +257,103 @@ static void take_holder(void *base, size_t size, void *arg)
 	r->holds = false;
 	marking_walk_words_locked(base, before, look_for_held, r);
 	if (r->holds)
-		take(r, (void **)base + before);
+		take_pointer(r, (void **)base + before);
 }
 
-static void holders_locked(struct request *r)
+static void referrers_locked(struct request *r)
 {
 	marking_walk_begin_locked(NULL);
-	heap_blocks_walk_locked(take_holder, r);
+	heap_blocks_walk_locked(take_referrer, r);
 	marking_walk_end_locked();
 }
 
 void **gc_get_referrers(const void *obj, size_t *n)
 {
-	struct request r = {.look_locked = holders_locked, .n = 64};
+	struct request r = {.look_locked = referrers_locked, .width = sizeof(void *), .n = 64};
 
 	if (n == NULL)
 		return base_null(WEAKREF_EINVAL);
 	r.held = obj == NULL || heap_thread_check() != 0 ? NULL : heap_base(obj);
-	void **holders = listed(&r, list_all(&r), n);
+	void **referrers = listed(&r, list_all(&r), n);
+	BASE_KEEP(obj);
+	return referrers;
+}
+
+/* ---- which words hold ---- */
+
+static void take_holder(struct request *r, enum weakref_holder where, const void *holder, size_t offset)
+{
+	gc_holder *at = take(r);
+
+	if (at != NULL)
+		*at = (gc_holder){where, holder, offset};
+}
+
+struct block {
+	struct request *request;
+	const void *start;
+};
+
+static void take_holding_word(size_t place, const void *p, const void *held, void *arg)
+{
+	const struct block *block = arg;
+
+	(void)p;
+	if (held == block->request->held)
+		take_holder(block->request, WEAKREF_HELD_BY_BLOCK, block->start, place * sizeof(void *));
+}
+
+static void take_holding_block(void *base, size_t size, void *arg)
+{
+	struct request *r = arg;
+	unsigned before = words_before(base);
+
+	(void)size;
+	if (base != r->out)
+		marking_walk_words_locked(base, before, take_holding_word, &(struct block){r, (void **)base + before});
+}
+
+/* Words that nobody wrote as such: of other objects, with their red zones. */
+__attribute__((no_sanitize("address"))) static void look_at_words(struct request *r, enum weakref_holder where, const void *from, const void *end)
+{
+	size_t size = heap_size(r->held);
+
+	for (const uintptr_t *at = from; (const void *)(at + 1) <= end; at++)
+		if (*at - (uintptr_t)r->held < size)
+			take_holder(r, where, at, 0);
+}
+
+static void look_at_static(const void *from, const void *end, void *r)
+{
+	look_at_words(r, WEAKREF_HELD_BY_STATIC, from, end);
+}
+
+static void holders_locked(struct request *r)
+{
+	if (r->held == NULL)
+		return;
+	marking_walk_begin_locked(NULL);
+	heap_blocks_walk_locked(take_holding_block, r);
+	marking_walk_end_locked();
+	heap_static_walk_locked(look_at_static, r);
+	look_at_words(r, WEAKREF_HELD_BY_STACK, r->stack, r->stack_end);
+	if (r->found == 0)
+		take_holder(r, WEAKREF_HELD_ELSEWHERE, NULL, 0);
+}
+
+/* The caller's frame, and those above it, are looked at: ours knows the object in any case. */
+gc_holder *gc_get_holders(const void *obj, size_t *n)
+{
+	struct request r = {.look_locked = holders_locked, .width = sizeof(gc_holder), .n = 64};
+
+	if (n == NULL)
+		return base_null(WEAKREF_EINVAL);
+	if (heap_thread_check() == 0) {
+		r.held = obj == NULL ? NULL : heap_base(obj);
+		r.stack = __builtin_frame_address(0);
+		r.stack_end = heap_stack_bottom();
+	}
+	gc_holder *holders = listed(&r, list_all(&r), n);
 	BASE_KEEP(obj);
 	return holders;
 }
@@ -295,7 +387,7 @@ static void *freeze_locked(void *arg)
 
 int gc_freeze(void)
 {
-	struct request r = {.look_locked = objects_locked, .leaves = true, .n = 64};
+	struct request r = {.look_locked = objects_locked, .leaves = true, .width = sizeof(void *), .n = 64};
 	int error = list_all(&r);
 
 	if (error == 0)

@@ -758,6 +758,122 @@ START_TEST(test_G15_referrers)
 }
 END_TEST
 
+static size_t count_holders(const gc_holder *holders, size_t n, enum weakref_holder where, const void *holder, size_t offset)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		found += holders[i].where == where && (holder == NULL || holders[i].holder == holder) && holders[i].offset == offset;
+	return found;
+}
+
+static void *volatile static_word, *volatile static_inside;
+
+struct held {
+	uintptr_t hidden;
+	size_t n;
+	gc_holder *holders;
+};
+
+/* In a frame of its own: the caller has the pointer nowhere. */
+__attribute__((noinline)) static int ask_holders(void *arg)
+{
+	struct held *held = arg;
+
+	held->holders = gc_get_holders((void *)~held->hidden, &held->n);
+	return held->holders == NULL;
+}
+
+static int ask_with_it_on_the_stack(void *arg)
+{
+	struct held *held = arg;
+	void *volatile here = (void *)~held->hidden;
+
+	/* Else the compiler knows that nobody can name it. */
+	SUPPORT_KEEP(&here);
+	SUPPORT_REQUIRE(ask_holders(held) == 0);
+	SUPPORT_REQUIRE(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STACK, (void *)&here, 0) == 1);
+	here = NULL;
+	return 0;
+}
+
+static int make_held(void *arg)
+{
+	struct support_node *node = support_node_new(1);
+	struct support_node **holder = arg;
+
+	SUPPORT_REQUIRE(node != NULL);
+	(*holder)->other = node;
+	return 0;
+}
+
+/* G41: each word that holds an object is named: which block and where in it, which static word, which place on the stack. Weak ones are
+ * not. */
+START_TEST(test_G41_holders)
+{
+	struct support_node *holder = support_node_new(2);
+	void **block = gc_alloc(8 * sizeof *block);
+	struct held *held = gc_alloc(sizeof *held);
+
+	ck_assert_int_eq(support_on_thread(make_held, &holder), 0);
+	held->hidden = ~(uintptr_t)holder->other;
+	weakref_ref *ref = weakref_ref_new(holder->other, NULL, NULL);
+	support_scrub();
+	ck_assert_int_eq(support_on_thread(ask_holders, held), 0);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, NULL, offsetof(struct support_node, other)), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, holder, offsetof(struct support_node, other)), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, ref, 0), 0);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STATIC, NULL, 0), 0);
+
+	block[1] = block[6] = holder->other;
+	static_word = holder->other;
+	static_inside = (char *)holder->other + 8;
+	ck_assert_int_eq(support_on_thread(ask_with_it_on_the_stack, held), 0);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, block, 1 * sizeof *block), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, block, 6 * sizeof *block), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STATIC, NULL, 0), 2);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STATIC, (void *)&static_word, 0), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STATIC, (void *)&static_inside, 0), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_ELSEWHERE, NULL, 0), 0);
+	static_word = static_inside = NULL;
+	SUPPORT_KEEP(holder);
+	SUPPORT_KEEP(block);
+	SUPPORT_KEEP(ref);
+}
+END_TEST
+
+static int ask_about_one_in_hand(void *arg)
+{
+	struct support_node *node = support_node_new(3);
+	size_t n = 0;
+
+	SUPPORT_REQUIRE(node != NULL);
+	((struct held *)arg)->hidden = ~(uintptr_t)node;
+	return ask_holders(arg) != 0 || n != 0;
+}
+
+/* G41: where nothing else holds it, that is said; what is not on the heap has no holders. */
+START_TEST(test_G41_held_elsewhere)
+{
+	struct held *held = gc_alloc(sizeof *held);
+	const void *const none[] = {NULL, &leaf_type, &held};
+	size_t n;
+
+	ck_assert_int_eq(support_on_thread(ask_about_one_in_hand, held), 0);
+	ck_assert_uint_ge(held->n, 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, NULL, 0), 0);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STATIC, NULL, 0), 0);
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+		n = 99;
+		ck_assert_ptr_nonnull(gc_get_holders(none[i], &n));
+		ck_assert_uint_eq(n, 0);
+	}
+	errno = 0;
+	ck_assert_ptr_null(gc_get_holders(held, NULL));
+	ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
 /* ---- how large the heap is ----------------------------------------------------------------------------------------------- */
 
 /* G38: the heap's figures hold together, and move as is allocated and collected: none becomes negative, which would show as huge. */
@@ -899,6 +1015,8 @@ static Suite *suite(void)
 	tcase_add_test(objects, test_G14_referents);
 	tcase_add_test(objects, test_G14_no_referents);
 	tcase_add_test(objects, test_G15_referrers);
+	tcase_add_test(objects, test_G41_holders);
+	tcase_add_test(objects, test_G41_held_elsewhere);
 	tcase_add_test(objects, test_G38_heap_figures);
 	tcase_add_test(objects, test_G38_objects_by_type);
 	tcase_add_test(objects, test_objects_without_memory);

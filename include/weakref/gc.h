@@ -606,6 +606,42 @@ WEAKREF_API void **gc_get_referents(const void *obj, size_t *n);
  */
 WEAKREF_API void **gc_get_referrers(const void *obj, size_t *n);
 
+/** Where a word is that holds an object. */
+enum weakref_holder {
+	/** In a block of the heap. */
+	WEAKREF_HELD_BY_BLOCK = 0,
+	/** In the static data of the program or of a library. */
+	WEAKREF_HELD_BY_STATIC = 1,
+	/** On the calling thread's stack, in the caller's frame or above. */
+	WEAKREF_HELD_BY_STACK = 2,
+	/** In none of these: a register, another thread's stack or slots of its own; or nowhere but where the caller has it. */
+	WEAKREF_HELD_ELSEWHERE = 3,
+};
+
+/** A word that holds an object. */
+typedef struct gc_holder {
+	enum weakref_holder where;
+	/** A block, as gc_get_referrers names it; elsewhere than in blocks the word itself, or NULL. */
+	const void *holder;
+	/** Where the word is in the block, from there on. */
+	size_t offset;
+} gc_holder;
+
+/**
+ * @brief Why an object is alive: each word that points to it or into it, where the collector finds such words.
+ *
+ * An object that blocks hold is alive while one of those is: ask for theirs. A word may be left over, or equal the address by chance.
+ * @param obj a pointer to or into any block of the heap; what the call itself has of it does not count.
+ * @param n receives how many words; at least 1 for what is on the heap, 0 for all else.
+ * @return an array of the collected heap; NULL with errno set.
+ * Errors: as gc_get_referrers.
+ * Cost: as gc_get_referrers, and a scan of all static data.
+ * Thread: any thread known to the collector.
+ * GC: collects, and may run callbacks.
+ * Source: GC_print_backtrace.
+ */
+WEAKREF_API gc_holder *gc_get_holders(const void *obj, size_t *n);
+
 /* ---- what there is of an object ------------------------------------------------------------------------------------------ */
 
 /**
