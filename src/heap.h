@@ -45,6 +45,14 @@ static inline void heap_set_finalized(struct heap_header *header)
 	__atomic_store_n(&header->type, (const char *)heap_type(header) + 1, __ATOMIC_RELAXED);
 }
 
+/* Whether it was set. */
+static inline bool heap_clear_finalized(struct heap_header *header)
+{
+	const void *type = heap_type(header), *finalized = (const char *)type + 1;
+
+	return __atomic_compare_exchange_n(&header->type, &finalized, type, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 #define HEAP_HEADER sizeof(struct heap_header)
 /* Where queues refer to in a block of kind REFCALL. */
 #define HEAP_REFCALL_NODE 32

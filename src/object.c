@@ -143,6 +143,25 @@ void *gc_alloc_leaf(size_t size)
 	return heap_alloc_leaf(size);
 }
 
+int gc_destroy_again(void *obj)
+{
+	struct heap_header *header = obj == NULL ? NULL : heap_object(obj);
+	int error = heap_thread_check();
+
+	if (error != 0)
+		return error;
+	if (header == NULL || ((const gc_type *)heap_type(header))->destroy == NULL)
+		return -WEAKREF_EINVAL;
+	/* Of several who ask one adds it. */
+	if (!heap_clear_finalized(header))
+		return 0;
+	error = mortal_add(header);
+	if (error != 0)
+		heap_set_finalized(header);
+	BASE_KEEP(obj);
+	return error != 0 ? error : 1;
+}
+
 const gc_type *gc_type_of(const void *obj)
 {
 	const struct heap_header *header = obj == NULL ? NULL : heap_object(obj);

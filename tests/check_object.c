@@ -12,6 +12,7 @@
 
 #include <gc/gc.h>
 
+#include "weakref/checks.h"
 #include "weakref/ephemeron.h"
 #include "weakref/finalize.h"
 #include "weakref/keydict.h"
@@ -1168,6 +1169,154 @@ START_TEST(test_F20_resurrect_once)
 }
 END_TEST
 
+#define LIVES 3
+
+static _Atomic size_t lived[SUPPORT_N];
+static _Atomic size_t wrongly;
+static void *phoenixes[SUPPORT_N];
+
+/* Brings its object back, until it has died so often. */
+static int rise_again(void *obj)
+{
+	uint64_t id = *(uint64_t *)obj;
+
+	if (!gc_is_finalized(obj))
+		wrongly++;
+	if (++lived[id] < LIVES) {
+		phoenixes[id] = obj;
+		wrongly += gc_destroy_again(obj) != 1 || gc_destroy_again(obj) != 0 || gc_is_finalized(obj);
+	}
+	return 0;
+}
+
+static const gc_type phoenix_type = {.name = "phoenix", .size = 24, .flags = WEAKREF_TYPE_LEAF, .destroy = rise_again};
+
+static int make_phoenixes(void *unused)
+{
+	(void)unused;
+	for (uint64_t i = 0; i < SUPPORT_N; i++) {
+		uint64_t *phoenix = gc_new(&phoenix_type);
+		SUPPORT_REQUIRE(phoenix != NULL);
+		*phoenix = i;
+		SUPPORT_REQUIRE(gc_destroy_again(phoenix) == 0);
+	}
+	return 0;
+}
+
+/* F20: where it is asked for, in the destructor, that runs at each death of the object, and once at each; references that were made in
+ * between are cleared by it. */
+START_TEST(test_F20_destroyed_again)
+{
+	weakref_ref **refs = gc_alloc(SUPPORT_N * sizeof *refs);
+	size_t through = 0;
+
+	memset(lived, 0, sizeof lived);
+	wrongly = 0;
+	ck_assert_int_eq(support_on_thread(make_phoenixes, NULL), 0);
+	for (size_t life = 1; life <= LIVES + 1; life++) {
+		support_collect();
+		size_t dead = support_dead(refs, SUPPORT_N), risen = 0;
+		ck_assert(life == 1 || dead >= SUPPORT_N - SUPPORT_SLACK);
+		for (size_t i = 0; i < SUPPORT_N; i++) {
+			ck_assert_uint_le(lived[i], life < LIVES ? life : LIVES);
+			risen += lived[i] >= (life < LIVES ? life : LIVES);
+			refs[i] = phoenixes[i] == NULL ? NULL : weakref_ref_new(phoenixes[i], NULL, NULL);
+			phoenixes[i] = NULL;
+		}
+		ck_assert_uint_ge(risen, SUPPORT_N - SUPPORT_SLACK * life);
+	}
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		through += lived[i] == LIVES;
+	ck_assert_uint_ge(through, SUPPORT_N - SUPPORT_SLACK * (LIVES + 1));
+	ck_assert_uint_eq(wrongly, 0);
+	SUPPORT_KEEP(refs);
+}
+END_TEST
+
+static int haunt(void *obj)
+{
+	uint64_t id = *(uint64_t *)obj;
+
+	phoenixes[id] = obj;
+	lived[id]++;
+	return 0;
+}
+
+static int make_ghosts(void *unused)
+{
+	static const gc_type type = {.name = "ghost", .size = 8, .destroy = haunt};
+
+	(void)unused;
+	for (uint64_t i = 0; i < SUPPORT_N; i++) {
+		uint64_t *ghost = gc_new(&type);
+		SUPPORT_REQUIRE(ghost != NULL);
+		*ghost = i;
+	}
+	return 0;
+}
+
+static _Atomic unsigned armed;
+
+/* The program's own array holds them. */
+static int arm(void *unused)
+{
+	(void)unused;
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		int result = phoenixes[i] == NULL ? 0 : gc_destroy_again(phoenixes[i]);
+		SUPPORT_REQUIRE(result == 0 || result == 1);
+		armed += (unsigned)result;
+	}
+	return 0;
+}
+
+/* F20: it may be asked for at any time after the destructor has run: of several threads one gets it. Without memory it stays as it was. What
+ * has no destructor, and what is no object, is refused. */
+START_TEST(test_F20_destroyed_again_on_demand)
+{
+	char args[4];
+	size_t risen = 0, failures = 0, twice = 0;
+
+	memset(lived, 0, sizeof lived);
+	memset(phoenixes, 0, sizeof phoenixes);
+	ck_assert_int_eq(support_on_thread(make_ghosts, NULL), 0);
+	support_collect();
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		risen += phoenixes[i] != NULL;
+		if (phoenixes[i] == NULL || i % 2 != 0 || !weakref_checks_enabled())
+			continue;
+		weakref_checks_fail_allocation(1);
+		int result = gc_destroy_again(phoenixes[i]);
+		weakref_checks_fail_allocation(0);
+		ck_assert(result == 1 || result == -WEAKREF_ENOMEM);
+		ck_assert(gc_is_finalized(phoenixes[i]) == (result < 0));
+		failures += result < 0;
+		risen -= result == 1;
+	}
+	ck_assert_uint_ge(risen + failures, weakref_checks_enabled() ? SUPPORT_N / 2 - SUPPORT_SLACK : SUPPORT_N - SUPPORT_SLACK);
+	ck_assert(failures > 0 || !weakref_checks_enabled());
+	armed = 0;
+	ck_assert_uint_eq(support_threads(4, arm, args, 1), 0);
+	ck_assert_uint_eq(armed, risen);
+
+	for (int i = 0; i < 2; i++) {
+		memset(phoenixes, 0, sizeof phoenixes);
+		support_collect();
+		support_collect();
+	}
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		ck_assert_uint_le(lived[i], 2);
+		twice += lived[i] == 2;
+	}
+	ck_assert_uint_ge(twice, SUPPORT_N - 2 * SUPPORT_SLACK);
+	memset(phoenixes, 0, sizeof phoenixes);
+
+	ck_assert_int_eq(gc_destroy_again(NULL), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_destroy_again(gc_alloc(8)), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_destroy_again(support_node_new(1)), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_destroy_again((void *)&phoenix_type), -WEAKREF_EINVAL);
+}
+END_TEST
+
 /* A resurrected object can be referenced anew, and that reference reads NULL after the object's silent second death. */
 START_TEST(test_F20_resurrected_can_be_watched)
 {
@@ -1444,6 +1593,8 @@ static Suite *suite(void)
 	tcase_add_test(t, test_made_by_its_own_destructor);
 	tcase_add_test(t, test_destructor_sees_all_intact_refs_null);
 	tcase_add_test(t, test_F20_resurrect_once);
+	tcase_add_test(t, test_F20_destroyed_again);
+	tcase_add_test(t, test_F20_destroyed_again_on_demand);
 	tcase_add_test(t, test_F20_resurrected_can_be_watched);
 	tcase_add_test(t, test_F22_resurrection_is_transitive);
 	tcase_add_test(t, test_F23_destructor_breaks_cycle);
