@@ -393,14 +393,14 @@ WEAKREF_API int gc_set_unraisable_handler(gc_unraisable_fn handler, void *user);
 enum weakref_debug {
 	/** gc_collect counts every dead object of the library, watched or not. Each collection then walks the whole heap. */
 	WEAKREF_DEBUG_COUNT_ALL = 1,
-	/** A line on stderr for each collection, when it is over (gc_collect) or callbacks are next delivered (all others). And one at exit, where
-	 * objects were found that are uncollectable: how many. */
+	/** A line on stderr for each collection, when it is over (gc_collect) or callbacks are next delivered (all others). And one at exit,
+	 * where objects were found that are uncollectable: how many. */
 	WEAKREF_DEBUG_STATS = 2,
 	/** A line on stderr for each watched object of the library's own found dead, at the same time; of one collection at most 1000. */
 	WEAKREF_DEBUG_COLLECTABLE = 4,
-	/** A line on stderr for each object that is counted as uncollectable, when callbacks are delivered, and at exit, where it is so yet; and
-	 * for each object that its own finalizer keeps, because the finalizer's arguments lead to it: when that is made, or at the end of the next gc_collect, at the cost
-	 * of a walk over all that the arguments of each finalizer lead to. */
+	/** A line on stderr for each object that is counted as uncollectable, when callbacks are delivered, and at exit, where it is so yet;
+	 * and for each object that its own finalizer keeps, because the finalizer's arguments lead to it: when that is made, or at the end of
+	 * the next gc_collect, at the cost of a walk over all that the arguments of each finalizer lead to. */
 	WEAKREF_DEBUG_UNCOLLECTABLE = 8,
 	/** Watched objects that are found dead are put on the garbage list (gc_garbage_list) and not freed. */
 	WEAKREF_DEBUG_SAVEALL = 16,
