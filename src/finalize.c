@@ -301,15 +301,17 @@ static void *stuck_locked(void *arg)
 	struct finals_ordered *ordered;
 	struct stuck *stuck = arg;
 
-	while ((ordered = older_ordered_locked(&stuck->order)) != NULL)
-		if ((ordered->flags & (FINALS_STUCK | FINALS_ECHO)) == FINALS_STUCK) {
-			stuck->obj = object_of(slot_of(ordered));
+	while ((ordered = older_ordered_locked(&stuck->order)) != NULL) {
+		struct finals_slot slot = slot_of(ordered);
+		if (slot.in->process == deliver_process && (ordered->flags & (FINALS_STUCK | FINALS_ECHO)) == FINALS_STUCK) {
+			stuck->obj = object_of(slot);
 			return stuck;
 		}
+	}
 	return NULL;
 }
 
-/* At exit, before any of them runs. */
+/* At exit, before any of them runs; those of this process. */
 static void tell_stuck(void)
 {
 	uint64_t n = 0;
