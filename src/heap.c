@@ -23,6 +23,7 @@
 #include <gc/gc.h>
 #include <gc/gc_inline.h>
 #include <gc/gc_mark.h>
+#include <limits.h>
 #include <link.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -96,12 +97,28 @@ static void thread_is(struct heap_thread *t)
 	epoch_show(t != NULL);
 }
 
-/* Runs when a thread ends: libgc may have forgotten it already, but its lock serves everybody. */
-static void thread_end(void *t)
+/* Destructors of others' thread-specific data may use the heap yet: libgc forgets a thread that we registered in the last round of them. */
+static bool thread_may_go_on(struct heap_thread *t)
 {
+	static _Thread_local unsigned rounds;
+
+	return t->registered_here && ++rounds < PTHREAD_DESTRUCTOR_ITERATIONS && pthread_setspecific(thread_key, t) == 0;
+}
+
+/* Runs when a thread ends: libgc may have forgotten it already, but its lock serves everybody. Where we have registered it, and nobody
+ * has taken that back, we do so: a stop would wait for it for ever. */
+static void thread_end(void *record)
+{
+	struct heap_thread *t = record;
+
+	if (thread_may_go_on(t))
+		return;
+	bool registered = t->registered_here && GC_thread_is_registered();
 	thread_is(NULL);
 	thread_gone = true;
 	heap_with_lock(record_give_up_locked, t);
+	if (registered)
+		GC_unregister_my_thread();
 }
 
 /* Gives the calling thread, known to libgc, a record. */

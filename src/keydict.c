@@ -248,25 +248,35 @@ static NOINLINE int look_up_slowly(const weakref_keydict *dict, const void *key,
 	return error;
 }
 
-/* The usual case: a key that is there, in a dictionary by identity. */
-static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_keydict *dict, const void *key, void **value)
+static char none; /* no value has this address */
+
+/* The usual case: a dictionary by identity. Where the key is not there, and it may be that it cannot be, *value is `absent`. */
+static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_keydict *dict, const void *key, void *absent, void **value)
 {
 	void *found;
 
 	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, CONTAINER_BY_IDENTITY) ||
-		     !table_quick_bare(&dict->container.table, key, &found)))
+		     !table_quick_bare(&dict->container.table, key, absent, &found)))
 		return false;
 	BASE_KEEP(key);
 	*value = found;
 	return true;
 }
 
+static NOINLINE int is_missing(const weakref_keydict *dict, const void *key, void **value)
+{
+	*value = NULL;
+	return element_missing(rule_of(dict), key, -WEAKREF_ENOENT);
+}
+
 int weakref_keydict_lookup(const weakref_keydict *dict, const void *key, void **value)
 {
 	void *found;
 
-	if (value == NULL || unlikely(!look_up_quickly(dict, key, &found)))
+	if (value == NULL || unlikely(!look_up_quickly(dict, key, &none, &found)))
 		return look_up_slowly(dict, key, value);
+	if (found == &none)
+		return is_missing(dict, key, value);
 	*value = found;
 	return 0;
 }
@@ -282,17 +292,17 @@ void *weakref_keydict_get(const weakref_keydict *dict, const void *key)
 {
 	void *found;
 
-	return likely(look_up_quickly(dict, key, &found)) ? found : get_slowly(dict, key, NULL);
+	return likely(look_up_quickly(dict, key, NULL, &found)) ? found : get_slowly(dict, key, NULL);
 }
 
 void *weakref_keydict_get_or(const weakref_keydict *dict, const void *key, void *fallback)
 {
 	void *found;
 
-	return likely(look_up_quickly(dict, key, &found)) ? found : get_slowly(dict, key, fallback);
+	return likely(look_up_quickly(dict, key, fallback, &found)) ? found : get_slowly(dict, key, fallback);
 }
 
-int weakref_keydict_contains(const weakref_keydict *dict, const void *key)
+static NOINLINE int contains_slowly(const weakref_keydict *dict, const void *key)
 {
 	struct table_key ready;
 	int error = check(dict);
@@ -306,6 +316,13 @@ int weakref_keydict_contains(const weakref_keydict *dict, const void *key)
 		error = table_has(&dict->container.table, &ready);
 	BASE_KEEP(key);
 	return error == -WEAKREF_ENOENT ? 0 : error < 0 ? error : 1;
+}
+
+int weakref_keydict_contains(const weakref_keydict *dict, const void *key)
+{
+	void *found;
+
+	return likely(look_up_quickly(dict, key, &none, &found)) ? found != &none : contains_slowly(dict, key);
 }
 
 size_t weakref_keydict_len(const weakref_keydict *dict)

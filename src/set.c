@@ -167,11 +167,12 @@ int weakref_set_pop(weakref_set *set, void **item)
 	return error;
 }
 
-/* The usual case: an element that is there, in a set by identity. */
-static inline __attribute__((always_inline)) bool find_quickly(const weakref_set *set, const void *item)
+/* The usual case: a set by identity. 1, 0, or -1 for "look for it properly". */
+static inline __attribute__((always_inline)) int find_quickly(const weakref_set *set, const void *item)
 {
-	return likely(heap_thread != NULL && container_looks_up(set, SET_SIGNATURE, CONTAINER_BY_IDENTITY)) &&
-	       table_quick_member(&set->container.table, item);
+	return likely(heap_thread != NULL && container_looks_up(set, SET_SIGNATURE, CONTAINER_BY_IDENTITY))
+		       ? table_quick_member(&set->container.table, item)
+		       : -1;
 }
 
 /* Not inlined: what it needs of the stack would be set up for every look-up. */
@@ -202,15 +203,19 @@ static NOINLINE int contains_slowly(const weakref_set *set, const void *item)
 
 int set_find(const weakref_set *set, const void *item, void **found)
 {
-	if (unlikely(!find_quickly(set, item)))
+	int is = find_quickly(set, item);
+
+	if (unlikely(is < 0))
 		return find_slowly(set, item, found);
-	*found = (void *)(uintptr_t)item;
-	return 0;
+	*found = is != 0 ? (void *)(uintptr_t)item : NULL;
+	return is != 0 ? 0 : -WEAKREF_ENOENT;
 }
 
 int weakref_set_contains(const weakref_set *set, const void *item)
 {
-	return likely(find_quickly(set, item)) ? 1 : contains_slowly(set, item);
+	int is = find_quickly(set, item);
+
+	return likely(is >= 0) ? is : contains_slowly(set, item);
 }
 
 void *weakref_set_find(const weakref_set *set, const void *item)

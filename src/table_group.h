@@ -113,6 +113,20 @@ static inline __attribute__((always_inline)) unsigned table_group_hint(const _At
 #endif
 }
 
+/* The slots that never held a value. */
+static inline __attribute__((always_inline)) unsigned table_group_empty(const _Atomic(uintptr_t) *first, unsigned stride)
+{
+#if TABLE_GROUP_SSE2
+	return table_group_equal(table_group_load(first, stride, TABLE_VALUE), SLOTS_EMPTY);
+#else
+	unsigned empty = 0;
+
+	for (unsigned k = 0; k < TABLE_GROUP; k++)
+		empty |= (unsigned)(atomic_load_explicit(&first[k * stride + TABLE_VALUE], memory_order_acquire) == SLOTS_EMPTY) << k;
+	return empty;
+#endif
+}
+
 /* Looks at the group that begins with slot `at`; stride and compare are constants. */
 static inline __attribute__((always_inline)) struct table_group table_group_look(const struct table_segment *seg, uint32_t at,
 										 unsigned stride, enum table_compare compare,

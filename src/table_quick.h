@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * table_quick: the look-up of a key that is there, written for the processor: strings, bytes, words, and keys that are the weak word by
+ * table_quick: the usual look-up, written for the processor: strings, bytes, words, and keys that are the weak word by
  * identity. A look-up in a large table waits for memory up to four times: for the caller's key, the group of slots, the key in the arena
  * and the value. A program that looks up one key after another need not wait for each in turn, as long as the instructions of the next
  * look-ups fit in the processor's window behind those that wait, and no branch that hangs on the awaited data was guessed wrongly. So
@@ -8,8 +8,9 @@
  * is compared at once, in vector registers, the slot that may have the key is computed, not found, and nothing is called, so that who calls
  * needs no frame. A string's end, its hash and its comparison have no branch for its length.
  *
- * Two answers: this value, or, by false and some value or none, "look for it properly", which says why there is none. A collection in progress, an
- * entry that changes meanwhile and a hash that another key has too are such cases. The order of loads is that of table.c's readers (table.h).
+ * Three answers: this value; NULL, the key is not there; or, by false and some value or none, "look for it properly". A collection in progress,
+ * an entry that changes meanwhile or died, and a hash that another key has too are such cases. The order of loads is that of table.c's readers
+ * (table.h). That a key is not there needs no more than that: an empty slot on its way, and none before that could have it.
  *
  * Pointers are taken from words without a tag, which need less than others (epoch.h); a value that has one costs some instructions more.
  *
@@ -21,11 +22,13 @@
 #include "bytes.h"
 #include "table_group.h"
 
+#define TABLE_QUICK static inline __attribute__((always_inline))
+
 /* The first slot on the way of a hash that table_group_hint gives for what is wanted; false: none. Stride and compare are constants. The
  * slot is told by the address of its block, shifted so far that the block's first slot is this one: so the distance from one to the other is
  * part of each load's address, and needs no instruction. */
-static inline __attribute__((always_inline)) bool table_quick_slot(const struct table_segment *seg, uint32_t hash, unsigned stride,
-								   enum table_compare compare, uint64_t wanted, const struct slots **slot)
+TABLE_QUICK bool table_quick_slot(const struct table_segment *seg, uint32_t hash, unsigned stride, enum table_compare compare,
+				  uint64_t wanted, const struct slots **slot)
 {
 	const unsigned size = stride * (unsigned)sizeof(uintptr_t);
 	uintptr_t at = (uintptr_t)seg->slots + table_home_group(seg, hash) * (TABLE_GROUP * size);
@@ -36,9 +39,10 @@ static inline __attribute__((always_inline)) bool table_quick_slot(const struct 
 		hits = table_group_hint(((const struct slots *)at)->words, stride, compare, wanted);
 		if (likely(hits != 0))
 			break;
-		/* Loaded anew: what is needed here alone would be kept in registers from the start on. */
+		/* Loaded anew: what is needed here alone would be kept in registers from the start on. The hint is cheaper, where it goes on. */
 		BASE_PIN(at);
-		if (table_group_hint(((const struct slots *)at)->words, stride, TABLE_COMPARE_VALUE, SLOTS_EMPTY) != 0)
+		if (table_group_hint(((const struct slots *)at)->words, stride, TABLE_COMPARE_VALUE, SLOTS_EMPTY) != 0 &&
+		    likely(table_group_empty(((const struct slots *)at)->words, stride) != 0))
 			return false;
 		at += TABLE_GROUP * size;
 		if (at == (uintptr_t)seg->slots + (size_t)seg->n * size)
@@ -51,7 +55,7 @@ static inline __attribute__((always_inline)) bool table_quick_slot(const struct 
 }
 
 /* Loads the value of a slot whose word has at most the tag SLOTS_INNER, its sign; false where there is none, or none to be trusted. */
-static inline __attribute__((always_inline)) bool table_quick_load(const _Atomic(uintptr_t) *word, void **value)
+TABLE_QUICK bool table_quick_load(const _Atomic(uintptr_t) *word, void **value)
 {
 	uintptr_t raw;
 	void *p = (void *)atomic_load_explicit(word, memory_order_acquire);
@@ -68,20 +72,22 @@ static inline __attribute__((always_inline)) bool table_quick_load(const _Atomic
 
 /* BYTES: a slot whose key has a hash, and the value that it had. */
 struct table_quick {
-	const struct slots *slot;
+	const struct slots *slot; /* NULL: none has the hash */
 	uint64_t word;
 	void *value;
 	const struct table_arena *arena;
 	const unsigned char *key; /* length, bytes */
 };
 
-/* The first one with this hash; false where there is none to be trusted. */
-static inline __attribute__((always_inline)) bool table_quick_hash(const struct table *table, uint32_t hash, struct table_quick *out)
+/* The first one with this hash; false where there is none, or none to be trusted. */
+TABLE_QUICK bool table_quick_hash(const struct table *table, uint32_t hash, struct table_quick *out)
 {
 	const struct table_segment *seg = table_segment_of(table, hash);
 
-	if (unlikely(!table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_HASH, hash, &out->slot)))
+	if (unlikely(!table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_HASH, hash, &out->slot))) {
+		out->slot = NULL;
 		return false;
+	}
 	out->word = atomic_load_explicit(&out->slot->words[0], memory_order_acquire);
 	if (unlikely(!table_quick_load(&out->slot->words[TABLE_VALUE], &out->value)))
 		return false;
@@ -91,8 +97,15 @@ static inline __attribute__((always_inline)) bool table_quick_hash(const struct 
 	return true;
 }
 
+/* The answer where table_quick_hash gave none. */
+TABLE_QUICK bool table_quick_none(const struct table_quick *at, void **value)
+{
+	*value = NULL;
+	return at->slot == NULL;
+}
+
 /* Its value, where the slot has the same key still: nothing else has this key word. */
-static inline __attribute__((always_inline)) bool table_quick_value(const struct table_quick *at, void **value)
+TABLE_QUICK bool table_quick_value(const struct table_quick *at, void **value)
 {
 	BASE_KEEP(at->arena); /* where interior pointers do not count, the key alone would not keep it */
 	*value = at->value;
@@ -101,26 +114,27 @@ static inline __attribute__((always_inline)) bool table_quick_value(const struct
 
 /* A key of bytes, fewer than TABLE_QUICK_MAX, with its hash. */
 #define TABLE_QUICK_MAX 255
-static inline __attribute__((always_inline)) bool table_quick_bytes(const struct table *table, uint32_t hash, const void *data, size_t size,
-								    void **value)
+TABLE_QUICK bool table_quick_bytes(const struct table *table, uint32_t hash, const void *data, size_t size, void **value)
 {
 	struct table_quick at;
 
-	return likely(table_quick_hash(table, hash, &at) && *at.key == size && bytes_equal(at.key + 1, data, size)) &&
-	       table_quick_value(&at, value);
+	if (unlikely(!table_quick_hash(table, hash, &at)))
+		return table_quick_none(&at, value);
+	return likely(*at.key == size && bytes_equal(at.key + 1, data, size)) && table_quick_value(&at, value);
 }
 
 /* A string, of fewer than BYTES_SHORT bytes. */
-static inline __attribute__((always_inline)) bool table_quick_string(const struct table *table, const char *string, void **value)
+TABLE_QUICK bool table_quick_string(const struct table *table, const char *string, void **value)
 {
 #if BYTES_SSE2
 	struct bytes_vector wanted;
 	struct table_quick at;
 
-	return likely(bytes_vector_of_string(string, &wanted) &&
-		      table_quick_hash(table, table_hash_short(bytes_vector_words(&wanted)), &at) &&
-		      bytes_vector_equal(&wanted, at.key + 1)) &&
-	       table_quick_value(&at, value);
+	if (unlikely(!bytes_vector_of_string(string, &wanted)))
+		return false;
+	if (unlikely(!table_quick_hash(table, table_hash_short(bytes_vector_words(&wanted)), &at)))
+		return table_quick_none(&at, value);
+	return likely(bytes_vector_equal(&wanted, at.key + 1)) && table_quick_value(&at, value);
 #else
 	size_t size = strlen(string);
 
@@ -130,15 +144,18 @@ static inline __attribute__((always_inline)) bool table_quick_string(const struc
 }
 
 /* A word. */
-static inline __attribute__((always_inline)) bool table_quick_word(const struct table *table, uint64_t word, void **value)
+TABLE_QUICK bool table_quick_word(const struct table *table, uint64_t word, void **value)
 {
 	uint32_t hash = table_fold(base_mix(word));
 	const struct table_segment *seg = table_segment_of(table, hash);
 	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
 	const struct slots *slot;
 
-	return likely(table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_WORD, word, &slot) &&
-		      atomic_load_explicit(&slot->words[0], memory_order_acquire) == word &&
+	if (unlikely(!table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_WORD, word, &slot))) {
+		*value = NULL;
+		return true;
+	}
+	return likely(atomic_load_explicit(&slot->words[0], memory_order_acquire) == word &&
 		      table_quick_load(&slot->words[TABLE_VALUE], value) && base_is(&seg->takeovers, takeovers));
 }
 
@@ -148,24 +165,27 @@ static inline bool table_quick_can_be(const void *p)
 	return slots_is_value((uint32_t)(uintptr_t)p);
 }
 
-/* SELF, by identity: whether there is an element, which the caller holds: a slot with its address has it. */
-static inline __attribute__((always_inline)) bool table_quick_member(const struct table *table, const void *p)
+/* SELF, by identity: whether there is an element, which the caller holds: 1, 0, or -1 for "look for it properly". A slot with its address
+ * has it. */
+TABLE_QUICK int table_quick_member(const struct table *table, const void *p)
 {
 	uint32_t hash = table_fold(table_pointer_word((uintptr_t)p));
 	const struct table_segment *seg = table_segment_of(table, hash);
-
 	const struct slots *slot;
 
-	return likely(table_quick_can_be(p) && table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot) &&
-		      epoch_is_same(atomic_load_explicit(&slot->words[TABLE_VALUE], memory_order_acquire), p));
+	if (unlikely(!table_quick_can_be(p)))
+		return -1;
+	if (unlikely(!table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot)))
+		return 0;
+	return likely(epoch_is_same(atomic_load_explicit(&slot->words[TABLE_VALUE], memory_order_acquire), p)) ? 1 : -1;
 }
 
 /*
  * BARE: a key that the caller holds, and its payload. The slot had this key, as far as half of its word tells, when it was found, and has it
  * after the payload was loaded: without a take-over in between it had it all along. The payload has no tag, and the key is held, so
- * neither can be lost between two instructions.
+ * neither can be lost between two instructions. Where the key is not there, *payload is `absent`.
  */
-static inline __attribute__((always_inline)) bool table_quick_bare(const struct table *table, const void *p, void **payload)
+TABLE_QUICK bool table_quick_bare(const struct table *table, const void *p, void *absent, void **payload)
 {
 	uint32_t hash = table_fold(table_pointer_word((uintptr_t)p));
 	const struct table_segment *seg = table_segment_of(table, hash);
@@ -173,9 +193,12 @@ static inline __attribute__((always_inline)) bool table_quick_bare(const struct 
 	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire) & ~TABLE_FORGOTTEN;
 	const struct slots *slot;
 
-	if (unlikely(!table_quick_can_be(p) ||
-		     !table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot)))
+	if (unlikely(!table_quick_can_be(p)))
 		return false;
+	if (unlikely(!table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot))) {
+		*payload = absent;
+		return true;
+	}
 	void *loaded = (void *)atomic_load_explicit(&slot->words[TABLE_BARE_PAYLOAD], memory_order_acquire);
 	BASE_PIN(loaded);
 	*payload = loaded;

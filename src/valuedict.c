@@ -285,13 +285,15 @@ static NOINLINE int look_up_slowly(const weakref_valuedict *dict, const void *ke
 		bool quick = dict->container.table.layout == TABLE_BYTES && ready.size < TABLE_QUICK_MAX;
 		if (!quick || !table_quick_bytes(&dict->container.table, ready.hash, ready.data, ready.size, &found))
 			error = table_get(&dict->container.table, &ready, &found);
+		else if (found == NULL)
+			error = -WEAKREF_ENOENT;
 	}
 	if (value != NULL)
 		*value = found;
 	return error;
 }
 
-/* The usual case: a short string that is there. */
+/* The usual case: a short string, which is there, or, with NULL, is not. */
 static inline __attribute__((always_inline)) bool find_string(const weakref_valuedict *dict, const void *key, void **value)
 {
 	void *found;
@@ -345,7 +347,7 @@ int weakref_valuedict_lookup(const weakref_valuedict *dict, const void *key, voi
 	if (unlikely(value == NULL || !(find_string(dict, key, &found) || find_int(dict, key, &found))))
 		return look_up_slowly(dict, key, value);
 	*value = found;
-	return 0;
+	return found != NULL ? 0 : -WEAKREF_ENOENT;
 }
 
 void *weakref_valuedict_get_or(const weakref_valuedict *dict, const void *key, void *fallback)
@@ -355,7 +357,7 @@ void *weakref_valuedict_get_or(const weakref_valuedict *dict, const void *key, v
 	return found != NULL ? found : fallback;
 }
 
-int weakref_valuedict_contains(const weakref_valuedict *dict, const void *key)
+static NOINLINE int contains_slowly(const weakref_valuedict *dict, const void *key)
 {
 	struct table_key ready;
 	int error = enter(dict, key, &ready);
@@ -365,6 +367,15 @@ int weakref_valuedict_contains(const weakref_valuedict *dict, const void *key)
 	if (error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE)
 		return 0;
 	return error < 0 ? error : 1;
+}
+
+int weakref_valuedict_contains(const weakref_valuedict *dict, const void *key)
+{
+	void *found;
+
+	if (likely(find_string(dict, key, &found) || find_int(dict, key, &found)))
+		return found != NULL;
+	return contains_slowly(dict, key);
 }
 
 size_t weakref_valuedict_len(const weakref_valuedict *dict)

@@ -230,7 +230,10 @@ WEAKREF_API int gc_callbacks_remove(gc_collection_fn fn, void *user);
 WEAKREF_API int gc_thread_register(void);
 
 /**
- * @brief Undoes gc_thread_register; call it before the thread ends. Callbacks that this thread would have run are left to others.
+ * @brief Undoes gc_thread_register. Callbacks that this thread would have run are left to others.
+ *
+ * A thread that ends without it is unregistered in the last round of destructors of thread-specific data (pthread_key_create): those that
+ * run before may use the library. Where it is not to be known as long as that, call it.
  * @return 0, or a negative error.
  * Errors: EPERM (the thread is not known, or not by gc_thread_register), EINVAL.
  * Cost: microseconds.
