@@ -3,9 +3,9 @@
  * tracking: see tracking.h and weakref/gc.h.
  *
  * libgc can enumerate the marked blocks only, and what is marked is what is alive at one moment: when a collection's reclaim has
- * ended, and libgc's lock is held yet. So whoever wants to know makes an array, and a collection; at its end, in the same thread, the array is
- * filled. When it turns out too small, all is done again. Pointers that are written there are to marked blocks, from a block that is marked
- * itself: none is lost. Who holds an object is found so as well, among all blocks. What an object holds needs no collection.
+ * ended, and libgc's lock is held yet. So whoever wants to know makes an array, and a collection; at its end, in the same thread, the
+ * array is filled. When it turns out too small, all is done again. Pointers that are written there are to marked blocks, from a block that
+ * is marked itself: none is lost. Who holds an object is found so as well, among all blocks. What an object holds needs no collection.
  *
  * Frozen objects are those in an array that a root holds.
  *
@@ -314,7 +314,8 @@ static void take_holding_block(void *base, size_t size, void *arg)
 }
 
 /* Words that nobody wrote as such: of other objects, with their red zones. */
-__attribute__((no_sanitize("address"))) static void look_at_words(struct request *r, enum weakref_holder where, const void *from, const void *end)
+__attribute__((no_sanitize("address"))) static void look_at_words(struct request *r, enum weakref_holder where, const void *from,
+								   const void *end)
 {
 	size_t size = heap_size(r->held);
 
