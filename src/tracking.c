@@ -87,6 +87,12 @@ static void settle_locked(void)
 
 static struct cycle_scanner scanner = {.settle_locked = settle_locked};
 
+/* The array is done with: a word that is left of it somewhere is not to keep what is in it. */
+static void forget(struct request *r)
+{
+	base_forget(r->out, (r->found < r->n ? r->found : r->n) * r->width);
+}
+
 /* An array with room for r->n, and for one at least. */
 static bool make_room(struct request *r)
 {
@@ -110,6 +116,7 @@ static int list_all(struct request *r)
 			return -WEAKREF_EBUSY;
 		if (r->found <= r->n)
 			return 0;
+		forget(r);
 		r->n = r->found + r->found / 8;
 	}
 	return error;
@@ -178,11 +185,12 @@ gc_type_count *gc_count_types(size_t *n)
 	if (error != 0)
 		return base_null((enum weakref_error) - error);
 	counts.at = heap_alloc(counts.room * sizeof *counts.at);
-	if (counts.at == NULL)
+	size_t i = 0;
+	while (counts.at != NULL && i < r.found && count(&counts, ((const struct heap_header **)r.out)[i] - 1))
+		i++;
+	forget(&r);
+	if (counts.at == NULL || i < r.found)
 		return NULL;
-	for (size_t i = 0; i < r.found; i++)
-		if (!count(&counts, ((const struct heap_header **)r.out)[i] - 1))
-			return NULL;
 	*n = counts.n;
 	return counts.at;
 }
@@ -229,6 +237,7 @@ void **gc_get_referents(const void *obj, size_t *n)
 			heap_with_lock(referents_locked, &r);
 		if (r.found <= r.n)
 			break;
+		forget(&r);
 		r.n = r.found;
 	}
 	BASE_KEEP(obj);
