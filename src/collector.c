@@ -207,6 +207,12 @@ void collector_uncollectable(const void *obj, const char *why)
 			type == NULL ? "block" : type->name != NULL ? type->name : "object", obj, why);
 }
 
+void collector_uncollectable_at_exit(uint64_t n)
+{
+	if (n != 0 && (atomic_load(&debug) & (WEAKREF_DEBUG_UNCOLLECTABLE | WEAKREF_DEBUG_STATS)) != 0)
+		fprintf(stderr, "libweakref: gc: %llu uncollectable at exit\n", (unsigned long long)n);
+}
+
 static void look_for_leaks(void)
 {
 	void (*look)(void) = atomic_load(&collector_look_for_leaks);

@@ -13,6 +13,8 @@ int collector_init(void);
 
 /* WEAKREF_DEBUG_UNCOLLECTABLE, where it is on: the line for an object that is never freed, and why. No lock held. */
 void collector_uncollectable(const void *obj, const char *why);
+/* The line, by that flag or WEAKREF_DEBUG_STATS, that tells how many of them there are at exit, if any. */
+void collector_uncollectable_at_exit(uint64_t n);
 /* Whether it is on. */
 bool collector_tells_uncollectable(void);
 /* Filled in by finalizers, NULL until then. After each collection, libgc's lock held: how many objects it found that are never freed. And

@@ -113,85 +113,6 @@ static bool take_live(struct finals_slot slot, struct finals_taken *taken)
 	return true;
 }
 
-/* ---- the exit ---- */
-
-static void *walk_begin_locked(void *unused)
-{
-	(void)unused;
-	walk.old = walk.since = walk.news = walk.made = finals_made();
-	return NULL;
-}
-
-/* What has been walked is not walked again: finalizers may make others, each in turn. */
-static void walk_look_locked(void)
-{
-	uint64_t made = finals_made();
-
-	if (made == walk.made)
-		return;
-	if (walk.news == walk.since)
-		walk.since = walk.made;
-	walk.news = walk.made = made;
-}
-
-/* Takes the newest that runs at exit, of those that this walk has not passed yet and those that were made since it began. */
-static void *take_at_exit_locked(void *taken)
-{
-	struct finals_slot slot;
-
-	walk_look_locked();
-	while (finals_older_locked(&walk.news, walk.since, &slot) || finals_older_locked(&walk.old, 0, &slot)) {
-		struct finals_ordered *ordered = finals_ordered(slot);
-		if (!finals_take_at_exit_locked(slot, taken))
-			continue;
-		if (ordered != NULL)
-			cycle_forget_locked(ordered);
-		return taken;
-	}
-	return NULL;
-}
-
-/* What a walk has passed may have to run because of what it ran: there is one more walk then. */
-static void run_all_at_exit(void)
-{
-	struct finals_taken taken;
-	bool ran;
-
-	do {
-		ran = false;
-		heap_with_lock(walk_begin_locked, NULL);
-		while (heap_with_lock(take_at_exit_locked, &taken) != NULL) {
-			/* Allocations in it run no callbacks: the order is ours. */
-			deliver_hold(__builtin_frame_address(0));
-			run(&taken);
-			ran = true;
-		}
-	} while (ran);
-	/* Handlers that come after us may collect, with our frame under theirs: it is not to keep the last one's object. */
-	taken = (struct finals_taken){0};
-	BASE_KEEP(&taken);
-	deliver_hold(NULL);
-}
-
-/* By exit. A finalizer that calls exit, or ends the thread, does not come back: exit then goes on with the next handler, which is this one
- * again, for the rest of them. Where that handler cannot be had, such a finalizer is the last. */
-static void exit_run(void)
-{
-	static bool begun, was_automatic;
-
-	if (atomic_load(&finals_over) || (heap_thread_check() != 0 && heap_thread_register() != 0))
-		return;
-	if (!begun)
-		was_automatic = heap_is_automatic();
-	begun = true;
-	int unregistered = atexit(exit_run);
-	(void)unregistered;
-	heap_set_automatic(false);
-	run_all_at_exit();
-	atomic_store(&finals_over, true);
-	heap_set_automatic(was_automatic);
-}
-
 /* ---- ordered ---- */
 
 static struct finals_slot slot_of(const struct finals_ordered *ordered)
@@ -321,7 +242,7 @@ static uint64_t count_stuck_locked(void)
 		n += met == 1;
 		/* One finalizer speaks for the object. */
 		if (met != 0)
-			ordered->flags |= met == 1 ? FINALS_STUCK : FINALS_STUCK | FINALS_REPORTED;
+			ordered->flags |= met == 1 ? FINALS_STUCK : FINALS_STUCK | FINALS_ECHO;
 	}
 	marking_walk_end_locked();
 	return n;
@@ -348,7 +269,7 @@ static void *news_locked(void *arg)
 
 	while (news->n < 32 && (ordered = older_ordered_locked(&news->order)) != NULL) {
 		bool known = is_known(ordered->block);
-		if ((ordered->flags & FINALS_REPORTED) != 0 || ((ordered->flags & FINALS_STUCK) == 0 && !known))
+		if ((ordered->flags & (FINALS_REPORTED | FINALS_ECHO)) != 0 || ((ordered->flags & FINALS_STUCK) == 0 && !known))
 			continue;
 		ordered->flags |= FINALS_REPORTED;
 		news->at[news->n].obj = object_of(slot_of(ordered));
@@ -368,6 +289,38 @@ static void cycles_report(struct deliver_node *unused)
 			if (news.at[i].is_known)
 				deliver_failed(-WEAKREF_ENOTSUP, "finalizer in a cycle", news.at[i].obj);
 		}
+}
+
+struct stuck {
+	uint64_t order; /* older ones were not looked at yet */
+	void *obj;
+};
+
+static void *stuck_locked(void *arg)
+{
+	struct finals_ordered *ordered;
+	struct stuck *stuck = arg;
+
+	while ((ordered = older_ordered_locked(&stuck->order)) != NULL) {
+		struct finals_slot slot = slot_of(ordered);
+		if (slot.in->process == deliver_process && (ordered->flags & (FINALS_STUCK | FINALS_ECHO)) == FINALS_STUCK) {
+			stuck->obj = object_of(slot);
+			return stuck;
+		}
+	}
+	return NULL;
+}
+
+/* At exit, before any of them runs; those of this process. */
+static void tell_stuck(void)
+{
+	uint64_t n = 0;
+
+	for (struct stuck stuck = {.order = UINT64_MAX}; heap_with_lock(stuck_locked, &stuck) != NULL;)
+		n++;
+	collector_uncollectable_at_exit(n);
+	for (struct stuck stuck = {.order = UINT64_MAX}; n > 0 && heap_with_lock(stuck_locked, &stuck) != NULL;)
+		collector_uncollectable(stuck.obj, "at exit its ordered finalizer still waits for a cycle");
 }
 
 static void watch_cycles(void)
@@ -471,6 +424,87 @@ static NOINLINE void look_for_leak(weakref_finalize *finalize, const void *obj)
 {
 	if (heap_with_lock(leak_locked, finalize) != NULL)
 		leak_tell(obj);
+}
+
+/* ---- the exit ---- */
+
+static void *walk_begin_locked(void *unused)
+{
+	(void)unused;
+	walk.old = walk.since = walk.news = walk.made = finals_made();
+	return NULL;
+}
+
+/* What has been walked is not walked again: finalizers may make others, each in turn. */
+static void walk_look_locked(void)
+{
+	uint64_t made = finals_made();
+
+	if (made == walk.made)
+		return;
+	if (walk.news == walk.since)
+		walk.since = walk.made;
+	walk.news = walk.made = made;
+}
+
+/* Takes the newest that runs at exit, of those that this walk has not passed yet and those that were made since it began. */
+static void *take_at_exit_locked(void *taken)
+{
+	struct finals_slot slot;
+
+	walk_look_locked();
+	while (finals_older_locked(&walk.news, walk.since, &slot) || finals_older_locked(&walk.old, 0, &slot)) {
+		struct finals_ordered *ordered = finals_ordered(slot);
+		if (!finals_take_at_exit_locked(slot, taken))
+			continue;
+		if (ordered != NULL)
+			cycle_forget_locked(ordered);
+		return taken;
+	}
+	return NULL;
+}
+
+/* What a walk has passed may have to run because of what it ran: there is one more walk then. */
+static void run_all_at_exit(void)
+{
+	struct finals_taken taken;
+	bool ran;
+
+	do {
+		ran = false;
+		heap_with_lock(walk_begin_locked, NULL);
+		while (heap_with_lock(take_at_exit_locked, &taken) != NULL) {
+			/* Allocations in it run no callbacks: the order is ours. */
+			deliver_hold(__builtin_frame_address(0));
+			run(&taken);
+			ran = true;
+		}
+	} while (ran);
+	/* Handlers that come after us may collect, with our frame under theirs: it is not to keep the last one's object. */
+	taken = (struct finals_taken){0};
+	BASE_KEEP(&taken);
+	deliver_hold(NULL);
+}
+
+/* By exit. A finalizer that calls exit, or ends the thread, does not come back: exit then goes on with the next handler, which is this one
+ * again, for the rest of them. Where that handler cannot be had, such a finalizer is the last. */
+static void exit_run(void)
+{
+	static bool begun, was_automatic;
+
+	if (atomic_load(&finals_over) || (heap_thread_check() != 0 && heap_thread_register() != 0))
+		return;
+	if (!begun) {
+		was_automatic = heap_is_automatic();
+		tell_stuck();
+	}
+	begun = true;
+	int unregistered = atexit(exit_run);
+	(void)unregistered;
+	heap_set_automatic(false);
+	run_all_at_exit();
+	atomic_store(&finals_over, true);
+	heap_set_automatic(was_automatic);
 }
 
 /* ---- making ---- */

@@ -52,8 +52,9 @@ struct finals {
 
 /* What an ordered finalizer has besides, and libgc holds for it. */
 enum { FINALS_MOURNED = 1, /* its object's death was counted */
-       FINALS_STUCK = 2,   /* it was counted as one that waits for ever */
-       FINALS_REPORTED = 4 };
+       FINALS_STUCK = 2,   /* it was found to wait for ever */
+       FINALS_ECHO = 4,	   /* and another one speaks for the object */
+       FINALS_REPORTED = 8 };
 
 struct finals_ordered {
 	struct deliver_node node;

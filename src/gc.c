@@ -246,6 +246,30 @@ int gc_get_cycle_stats(gc_cycle_stats *out)
 	return 0;
 }
 
+static void *heap_stats_locked(void *arg)
+{
+	gc_heap_stats *out = arg;
+	struct heap_figures figures = heap_figures_locked();
+
+	*out = (gc_heap_stats){
+		.heap = figures.heap,
+		.free = figures.free,
+		.unmapped = figures.unmapped,
+		.allocated = figures.allocated,
+		.allocated_since = figures.allocated_since,
+		.objects = heap_objects_allocated_locked(),
+	};
+	return NULL;
+}
+
+int gc_get_heap_stats(gc_heap_stats *out)
+{
+	if (out == NULL || heap_thread_check() == -WEAKREF_EINVAL)
+		return -WEAKREF_EINVAL;
+	heap_with_lock(heap_stats_locked, out);
+	return 0;
+}
+
 long weakref_checks_validate(void)
 {
 	int error = heap_thread_check();

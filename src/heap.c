@@ -24,6 +24,7 @@
 #include <gc/gc_inline.h>
 #include <gc/gc_mark.h>
 #include <limits.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -641,11 +642,30 @@ size_t heap_in_use(void)
 	return size > free ? size - free : 0;
 }
 
+struct heap_figures heap_figures_locked(void)
+{
+	struct GC_prof_stats_s s = {0};
+
+	GC_get_prof_stats_unsafe(&s, sizeof s);
+	return (struct heap_figures){
+		.heap = s.heapsize_full - s.unmapped_bytes,
+		.free = s.free_bytes_full - s.unmapped_bytes,
+		.unmapped = s.unmapped_bytes,
+		.allocated = s.allocd_bytes_before_gc + s.bytes_allocd_since_gc,
+		.allocated_since = s.bytes_allocd_since_gc,
+	};
+}
+
 /* ---- who is who ---- */
 
 void *heap_base(const void *p)
 {
 	return GC_base((void *)p);
+}
+
+size_t heap_size(const void *base)
+{
+	return GC_size(base);
 }
 
 enum heap_kind heap_kind_of(const void *base)
@@ -779,6 +799,45 @@ static void walk_block(void *base, size_t size, void *arg)
 void heap_objects_walk_locked(void (*fn)(void *obj, bool leaf, void *arg), void *arg)
 {
 	GC_enumerate_reachable_objects_inner(walk_block, &(struct walk){fn, arg});
+}
+
+void heap_blocks_walk_locked(void (*fn)(void *base, size_t size, void *arg), void *arg)
+{
+	GC_enumerate_reachable_objects_inner(fn, arg);
+}
+
+struct static_walk {
+	void (*fn)(const void *from, const void *end, void *arg);
+	void *arg;
+};
+
+static int walk_module(struct dl_phdr_info *module, size_t size, void *arg)
+{
+	const struct static_walk *walk = arg;
+
+	(void)size;
+	if (module->dlpi_name != NULL && strstr(module->dlpi_name, "/libgc.so") != NULL)
+		return 0;
+	for (int i = 0; i < module->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &module->dlpi_phdr[i];
+		uintptr_t from = module->dlpi_addr + part->p_vaddr;
+		if (part->p_type == PT_LOAD && (part->p_flags & PF_W) != 0)
+			walk->fn((void *)((from + sizeof(void *) - 1) & ~(sizeof(void *) - 1)), (void *)(from + part->p_memsz), walk->arg);
+	}
+	return 0;
+}
+
+void heap_static_walk_locked(void (*fn)(const void *from, const void *end, void *arg), void *arg)
+{
+	dl_iterate_phdr(walk_module, &(struct static_walk){fn, arg});
+}
+
+const void *heap_stack_bottom(void)
+{
+	struct GC_stack_base base = {0};
+
+	GC_get_my_stackbottom(&base);
+	return base.mem_base;
 }
 
 static void count_object(void *obj, bool leaf, void *sum)

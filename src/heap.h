@@ -45,6 +45,14 @@ static inline void heap_set_finalized(struct heap_header *header)
 	__atomic_store_n(&header->type, (const char *)heap_type(header) + 1, __ATOMIC_RELAXED);
 }
 
+/* Whether it was set. */
+static inline bool heap_clear_finalized(struct heap_header *header)
+{
+	const void *type = heap_type(header), *finalized = (const char *)type + 1;
+
+	return __atomic_compare_exchange_n(&header->type, &finalized, type, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 #define HEAP_HEADER sizeof(struct heap_header)
 /* Where queues refer to in a block of kind REFCALL. */
 #define HEAP_REFCALL_NODE 32
@@ -187,11 +195,19 @@ void heap_set_limit(size_t bytes);
 /* How many collections there were, and how many bytes of heap are not free, by whole pages. libgc's lock. */
 unsigned long heap_collections(void);
 size_t heap_in_use(void);
+/* libgc's figures, in bytes: what the heap has of the system, what of it lies in free pages, and what was given back beside it; allocated
+ * since the start and since the last collection. libgc's lock held. */
+struct heap_figures {
+	uint64_t heap, free, unmapped, allocated, allocated_since;
+};
+struct heap_figures heap_figures_locked(void);
 
 /* ---- who is who; no lock ---- */
 
 /* The start of the block that p points into; NULL where p is not on the heap. */
 void *heap_base(const void *p);
+/* How many bytes the block that starts at base has. */
+size_t heap_size(const void *base);
 /* The kind of the block that starts at base: one of ours, or HEAP_KINDS for foreign. */
 enum heap_kind heap_kind_of(const void *base);
 /* The header of the object of ours whose payload starts at p; NULL for everything else. */
@@ -261,5 +277,11 @@ uint64_t heap_objects_allocated_locked(void);
 uint64_t heap_objects_marked_stw(void);
 /* libgc's lock held, when a collection has just ended: calls fn for each typed object that lives. fn takes no lock and allocates nothing. */
 void heap_objects_walk_locked(void (*fn)(void *obj, bool leaf, void *arg), void *arg);
+/* The same for each block that lives, by its start and size, foreign ones and those of the library's included. */
+void heap_blocks_walk_locked(void (*fn)(void *base, size_t size, void *arg), void *arg);
+/* libgc's lock held: calls fn for each part of the process's static data, of the program and of all libraries but libgc, as it is laid out. */
+void heap_static_walk_locked(void (*fn)(const void *from, const void *end, void *arg), void *arg);
+/* Where the calling thread's stack ends: it grows down from there. */
+const void *heap_stack_bottom(void);
 
 #endif

@@ -546,6 +546,23 @@ bool marking_walk_locked(const void *p)
 	return !walk.incomplete;
 }
 
+void marking_walk_words_locked(const void *base, unsigned skip, marking_word_fn fn, void *arg)
+{
+	void *const *at = base;
+	size_t size;
+	uint64_t words = words_of[GC_get_kind_and_size(base, &size)];
+
+	/* Only blocks of ours, of few words, have some that are scanned and others that are not. */
+	for (size_t i = skip; i < size / sizeof *at && (words == UINT64_MAX || (i < 64 && words >> i != 0)); i++) {
+		const void *p = at[i];
+		if ((uintptr_t)p - heap_low >= heap_span || (words != UINT64_MAX && (words >> i & 1) == 0))
+			continue;
+		const void *block = block_of(p);
+		if (block != NULL)
+			fn(i - skip, p, block, arg);
+	}
+}
+
 int marking_walk_met_locked(const void *base)
 {
 	uint32_t place = walk.capacity == 0 ? 0 : *walk_place(base);

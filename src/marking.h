@@ -54,6 +54,10 @@ void marking_settle_locked(void);
 void marking_walk_begin_locked(bool (*enter)(const void *base));
 /* On from this pointer, as if a scanned word held it. False: there was no memory, and not everything was met. */
 bool marking_walk_locked(const void *p);
+/* Calls fn for each scanned word of a block, but the first `skip`, that keeps a block alive: with the word's place after those, its value, and
+ * the start of that block. Within a walk, which does not go on by it. */
+typedef void (*marking_word_fn)(size_t place, const void *p, const void *block, void *arg);
+void marking_walk_words_locked(const void *base, unsigned skip, marking_word_fn fn, void *arg);
 /* Whether this block was met: 1 when it is asked for the first time, 2 later; 0: no. After the last walk from a pointer. */
 int marking_walk_met_locked(const void *base);
 void marking_walk_end_locked(void);

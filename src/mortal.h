@@ -15,7 +15,7 @@
 
 /* `run` is called for each, by delivery (deliver.h), after all nodes. Errors: -WEAKREF_ENOMEM. Once, by gc_init, before deliver_init. */
 int mortal_init(void (*run)(void *base));
-/* Of a fresh block that the caller holds. Errors: -WEAKREF_ENOMEM. GC: may collect, may run callbacks. */
+/* Of a block that the caller holds, a fresh one or one that has run. Errors: -WEAKREF_ENOMEM. GC: may collect, may run callbacks. */
 int mortal_add(void *base);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tracking: which objects there are, and freezing them (weakref/gc.h).
+ * tracking: which objects there are, who holds whom, and freezing objects (weakref/gc.h).
  */
 #ifndef TRACKING_H
 #define TRACKING_H

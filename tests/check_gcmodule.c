@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * check_gcmodule: what Python's gc module has beyond collecting (check_gc): generations, thresholds and figures, callbacks around
- * collections, debugging output; which objects there are, and freezing them.
+ * collections, debugging output; which objects there are, who holds whom, how large the heap is, and freezing objects.
  */
 #define GC_THREADS
 #include "support.h"
@@ -13,6 +13,17 @@
 #include <gc/gc.h>
 
 #include "weakref/checks.h"
+#include "weakref/ephemeron.h"
+#include "weakref/proxy.h"
+#include "weakref/set.h"
+#include "weakref/valuedict.h"
+
+static int no_callback(weakref_ref *ref, void *data)
+{
+	(void)ref;
+	(void)data;
+	return 0;
+}
 
 static int drop_watched(void *arg)
 {
@@ -531,10 +542,11 @@ START_TEST(test_G12_generations_of_objects)
 }
 END_TEST
 
+static const gc_type leaf_type = {.name = "leaf", .size = 32, .flags = WEAKREF_TYPE_LEAF};
+
 /* G16: scanned objects are tracked; leaf objects, foreign blocks, interior pointers and addresses from elsewhere are not. */
 START_TEST(test_G16_is_tracked)
 {
-	static const gc_type leaf_type = {.name = "leaf", .size = 8, .flags = WEAKREF_TYPE_LEAF};
 	struct support_node *node = support_node_new(1);
 
 	ck_assert(gc_is_tracked(node));
@@ -621,6 +633,362 @@ START_TEST(test_freeze)
 }
 END_TEST
 
+/* ---- who holds whom ------------------------------------------------------------------------------------------------------ */
+
+/* G14: of an object, and of a foreign block, its pointers as they stand there, in their order and as often, and nothing else: no numbers, no
+ * pointers to what is not on the heap, not those of its header. */
+START_TEST(test_G14_referents)
+{
+	struct support_node *node = support_node_new(7), *a = support_node_new(1);
+	void **foreign = gc_alloc(4 * sizeof *foreign), **found;
+	weakref_ref *ref = weakref_ref_new(node, NULL, NULL);
+	size_t n = 99;
+
+	node->next = a;
+	node->other = &a->id;
+	ck_assert_ptr_nonnull(found = gc_get_referents(node, &n));
+	ck_assert_uint_eq(n, 2);
+	ck_assert_ptr_eq(found[0], a);
+	ck_assert_ptr_eq(found[1], &a->id);
+	ck_assert_ptr_nonnull(gc_get_referents(&node->id, &n));
+	ck_assert_uint_eq(n, 2);
+	ck_assert_ptr_nonnull(gc_get_referents(a, &n));
+	ck_assert_uint_eq(n, 0);
+
+	foreign[0] = foreign[2] = node;
+	foreign[1] = (void *)&leaf_type;
+	foreign[3] = a;
+	ck_assert_ptr_nonnull(found = gc_get_referents(foreign, &n));
+	ck_assert_uint_eq(n, 3);
+	ck_assert(found[0] == node && found[1] == node && found[2] == a);
+
+	/* More than fit at first. */
+	void **many = gc_alloc(1000 * sizeof *many);
+	for (size_t i = 0; i < 1000; i++)
+		many[i] = node;
+	ck_assert_ptr_nonnull(found = gc_get_referents(many, &n));
+	ck_assert_uint_eq(n, 1000);
+	ck_assert(found[0] == node && found[999] == node);
+	SUPPORT_KEEP(ref);
+	SUPPORT_KEEP(foreign);
+	SUPPORT_KEEP(many);
+}
+END_TEST
+
+/* G14: what the collector does not look into, and what is no block, holds nothing; a reference does not hold its referent, its data it does. */
+START_TEST(test_G14_no_referents)
+{
+	struct support_node *node = support_node_new(1), *data = support_node_new(2);
+	void **leaf = gc_new(&leaf_type), **bytes = gc_alloc_leaf(32), **found;
+	size_t n;
+
+	leaf[0] = bytes[0] = bytes[1] = bytes[2] = bytes[3] = node;
+	const void *const none[] = {NULL, &leaf_type, &n, leaf, bytes, weakref_ref_new(node, NULL, NULL)};
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+		n = 99;
+		ck_assert_ptr_nonnull(gc_get_referents(none[i], &n));
+		ck_assert_uint_eq(n, 0);
+	}
+	weakref_ref *ref = weakref_ref_new(node, no_callback, data);
+	ck_assert_ptr_nonnull(found = gc_get_referents(ref, &n));
+	ck_assert(lists(found, n, data) && !lists(found, n, node));
+	errno = 0;
+	ck_assert_ptr_null(gc_get_referents(node, NULL));
+	ck_assert_int_eq(errno, EINVAL);
+	SUPPORT_KEEP(ref);
+}
+END_TEST
+
+/* G15: whoever holds an object, or a pointer into it, is listed, each once: objects, foreign blocks, references by their data, itself; also
+ * where they are many. Who does not, or weakly, is not. */
+START_TEST(test_G15_referrers)
+{
+	struct support_node *node = support_node_new(1), *by_object = support_node_new(2), *by_inside = support_node_new(3),
+			    *none = support_node_new(4);
+	void **by_block = gc_alloc(4 * sizeof *by_block), **leaf = gc_alloc_leaf(64), **found;
+	weakref_ref *by_data = weakref_ref_new(none, no_callback, node), *ref = weakref_ref_new(node, NULL, NULL),
+		    *callback = weakref_ref_new(node, no_callback, none), *proxy = weakref_proxy_new(node, NULL, NULL);
+	weakref_set *set = weakref_set_new(WEAKREF_BY_IDENTITY);
+	weakref_valuedict *dict = weakref_valuedict_new(WEAKREF_KEY_INT);
+	weakref_ephemeron *ephemeron = weakref_ephemeron_new(node, none);
+	size_t n = 99;
+
+	for (size_t i = 0; i < 8; i++)
+		leaf[i] = node;
+	ck_assert_int_eq(weakref_set_add(set, node), 1);
+	ck_assert_int_eq(weakref_valuedict_set(dict, WEAKREF_INT(1), node), 0);
+	ck_assert_ptr_nonnull(found = gc_get_referrers(node, &n));
+	ck_assert_uint_eq(n, 1);
+	ck_assert_ptr_eq(found[0], by_data);
+
+	by_object->next = node;
+	by_object->other = node;
+	by_inside->other = &node->id;
+	by_block[1] = node;
+	node->next = node;
+	for (int inside = 0; inside < 2; inside++) {
+		ck_assert_ptr_nonnull(found = gc_get_referrers(inside ? (void *)&node->other : (void *)node, &n));
+		ck_assert_uint_eq(n, 5);
+		ck_assert(lists(found, n, by_object) && lists(found, n, by_inside) && lists(found, n, by_block) &&
+			  lists(found, n, by_data) && lists(found, n, node));
+		/* It holds who is in it. */
+		memset(found, 0, n * sizeof *found);
+	}
+
+	void ***many = gc_alloc(300 * sizeof *many);
+	for (size_t i = 0; i < 300; i++) {
+		many[i] = gc_alloc(sizeof *many[i]);
+		*many[i] = node;
+	}
+	ck_assert_ptr_nonnull(found = gc_get_referrers(node, &n));
+	ck_assert_uint_eq(n, 305);
+	for (size_t i = 0; i < 300; i++)
+		ck_assert(lists(found, n, many[i]));
+
+	const void *const nobody[] = {NULL, &leaf_type, &n};
+	for (size_t i = 0; i < sizeof nobody / sizeof *nobody; i++) {
+		ck_assert_ptr_nonnull(gc_get_referrers(nobody[i], &n));
+		ck_assert_uint_eq(n, 0);
+	}
+	errno = 0;
+	ck_assert_ptr_null(gc_get_referrers(node, NULL));
+	ck_assert_int_eq(errno, EINVAL);
+	const void *const kept[] = {by_object, by_inside, by_block, leaf, by_data, ref, callback, proxy, set, dict, ephemeron};
+	SUPPORT_KEEP(kept);
+}
+END_TEST
+
+static size_t count_holders(const gc_holder *holders, size_t n, enum weakref_holder where, const void *holder, size_t offset)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		found += holders[i].where == where && (holder == NULL || holders[i].holder == holder) && holders[i].offset == offset;
+	return found;
+}
+
+static void *volatile static_word, *volatile static_inside;
+
+struct held {
+	uintptr_t hidden;
+	size_t n;
+	gc_holder *holders;
+};
+
+/* In a frame of its own: the caller has the pointer nowhere. */
+__attribute__((noinline)) static int ask_holders(void *arg)
+{
+	struct held *held = arg;
+
+	held->holders = gc_get_holders((void *)~held->hidden, &held->n);
+	return held->holders == NULL;
+}
+
+static int ask_with_it_on_the_stack(void *arg)
+{
+	struct held *held = arg;
+	void *volatile here = (void *)~held->hidden;
+
+	/* Else the compiler knows that nobody can name it. */
+	SUPPORT_KEEP(&here);
+	SUPPORT_REQUIRE(ask_holders(held) == 0);
+	SUPPORT_REQUIRE(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STACK, (void *)&here, 0) == 1);
+	here = NULL;
+	return 0;
+}
+
+static int make_held(void *arg)
+{
+	struct support_node *node = support_node_new(1);
+	struct support_node **holder = arg;
+
+	SUPPORT_REQUIRE(node != NULL);
+	(*holder)->other = node;
+	return 0;
+}
+
+/* G41: each word that holds an object is named: which block and where in it, which static word, which place on the stack. Weak ones are
+ * not. */
+START_TEST(test_G41_holders)
+{
+	struct support_node *holder = support_node_new(2);
+	void **block = gc_alloc(8 * sizeof *block);
+	struct held *held = gc_alloc(sizeof *held);
+
+	ck_assert_int_eq(support_on_thread(make_held, &holder), 0);
+	held->hidden = ~(uintptr_t)holder->other;
+	weakref_ref *ref = weakref_ref_new(holder->other, NULL, NULL);
+	support_scrub();
+	ck_assert_int_eq(support_on_thread(ask_holders, held), 0);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, NULL, offsetof(struct support_node, other)), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, holder, offsetof(struct support_node, other)), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, ref, 0), 0);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STATIC, NULL, 0), 0);
+
+	block[1] = block[6] = holder->other;
+	static_word = holder->other;
+	static_inside = (char *)holder->other + 8;
+	ck_assert_int_eq(support_on_thread(ask_with_it_on_the_stack, held), 0);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, block, 1 * sizeof *block), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, block, 6 * sizeof *block), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STATIC, NULL, 0), 2);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STATIC, (void *)&static_word, 0), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STATIC, (void *)&static_inside, 0), 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_ELSEWHERE, NULL, 0), 0);
+	static_word = static_inside = NULL;
+	SUPPORT_KEEP(holder);
+	SUPPORT_KEEP(block);
+	SUPPORT_KEEP(ref);
+}
+END_TEST
+
+static int ask_about_one_in_hand(void *arg)
+{
+	struct support_node *node = support_node_new(3);
+	size_t n = 0;
+
+	SUPPORT_REQUIRE(node != NULL);
+	((struct held *)arg)->hidden = ~(uintptr_t)node;
+	return ask_holders(arg) != 0 || n != 0;
+}
+
+/* G41: where nothing else holds it, that is said; what is not on the heap has no holders. */
+START_TEST(test_G41_held_elsewhere)
+{
+	struct held *held = gc_alloc(sizeof *held);
+	const void *const none[] = {NULL, &leaf_type, &held};
+	size_t n;
+
+	ck_assert_int_eq(support_on_thread(ask_about_one_in_hand, held), 0);
+	ck_assert_uint_ge(held->n, 1);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_BLOCK, NULL, 0), 0);
+	ck_assert_uint_eq(count_holders(held->holders, held->n, WEAKREF_HELD_BY_STATIC, NULL, 0), 0);
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+		n = 99;
+		ck_assert_ptr_nonnull(gc_get_holders(none[i], &n));
+		ck_assert_uint_eq(n, 0);
+	}
+	errno = 0;
+	ck_assert_ptr_null(gc_get_holders(held, NULL));
+	ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
+static int look_around(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < support_scaled(100, 10); i++) {
+		struct support_node *node = support_node_new(i), *holder = support_node_new(i);
+		size_t n = 0;
+
+		SUPPORT_REQUIRE(node != NULL && holder != NULL);
+		holder->next = node;
+		void **found = gc_get_referents(holder, &n);
+		SUPPORT_REQUIRE(found != NULL && n == 1 && found[0] == node);
+		found[0] = NULL;
+		found = gc_get_referrers(node, &n);
+		SUPPORT_REQUIRE(found != NULL && lists(found, n, holder));
+		for (size_t k = 0; k < n; k++)
+			SUPPORT_REQUIRE(GC_base(found[k]) != NULL);
+		gc_holder *holders = gc_get_holders(node, &n);
+		SUPPORT_REQUIRE(holders != NULL);
+		SUPPORT_REQUIRE(count_holders(holders, n, WEAKREF_HELD_BY_BLOCK, holder, offsetof(struct support_node, next)) == 1);
+		gc_type_count *counts = gc_count_types(&n);
+		SUPPORT_REQUIRE(counts != NULL && n >= 1 && counts[0].objects >= 1);
+		SUPPORT_KEEP(holder);
+	}
+	return 0;
+}
+
+/* G14, G15, G41: several threads make objects, drop them and ask at once: each finds its own, and nothing that is gone. */
+START_TEST(test_G15_threads)
+{
+	char args[4];
+
+	ck_assert_uint_eq(support_threads(4, look_around, args, 1), 0);
+}
+END_TEST
+
+/* ---- how large the heap is ----------------------------------------------------------------------------------------------- */
+
+/* G38: the heap's figures hold together, and move as is allocated and collected: none becomes negative, which would show as huge. */
+START_TEST(test_G38_heap_figures)
+{
+	gc_heap_stats before, after;
+
+	ck_assert_int_eq(gc_get_heap_stats(NULL), -WEAKREF_EINVAL);
+	gc_collect();
+	ck_assert_int_eq(gc_get_heap_stats(&before), 0);
+	for (size_t i = 0; i < 2000; i++) {
+		if (i % 500 == 499)
+			gc_collect();
+		for (size_t k = 0; k < 10; k++)
+			ck_assert_ptr_nonnull(gc_new_extra(&leaf_type, 1000));
+		ck_assert_int_eq(gc_get_heap_stats(&after), 0);
+		ck_assert(after.heap >= before.heap / 2 && after.heap < UINT64_C(1) << 40);
+		ck_assert(after.free < after.heap && after.unmapped < UINT64_C(1) << 40);
+		ck_assert(after.allocated_since <= after.allocated && after.allocated >= before.allocated);
+		ck_assert_uint_eq(after.objects, before.objects + (i + 1) * 10);
+	}
+	ck_assert_uint_ge(after.allocated - before.allocated, (uint64_t)19000 * 1000);
+	ck_assert_uint_lt(after.allocated_since, after.allocated);
+}
+END_TEST
+
+static size_t count_of(const gc_type *type, size_t *bytes)
+{
+	size_t n = 0, objects = 0;
+	gc_type_count *counts = gc_count_types(&n);
+
+	for (size_t i = 0; counts != NULL && i < n; i++)
+		if (counts[i].type == type) {
+			objects += counts[i].objects;
+			*bytes = counts[i].bytes;
+		}
+	return counts == NULL ? SIZE_MAX : objects;
+}
+
+#define TYPES 100
+static gc_type types[TYPES];
+
+static int make_typed(void *arg)
+{
+	void ***lists = arg;
+
+	for (size_t i = 0; i < TYPES; i++) {
+		types[i] = (gc_type){.name = "counted", .size = 40, .flags = i % 2 != 0 ? WEAKREF_TYPE_LEAF : 0};
+		SUPPORT_REQUIRE((lists[i] = gc_alloc((i + 1) * sizeof *lists[i])) != NULL);
+		for (size_t k = 0; k <= i; k++)
+			SUPPORT_REQUIRE((lists[i][k] = gc_new(&types[i])) != NULL);
+	}
+	return 0;
+}
+
+/* G38: as many objects of each type are counted as were made and are held, leaf ones too, with their bytes; dropped and collected none. */
+START_TEST(test_G38_objects_by_type)
+{
+	void ***lists = gc_alloc(TYPES * sizeof *lists);
+	size_t bytes = 0;
+
+	ck_assert_int_eq(support_on_thread(make_typed, lists), 0);
+	for (size_t i = 0; i < TYPES; i += 11) {
+		ck_assert_uint_eq(count_of(&types[i], &bytes), i + 1);
+		ck_assert(bytes >= (i + 1) * 56 && bytes <= (i + 1) * 80);
+	}
+	memset(lists, 0, TYPES * sizeof *lists);
+	support_collect();
+	/* A stale word may hold the list of a type. */
+	size_t left = 0;
+	for (size_t i = 0; i < TYPES; i += 11)
+		left += count_of(&types[i], &bytes) != 0;
+	ck_assert_uint_le(left, SUPPORT_SLACK);
+	errno = 0;
+	ck_assert_ptr_null(gc_count_types(NULL));
+	ck_assert_int_eq(errno, EINVAL);
+	SUPPORT_KEEP(lists);
+}
+END_TEST
+
 /* Without memory for the list nothing changes. */
 START_TEST(test_objects_without_memory)
 {
@@ -636,6 +1004,15 @@ START_TEST(test_objects_without_memory)
 	ck_assert_int_eq(gc_freeze(), -WEAKREF_ENOMEM);
 	weakref_checks_fail_allocation(0);
 	ck_assert_uint_eq(gc_get_freeze_count(), 0);
+	for (unsigned long i = 1; i <= 2; i++) {
+		weakref_checks_fail_allocation(i);
+		ck_assert_ptr_null(gc_count_types(&n));
+		weakref_checks_fail_allocation(1);
+		ck_assert_ptr_null(gc_get_referrers(types, &n));
+		weakref_checks_fail_allocation(1);
+		ck_assert_ptr_null(gc_get_referents(types, &n));
+		ck_assert_uint_eq(n, 7);
+	}
 }
 END_TEST
 
@@ -673,6 +1050,14 @@ static Suite *suite(void)
 	tcase_add_test(objects, test_G16_is_tracked);
 	tcase_add_test(objects, test_G17_is_finalized);
 	tcase_add_test(objects, test_freeze);
+	tcase_add_test(objects, test_G14_referents);
+	tcase_add_test(objects, test_G14_no_referents);
+	tcase_add_test(objects, test_G15_referrers);
+	tcase_add_test(objects, test_G15_threads);
+	tcase_add_test(objects, test_G41_holders);
+	tcase_add_test(objects, test_G41_held_elsewhere);
+	tcase_add_test(objects, test_G38_heap_figures);
+	tcase_add_test(objects, test_G38_objects_by_type);
 	tcase_add_test(objects, test_objects_without_memory);
 	suite_add_tcase(suite, objects);
 	return suite;

@@ -320,6 +320,124 @@ START_TEST(test_D13_change_while_iterating)
 }
 END_TEST
 
+/* Key i is dropped, by keys that are equal to it asked for or put anew, one way after the other, while an iterator is open and nothing was
+ * purged: it is not there, and what is put stays. */
+START_TEST(test_D12_dead_keys_while_iterating)
+{
+	static int fallback;
+	struct fixture f = fixture_new(WEAKREF_BY_EQUALITY, N, 2);
+	struct element **fresh = gc_alloc(N * sizeof *fresh);
+	size_t dead = 0, len, count = 0;
+	void *value;
+
+	step_values = true;
+	ck_assert_int_eq(support_on_thread(open_and_step, &f), 0);
+	support_scrub();
+	GC_gcollect();
+	len = weakref_keydict_len(f.dict);
+	ck_assert_uint_le(len, N / 2 + SUPPORT_SLACK);
+	for (size_t i = 1; i < N; i += 2) {
+		struct element *again = element_new(i);
+		if (weakref_keydict_contains(f.dict, again) != 0)
+			continue;
+		dead++;
+		switch (i / 2 % 5) {
+		case 0:
+			ck_assert_int_eq(weakref_keydict_delete(f.dict, again), -WEAKREF_ENOENT);
+			continue;
+		case 1:
+			ck_assert_int_eq(weakref_keydict_pop(f.dict, again, &value), -WEAKREF_ENOENT);
+			continue;
+		case 2:
+			ck_assert_ptr_eq(weakref_keydict_pop_or(f.dict, again, &fallback), &fallback);
+			continue;
+		case 3:
+			ck_assert_int_eq(weakref_keydict_set(f.dict, again, again), 0);
+			break;
+		default:
+			ck_assert_ptr_eq(weakref_keydict_setdefault(f.dict, again, again), again);
+		}
+		fresh[count++] = again;
+		ck_assert_ptr_eq(weakref_keydict_get(f.dict, again), again);
+	}
+	ck_assert_uint_ge(dead, N / 2 - SUPPORT_SLACK);
+	ck_assert_uint_eq(weakref_keydict_len(f.dict), len + count);
+	size_t steps = 0;
+	ck_assert_int_eq(support_on_thread(step_to_end, &steps), 0);
+	ck_assert_uint_le(steps, len + count);
+	ck_assert_int_ge(support_collect(), 0);
+	for (size_t i = 0; i < count; i++)
+		ck_assert_ptr_eq(weakref_keydict_get(f.dict, fresh[i]), fresh[i]);
+	SUPPORT_CLEAR(open_iter);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
+/* What the comparison drops, and collects, each time that it is asked. */
+static struct {
+	struct element **keys;
+	size_t n;
+	bool mutates;
+} cascade;
+
+static int cascading_hash(const void *key, uint64_t *out, void *user)
+{
+	(void)key;
+	(void)user;
+	*out = 1;
+	return 0;
+}
+
+static int cascading_equal(const void *a, const void *b, void *user)
+{
+	const struct element *x = a, *y = b;
+
+	(void)user;
+	if (cascade.mutates && cascade.n > 0) {
+		cascade.keys[--cascade.n] = NULL;
+		support_scrub();
+		gc_collect();
+	}
+	return element_intact(x) && element_intact(y) ? x->id == y->id : -WEAKREF_EINVAL;
+}
+
+static int fill_cascade(void *dict)
+{
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		SUPPORT_REQUIRE((cascade.keys[i] = element_new(i)) != NULL);
+		SUPPORT_REQUIRE(weakref_keydict_set(dict, cascade.keys[i], cascade.keys[i]) == 0);
+	}
+	cascade.n = SUPPORT_N;
+	return 0;
+}
+
+/* Keys that all share a hash are deleted, and each comparison lets the last key that is held go: each that is held yet is found, whatever
+ * vanishes beside it, and in the end the dictionary is empty. (CPython: test_weak_keyed_cascading_deletes.) */
+START_TEST(test_D35_cascading_deletes)
+{
+	weakref_keydict *dict = weakref_keydict_new_custom(cascading_hash, cascading_equal, NULL);
+	size_t deleted = 0;
+
+	cascade.keys = gc_alloc(SUPPORT_N * sizeof *cascade.keys);
+	cascade.mutates = false;
+	ck_assert_int_eq(support_on_thread(fill_cascade, dict), 0);
+	ck_assert_uint_eq(weakref_keydict_len(dict), SUPPORT_N);
+	cascade.mutates = true;
+	for (size_t i = 0; i < cascade.n; i++) {
+		struct element *key = cascade.keys[i], *probe = element_new(i);
+		ck_assert_int_eq(weakref_keydict_delete(dict, probe), 0);
+		ck_assert_ptr_nonnull(key);
+		deleted++;
+		SUPPORT_KEEP(key);
+	}
+	cascade.mutates = false;
+	ck_assert_uint_lt(deleted, SUPPORT_N);
+	memset(cascade.keys, 0, SUPPORT_N * sizeof *cascade.keys);
+	support_collect();
+	ck_assert_uint_le(weakref_keydict_len(dict), SUPPORT_SLACK);
+}
+END_TEST
+
 static void tie_self(struct fixture *f, size_t i, struct element *key, struct element *value)
 {
 	(void)f;
@@ -862,6 +980,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_D07_D08_arrays, 0, 2);
 	tcase_add_loop_test(tc, test_D10_D18_die_while_iterating, 0, 2);
 	tcase_add_loop_test(tc, test_D13_change_while_iterating, 0, 2);
+	tcase_add_test(tc, test_D12_dead_keys_while_iterating);
+	tcase_add_test(tc, test_D35_cascading_deletes);
 	tcase_add_loop_test(tc, test_D15_len_of_cycles, 0, 2);
 	tcase_add_loop_test(tc, test_D16_len_never_wrong, 0, 2);
 	tcase_add_loop_test(tc, test_D20_D22_construct, 0, 2);

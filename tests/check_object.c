@@ -12,7 +12,13 @@
 
 #include <gc/gc.h>
 
+#include "weakref/checks.h"
+#include "weakref/ephemeron.h"
+#include "weakref/finalize.h"
+#include "weakref/keydict.h"
 #include "weakref/proxy.h"
+#include "weakref/set.h"
+#include "weakref/valuedict.h"
 
 /* ---- types --------------------------------------------------------------------------------------------------------------- */
 
@@ -1029,6 +1035,101 @@ START_TEST(test_F19_destructor_once)
 }
 END_TEST
 
+static struct {
+	size_t n, called, finalized;
+	weakref_ref *plain[SUPPORT_N], *callback[SUPPORT_N], *longer[SUPPORT_N], *proxy[SUPPORT_N];
+	weakref_ephemeron *ephemeron[SUPPORT_N];
+	weakref_finalize *finalize[SUPPORT_N];
+	weakref_valuedict *dict;
+	weakref_keydict *keys;
+	weakref_set *set;
+} *late;
+
+static int count_late(weakref_ref *ref, void *unused)
+{
+	(void)unused;
+	late->called += weakref_ref_get(ref) == NULL;
+	return 0;
+}
+
+static int finalize_late(void *unused)
+{
+	(void)unused;
+	late->finalized++;
+	return 0;
+}
+
+static int watch_itself(void *obj)
+{
+	size_t i = late->n++;
+
+	late->plain[i] = weakref_ref_new(obj, NULL, NULL);
+	late->callback[i] = weakref_ref_new(obj, count_late, NULL);
+	late->longer[i] = weakref_ref_new_with(obj, &(weakref_ref_options){.is_long = true});
+	late->proxy[i] = weakref_proxy_new(obj, NULL, NULL);
+	late->ephemeron[i] = weakref_ephemeron_new(obj, obj);
+	late->finalize[i] = weakref_finalize_new(obj, finalize_late, NULL);
+	if (weakref_ref_get(late->plain[i]) != obj || weakref_ref_get(late->longer[i]) != obj || weakref_getweakrefcount(obj) < 4 ||
+	    !weakref_finalize_alive(late->finalize[i]))
+		return -WEAKREF_EINVAL;
+	if (weakref_valuedict_set(late->dict, WEAKREF_INT(i), obj) != 0 || weakref_keydict_set(late->keys, obj, obj) != 0 ||
+	    weakref_set_add(late->set, obj) != 1)
+		return -WEAKREF_EINVAL;
+	return 0;
+}
+
+static int make_watching(void *unused)
+{
+	static const gc_type type = {.name = "watching", .size = 24, .destroy = watch_itself};
+
+	(void)unused;
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		SUPPORT_REQUIRE(gc_new(&type) != NULL);
+	return 0;
+}
+
+static void count_failed(const gc_unraisable *info, void *user)
+{
+	(void)info;
+	++*(size_t *)user;
+}
+
+/* R30: what a destructor makes of its own object, which it does not bring back, works as ever, and dies with it: references of all sorts,
+ * finalizers, entries. (CPython: test_ref_created_during_del.) */
+START_TEST(test_made_by_its_own_destructor)
+{
+	static size_t failed;
+	size_t dead = 0;
+
+	failed = 0;
+	late = gc_alloc(sizeof *late);
+	late->dict = weakref_valuedict_new(WEAKREF_KEY_INT);
+	late->keys = weakref_keydict_new(WEAKREF_BY_IDENTITY);
+	late->set = weakref_set_new(WEAKREF_BY_IDENTITY);
+	gc_set_unraisable_handler(count_failed, &failed);
+	ck_assert_int_eq(support_on_thread(make_watching, NULL), 0);
+	support_collect();
+	support_collect();
+	gc_set_unraisable_handler(NULL, NULL);
+	ck_assert_uint_eq(failed, 0);
+	ck_assert_uint_ge(late->n, SUPPORT_N - SUPPORT_SLACK);
+	size_t least = late->n - SUPPORT_SLACK;
+	ck_assert_uint_ge(support_dead(late->plain, late->n), least);
+	ck_assert_uint_ge(support_dead(late->longer, late->n), least);
+	ck_assert_uint_ge(support_dead(late->proxy, late->n), least);
+	ck_assert(late->called >= least && late->called == support_dead(late->callback, late->n));
+	ck_assert(late->finalized >= least && late->finalized <= late->n);
+	for (size_t i = 0; i < late->n; i++) {
+		ck_assert(weakref_finalize_alive(late->finalize[i]) == !weakref_ephemeron_is_dead(late->ephemeron[i]));
+		dead += weakref_ephemeron_is_dead(late->ephemeron[i]);
+	}
+	ck_assert_uint_ge(dead, least);
+	ck_assert_uint_le(weakref_valuedict_len(late->dict), SUPPORT_SLACK);
+	ck_assert_uint_le(weakref_keydict_len(late->keys), SUPPORT_SLACK);
+	ck_assert_uint_le(weakref_set_len(late->set), SUPPORT_SLACK);
+}
+END_TEST
+
 /* A destructor sees its payload and what that points to intact, and the short references to its object read NULL in it. */
 START_TEST(test_destructor_sees_all_intact_refs_null)
 {
@@ -1065,6 +1166,154 @@ START_TEST(test_F20_resurrect_once)
 	for (size_t i = 0; i < MORTALS; i++)
 		ck_assert_ptr_null(destroyed[i] == 1 ? graveyard[i] : NULL);
 	ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
+#define LIVES 3
+
+static _Atomic size_t lived[SUPPORT_N];
+static _Atomic size_t wrongly;
+static void *phoenixes[SUPPORT_N];
+
+/* Brings its object back, until it has died so often. */
+static int rise_again(void *obj)
+{
+	uint64_t id = *(uint64_t *)obj;
+
+	if (!gc_is_finalized(obj))
+		wrongly++;
+	if (++lived[id] < LIVES) {
+		phoenixes[id] = obj;
+		wrongly += gc_destroy_again(obj) != 1 || gc_destroy_again(obj) != 0 || gc_is_finalized(obj);
+	}
+	return 0;
+}
+
+static const gc_type phoenix_type = {.name = "phoenix", .size = 24, .flags = WEAKREF_TYPE_LEAF, .destroy = rise_again};
+
+static int make_phoenixes(void *unused)
+{
+	(void)unused;
+	for (uint64_t i = 0; i < SUPPORT_N; i++) {
+		uint64_t *phoenix = gc_new(&phoenix_type);
+		SUPPORT_REQUIRE(phoenix != NULL);
+		*phoenix = i;
+		SUPPORT_REQUIRE(gc_destroy_again(phoenix) == 0);
+	}
+	return 0;
+}
+
+/* F20: where it is asked for, in the destructor, that runs at each death of the object, and once at each; references that were made in
+ * between are cleared by it. */
+START_TEST(test_F20_destroyed_again)
+{
+	weakref_ref **refs = gc_alloc(SUPPORT_N * sizeof *refs);
+	size_t through = 0;
+
+	memset(lived, 0, sizeof lived);
+	wrongly = 0;
+	ck_assert_int_eq(support_on_thread(make_phoenixes, NULL), 0);
+	for (size_t life = 1; life <= LIVES + 1; life++) {
+		support_collect();
+		size_t dead = support_dead(refs, SUPPORT_N), risen = 0;
+		ck_assert(life == 1 || dead >= SUPPORT_N - SUPPORT_SLACK);
+		for (size_t i = 0; i < SUPPORT_N; i++) {
+			ck_assert_uint_le(lived[i], life < LIVES ? life : LIVES);
+			risen += lived[i] >= (life < LIVES ? life : LIVES);
+			refs[i] = phoenixes[i] == NULL ? NULL : weakref_ref_new(phoenixes[i], NULL, NULL);
+			phoenixes[i] = NULL;
+		}
+		ck_assert_uint_ge(risen, SUPPORT_N - SUPPORT_SLACK * life);
+	}
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		through += lived[i] == LIVES;
+	ck_assert_uint_ge(through, SUPPORT_N - SUPPORT_SLACK * (LIVES + 1));
+	ck_assert_uint_eq(wrongly, 0);
+	SUPPORT_KEEP(refs);
+}
+END_TEST
+
+static int haunt(void *obj)
+{
+	uint64_t id = *(uint64_t *)obj;
+
+	phoenixes[id] = obj;
+	lived[id]++;
+	return 0;
+}
+
+static int make_ghosts(void *unused)
+{
+	static const gc_type type = {.name = "ghost", .size = 8, .destroy = haunt};
+
+	(void)unused;
+	for (uint64_t i = 0; i < SUPPORT_N; i++) {
+		uint64_t *ghost = gc_new(&type);
+		SUPPORT_REQUIRE(ghost != NULL);
+		*ghost = i;
+	}
+	return 0;
+}
+
+static _Atomic unsigned armed;
+
+/* The program's own array holds them. */
+static int arm(void *unused)
+{
+	(void)unused;
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		int result = phoenixes[i] == NULL ? 0 : gc_destroy_again(phoenixes[i]);
+		SUPPORT_REQUIRE(result == 0 || result == 1);
+		armed += (unsigned)result;
+	}
+	return 0;
+}
+
+/* F20: it may be asked for at any time after the destructor has run: of several threads one gets it. Without memory it stays as it was. What
+ * has no destructor, and what is no object, is refused. */
+START_TEST(test_F20_destroyed_again_on_demand)
+{
+	char args[4];
+	size_t risen = 0, failures = 0, twice = 0;
+
+	memset(lived, 0, sizeof lived);
+	memset(phoenixes, 0, sizeof phoenixes);
+	ck_assert_int_eq(support_on_thread(make_ghosts, NULL), 0);
+	support_collect();
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		risen += phoenixes[i] != NULL;
+		if (phoenixes[i] == NULL || i % 2 != 0 || !weakref_checks_enabled())
+			continue;
+		weakref_checks_fail_allocation(1);
+		int result = gc_destroy_again(phoenixes[i]);
+		weakref_checks_fail_allocation(0);
+		ck_assert(result == 1 || result == -WEAKREF_ENOMEM);
+		ck_assert(gc_is_finalized(phoenixes[i]) == (result < 0));
+		failures += result < 0;
+		risen -= result == 1;
+	}
+	ck_assert_uint_ge(risen + failures, weakref_checks_enabled() ? SUPPORT_N / 2 - SUPPORT_SLACK : SUPPORT_N - SUPPORT_SLACK);
+	ck_assert(failures > 0 || !weakref_checks_enabled());
+	armed = 0;
+	ck_assert_uint_eq(support_threads(4, arm, args, 1), 0);
+	ck_assert_uint_eq(armed, risen);
+
+	for (int i = 0; i < 2; i++) {
+		memset(phoenixes, 0, sizeof phoenixes);
+		support_collect();
+		support_collect();
+	}
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		ck_assert_uint_le(lived[i], 2);
+		twice += lived[i] == 2;
+	}
+	ck_assert_uint_ge(twice, SUPPORT_N - 2 * SUPPORT_SLACK);
+	memset(phoenixes, 0, sizeof phoenixes);
+
+	ck_assert_int_eq(gc_destroy_again(NULL), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_destroy_again(gc_alloc(8)), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_destroy_again(support_node_new(1)), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_destroy_again((void *)&phoenix_type), -WEAKREF_EINVAL);
 }
 END_TEST
 
@@ -1341,8 +1590,11 @@ static Suite *suite(void)
 
 	t = support_tcase("destructors");
 	tcase_add_test(t, test_F19_destructor_once);
+	tcase_add_test(t, test_made_by_its_own_destructor);
 	tcase_add_test(t, test_destructor_sees_all_intact_refs_null);
 	tcase_add_test(t, test_F20_resurrect_once);
+	tcase_add_test(t, test_F20_destroyed_again);
+	tcase_add_test(t, test_F20_destroyed_again_on_demand);
 	tcase_add_test(t, test_F20_resurrected_can_be_watched);
 	tcase_add_test(t, test_F22_resurrection_is_transitive);
 	tcase_add_test(t, test_F23_destructor_breaks_cycle);

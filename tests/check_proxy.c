@@ -654,6 +654,101 @@ START_TEST(test_C48_callback)
 }
 END_TEST
 
+/* ---- the object is held ---------------------------------------------------------------------------------------------------- */
+
+static void *volatile only_holder;
+static weakref_ref *watch_dropped;
+static size_t lost;
+
+/* An operation that drops the object it was asked of. */
+static int drop_and_collect(void *obj)
+{
+	only_holder = NULL;
+	support_collect();
+	lost += weakref_ref_get(watch_dropped) != obj;
+	return ((struct vec *)obj)->at[0];
+}
+
+static int dropping_len(void *obj, size_t *out)
+{
+	*out = (size_t)drop_and_collect(obj);
+	return 0;
+}
+
+static int dropping_truth(void *obj)
+{
+	return drop_and_collect(obj) == 1;
+}
+
+static int dropping_call(void *obj, size_t argc, void **argv, void **result)
+{
+	(void)argc;
+	(void)argv;
+	*result = NULL;
+	return drop_and_collect(obj);
+}
+
+static int dropping_iterate(void *obj, gc_visit_fn fn, void *user)
+{
+	return fn(obj, user) != 0 ? -WEAKREF_EINVAL : drop_and_collect(obj);
+}
+
+static int visit_nothing(void *item, void *user)
+{
+	(void)item;
+	(void)user;
+	return 0;
+}
+
+static const gc_type dropping_type = {
+	.name = "dropping",
+	.size = sizeof(struct vec),
+	.len = dropping_len,
+	.truth = dropping_truth,
+	.call = dropping_call,
+	.iterate = dropping_iterate,
+};
+
+static int make_dropping(void *arg)
+{
+	struct vec *vec = gc_new(&dropping_type);
+
+	SUPPORT_REQUIRE(vec != NULL);
+	vec->at[0] = 1;
+	only_holder = vec;
+	watch_dropped = weakref_ref_new(vec, NULL, NULL);
+	*(weakref_ref **)arg = weakref_proxy_new(vec, NULL, NULL);
+	return *(weakref_ref **)arg == NULL;
+}
+
+/* R90: an operation holds the object whose proxy was asked, though the operation itself drops and collects it; afterwards it dies. (CPython:
+ * test_proxy_iter.) */
+START_TEST(test_operation_holds_its_object)
+{
+	size_t n = 0, stayed = 0;
+	void *result;
+
+	lost = 0;
+	for (int i = 0; i < 16; i++) {
+		weakref_ref *proxy = NULL;
+
+		ck_assert_int_eq(support_on_thread(make_dropping, &proxy), 0);
+		if (i % 4 == 0)
+			ck_assert(gc_len(proxy, &n) == 0 && n == 1);
+		else if (i % 4 == 1)
+			ck_assert_int_eq(gc_truth(proxy), 1);
+		else if (i % 4 == 2)
+			ck_assert_int_eq(gc_call(proxy, 0, NULL, &result), 1);
+		else
+			ck_assert_int_eq(gc_iterate(proxy, visit_nothing, NULL), 1);
+		support_collect();
+		stayed += weakref_ref_get(proxy) != NULL;
+	}
+	ck_assert_uint_eq(lost, 0);
+	ck_assert_uint_le(stayed, SUPPORT_SLACK);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *suite = suite_create("proxy");
@@ -672,6 +767,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(both, test_C55_call, 0, 2);
 	tcase_add_test(both, test_C54_no_hash);
 	tcase_add_test(both, test_C48_callback);
+	tcase_add_test(both, test_operation_holds_its_object);
 	suite_add_tcase(suite, both);
 
 	tcase_add_loop_test(none, test_C47_dead_proxy, 0, OPERATIONS);

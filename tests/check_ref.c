@@ -511,6 +511,66 @@ static int make_data_holds_referent(void *arg)
 	return 0;
 }
 
+struct lover {
+	struct lover *other;
+	weakref_ref *ref;
+	void *class;
+};
+
+static void *volatile brought_back;
+
+static int bring_back(weakref_ref *ref, void *lover)
+{
+	(void)ref;
+	brought_back = ((struct lover *)lover)->other;
+	return 0;
+}
+
+static _Atomic unsigned classes_gone;
+
+static int class_gone(weakref_ref *ref, void *unused)
+{
+	(void)unused;
+	classes_gone += weakref_ref_get(ref) == NULL;
+	return 0;
+}
+
+static int make_lovers(void *arg)
+{
+	weakref_ref **refs = arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		struct lover *a = gc_alloc(sizeof *a), *b = gc_alloc(sizeof *b);
+		SUPPORT_REQUIRE(a != NULL && b != NULL && (a->class = b->class = gc_alloc(32)) != NULL);
+		a->other = b;
+		b->other = a;
+		SUPPORT_REQUIRE((a->ref = weakref_ref_new(b, bring_back, a)) != NULL);
+		SUPPORT_REQUIRE((b->ref = weakref_ref_new(a, bring_back, b)) != NULL);
+		SUPPORT_REQUIRE((refs[i] = weakref_ref_new(a->class, class_gone, NULL)) != NULL);
+	}
+	return 0;
+}
+
+/* C12: two objects in a cycle with references to each other, whose callbacks would bring them back: they are garbage with these, and only who
+ * watches from outside what the two lead to is told, once. (CPython: test_callback_in_cycle_resurrection.) */
+START_TEST(test_C12_callbacks_in_the_cycle)
+{
+	weakref_ref **refs = gc_alloc(SUPPORT_N * sizeof *refs);
+
+	brought_back = NULL;
+	classes_gone = 0;
+	ck_assert_int_eq(support_on_thread(make_lovers, refs), 0);
+	support_collect();
+	ck_assert_ptr_null(brought_back);
+	ck_assert_uint_ge(classes_gone, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_uint_eq(classes_gone, support_dead(refs, SUPPORT_N));
+	support_collect();
+	ck_assert_ptr_null(brought_back);
+	ck_assert_uint_eq(classes_gone, support_dead(refs, SUPPORT_N));
+	SUPPORT_KEEP(refs);
+}
+END_TEST
+
 /* Data that leads to the referent keeps it for as long as the reference is held; dropped together, both go without a callback. */
 START_TEST(test_data_that_leads_to_the_referent_keeps_it)
 {
@@ -2015,6 +2075,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_C08_callback_dies_with_referent);
 	tcase_add_test(t, test_C11_reference_to_a_callbacks_closure);
 	tcase_add_loop_test(t, test_C12_callback_reachable_one_way, 0, 2);
+	tcase_add_test(t, test_C12_callbacks_in_the_cycle);
 	tcase_add_test(t, test_data_that_leads_to_the_referent_keeps_it);
 	tcase_add_test(t, test_C14_collections_while_making);
 	tcase_add_loop_test(t, test_C16_long_chain, 0, 2);

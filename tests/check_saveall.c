@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <gc/gc.h>
 
@@ -435,14 +437,21 @@ static int make_ring(void *unused)
 
 #define RINGS 8
 
-/* In a process of its own, whose stderr is read. */
-static int uncollectable_main(void)
+/* In a process of its own, whose stderr is read. The exit runs what no collection did; that of a child has nothing to tell. */
+static int uncollectable_main(unsigned flags)
 {
-	SUPPORT_REQUIRE(gc_set_debug(WEAKREF_DEBUG_UNCOLLECTABLE) == 0);
+	int status = 0;
+
+	GC_set_warn_proc(GC_ignore_warn_proc);
+	SUPPORT_REQUIRE(gc_set_debug(flags) == 0);
 	for (int i = 0; i < RINGS; i++)
 		SUPPORT_REQUIRE(support_on_thread(make_ring, NULL) == 0);
 	support_collect();
 	gc_run_callbacks();
+	pid_t child = fork();
+	if (child == 0)
+		exit(0);
+	SUPPORT_REQUIRE(child > 0 && waitpid(child, &status, 0) == child && status == 0);
 	return ordered != 0;
 }
 
@@ -464,8 +473,33 @@ START_TEST(test_G19_uncollectable)
 	ck_assert_uint_eq(gc_get_debug(), WEAKREF_DEBUG_COLLECTABLE | WEAKREF_DEBUG_UNCOLLECTABLE | WEAKREF_DEBUG_SAVEALL);
 	ck_assert_int_eq(gc_set_debug(0), 0);
 	ck_assert_int_eq(support_respawn("uncollectable", NULL, err, sizeof err), 0);
-	ck_assert_uint_ge(lines_with(err, "gc: uncollectable <node "), 2 * (RINGS - SUPPORT_SLACK));
-	ck_assert_uint_le(lines_with(err, "gc: uncollectable <node "), 2 * RINGS);
+	ck_assert_uint_ge(lines_with(err, "finalizer waits for a cycle"), 2 * (RINGS - SUPPORT_SLACK));
+	ck_assert_uint_le(lines_with(err, "finalizer waits for a cycle"), 2 * RINGS);
+}
+END_TEST
+
+/* G37: at exit the uncollectable objects are listed under UNCOLLECTABLE, and counted, as under STATS; without either nothing is said. */
+START_TEST(test_G37_uncollectable_at_exit)
+{
+	static const struct {
+		const char *mode;
+		bool counts, lists;
+	} modes[] = {{"uncollectable", true, true}, {"uncollectable, stats", true, false}, {"uncollectable, quiet", false, false}};
+	char err[32768];
+
+	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+		ck_assert_int_eq(support_respawn(modes[i].mode, NULL, err, sizeof err), 0);
+		size_t listed = lines_with(err, "gc: uncollectable <node "), at_exit = lines_with(err, "finalizer still waits for a cycle");
+		const char *count = strstr(err, "uncollectable at exit");
+		ck_assert_uint_eq(lines_with(err, "uncollectable at exit"), modes[i].counts);
+		ck_assert_uint_eq(listed, modes[i].lists ? 2 * at_exit : 0);
+		ck_assert(!modes[i].lists || (at_exit >= 2 * (RINGS - SUPPORT_SLACK) && at_exit <= 2 * RINGS));
+		/* The line ends in the figure and these words. */
+		while (count != NULL && count[-1] != ':')
+			count--;
+		ck_assert(!modes[i].lists || strtoul(count, NULL, 10) == at_exit);
+		ck_assert(!modes[i].counts || strtoul(count, NULL, 10) >= 2 * (RINGS - SUPPORT_SLACK));
+	}
 }
 END_TEST
 
@@ -669,6 +703,7 @@ static Suite *suite(void)
 	tcase_add_test(tcase, test_G18_without_memory);
 	tcase_add_test(tcase, test_G18_threads);
 	tcase_add_test(tcase, test_G19_uncollectable);
+	tcase_add_test(tcase, test_G37_uncollectable_at_exit);
 	tcase_add_test(tcase, test_G09_G21_uncollectable_is_counted);
 	tcase_add_test(tcase, test_F08_arguments_that_lead_to_the_object_are_told);
 	suite_add_tcase(suite, tcase);
@@ -681,5 +716,8 @@ int main(int argc, char **argv)
 		return support_main(suite);
 	if (gc_init() != 0)
 		return 1;
-	return strcmp(argv[1], "leaks") == 0 ? leaks_main() : uncollectable_main();
+	return strcmp(argv[1], "leaks") == 0		    ? leaks_main()
+	       : strcmp(argv[1], "uncollectable, stats") == 0 ? uncollectable_main(WEAKREF_DEBUG_STATS)
+	       : strcmp(argv[1], "uncollectable, quiet") == 0 ? uncollectable_main(0)
+							      : uncollectable_main(WEAKREF_DEBUG_UNCOLLECTABLE);
 }

@@ -20,6 +20,8 @@
 #include <gc/gc.h>
 
 #include "model_valuedict.h"
+#include "weakref/keydict.h"
+#include "weakref/set.h"
 
 /* Rounds of a test: `full` in the long mode. */
 static size_t rounds(size_t full, size_t quick)
@@ -193,6 +195,56 @@ START_TEST(test_T02_pop)
 	ck_assert_uint_gt(shared->collections, 0);
 	ck_assert_uint_gt(shared->found, shared->rounds);
 	ck_assert_uint_eq(weakref_valuedict_len(shared->dict), 0);
+}
+END_TEST
+
+/* What has just been stored is held: so the containers cannot be empty, and an old entry's death must not take the new one along. */
+__attribute__((noinline)) static int store_round(struct shared *shared, weakref_keydict *weak_values, void *key, weakref_set *set, size_t i)
+{
+	struct support_node *node = support_node_new(i);
+
+	SUPPORT_REQUIRE(node != NULL);
+	node->next = node;
+	SUPPORT_REQUIRE(weakref_valuedict_set(shared->dict, WEAKREF_INT(10), node) == 0);
+	SUPPORT_REQUIRE(weakref_valuedict_len(shared->dict) == 1);
+	SUPPORT_REQUIRE(weakref_valuedict_get(shared->dict, WEAKREF_INT(10)) == node);
+	SUPPORT_REQUIRE(weakref_keydict_set(weak_values, key, node) == 0);
+	SUPPORT_REQUIRE(weakref_keydict_len(weak_values) == 1);
+	SUPPORT_REQUIRE(weakref_keydict_get(weak_values, key) == node);
+	SUPPORT_REQUIRE(weakref_set_add(set, node) == 1);
+	SUPPORT_REQUIRE(weakref_set_len(set) >= 1);
+	SUPPORT_REQUIRE(weakref_set_contains(set, node) == 1);
+	SUPPORT_KEEP(node);
+	return 0;
+}
+
+static int store_rounds(void *arg)
+{
+	struct worker *worker = arg;
+	weakref_keydict *both = weakref_keydict_new_with(&(weakref_keydict_options){.weakness = WEAKREF_WEAK_BOTH});
+	weakref_set *set = weakref_set_new(WEAKREF_BY_IDENTITY);
+	void *key = gc_alloc(16);
+
+	SUPPORT_REQUIRE(both != NULL && set != NULL && key != NULL);
+	for (size_t i = 0; i < worker->shared->rounds; i++) {
+		SUPPORT_REQUIRE(store_round(worker->shared, both, key, set, i) == 0);
+		if (i % 256 == 0)
+			usleep(500);
+	}
+	SUPPORT_KEEP(key);
+	return 0;
+}
+
+/* T03: one key is given a fresh value each time while another thread collects: it is always there. (CPython:
+ * test_threaded_weak_valued_consistency.) */
+START_TEST(test_T03_consistency)
+{
+	support_fn fns[] = {store_rounds};
+	struct shared *shared = shared_new(weakref_valuedict_new(WEAKREF_KEY_INT), 0);
+
+	shared->rounds = rounds(200000, 40000);
+	ck_assert_int_eq(run_with_collector(shared, fns, 1), 0);
+	ck_assert_uint_gt(shared->collections, 1);
 }
 END_TEST
 
@@ -853,6 +905,7 @@ static Suite *suite(void)
 	tcase_add_test(dictionaries, test_T01_setdefault);
 	tcase_add_test(dictionaries, test_T01_all_get_the_same);
 	tcase_add_test(dictionaries, test_T02_pop);
+	tcase_add_test(dictionaries, test_T03_consistency);
 	tcase_add_test(dictionaries, test_T02_each_popped_once);
 	tcase_add_test(dictionaries, test_T05_copy);
 	tcase_add_test(dictionaries, test_T06_deepcopy);

@@ -2,7 +2,8 @@
 /*
  * check_validate: weakref_checks_validate finds what is wrong in every kind of structure there is: a container of each kind, in its first
  * segment and in its last, and a pool are made, damaged by hand and validated, each in a process of its own that has to be aborted
- * with a word of the broken invariant. Without damage the same passes. Links the library's core; for the --enable-checks build.
+ * with a word of the broken invariant. Without damage the same passes. And so it goes to whoever writes behind an object's end. Links the
+ * library's core; for the --enable-checks build.
  */
 #define GC_THREADS
 #include <signal.h>
@@ -202,6 +203,48 @@ START_TEST(test_damage_is_found)
 }
 END_TEST
 
+/* ---- behind the end ------------------------------------------------------------------------------------------------------ */
+
+static const size_t overrun_sizes[] = {0, 1, 7, 8, 9, 15, 16, 24, 47, 100, 2023, 2024, 4080, 4096, 100000};
+
+#define OVERRUN_SIZES ((int)(sizeof overrun_sizes / sizeof *overrun_sizes))
+#define OVERRUN "overrun "
+
+/* Objects of some size are filled to their ends, which is no fault; then a byte is written behind one of them. */
+static int overrun_run(const char *mode)
+{
+	static const gc_type types[] = {{.name = "scanned"}, {.name = "leaf", .flags = WEAKREF_TYPE_LEAF}};
+	size_t i = strtoul(mode, NULL, 10), size = overrun_sizes[i / 2];
+	unsigned char **objects = gc_init() == 0 ? gc_alloc(SUPPORT_N * sizeof *objects) : NULL;
+
+	SUPPORT_REQUIRE(objects != NULL);
+	weakref_checks_collect_every(0);
+	for (size_t k = 0; k < SUPPORT_N; k++) {
+		SUPPORT_REQUIRE((objects[k] = gc_new_extra(&types[i % 2], size)) != NULL);
+		memset(objects[k], 0x55, size);
+	}
+	SUPPORT_REQUIRE(gc_collect() >= 0);
+	fprintf(stderr, "whole\n");
+	objects[SUPPORT_N / 2][size] = 42;
+	gc_collect();
+	SUPPORT_KEEP(objects);
+	return 0;
+}
+
+/* G40: the collection after a byte was written behind an object's end stops the program, and names the object. */
+START_TEST(test_G40_overrun_is_found)
+{
+	char mode[32], err[4096];
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "the library was built without --enable-checks");
+	snprintf(mode, sizeof mode, OVERRUN "%d", _i);
+	int status = support_respawn(mode, NULL, err, sizeof err);
+	ck_assert_msg(status == 1000 + SIGABRT, "%s: %d: %s", mode, status, err);
+	ck_assert_msg(strstr(err, "whole\n") != NULL && strstr(err, _i % 2 != 0 ? "<leaf 0x" : "<scanned 0x") != NULL &&
+			      strstr(err, "behind its end") != NULL, "%s: %s", mode, err);
+}
+END_TEST
+
 /* Each container, and each pool, counts: with one more there is more to check. What a collection takes is less. */
 START_TEST(test_everything_is_counted)
 {
@@ -234,6 +277,7 @@ static Suite *suite(void)
 	TCase *t = support_tcase("validate");
 
 	tcase_add_loop_test(t, test_damage_is_found, 0, SCENARIOS);
+	tcase_add_loop_test(t, test_G40_overrun_is_found, 0, 2 * OVERRUN_SIZES);
 	tcase_add_test(t, test_everything_is_counted);
 	suite_add_tcase(s, t);
 	return s;
@@ -241,7 +285,9 @@ static Suite *suite(void)
 
 int main(int argc, char **argv)
 {
-	if (argc > 1)
-		return scenario_run(argv[1]);
-	return support_main(suite);
+	const size_t overrun = sizeof OVERRUN - 1;
+
+	if (argc <= 1)
+		return support_main(suite);
+	return strncmp(argv[1], OVERRUN, overrun) == 0 ? overrun_run(argv[1] + overrun) : scenario_run(argv[1]);
 }

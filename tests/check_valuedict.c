@@ -612,6 +612,61 @@ START_TEST(test_D13_update_and_clear_while_iterating)
 }
 END_TEST
 
+/* D12: entries whose values died unpurged are deleted, popped, and stored anew while an iterator is open, one way after the other: they are
+ * not there, what is stored stays, and len tells. */
+START_TEST(test_D12_dead_values_while_iterating)
+{
+	struct fixture f = fixture_new(_i, N, 1);
+	struct walk w = walk_new(&f, false);
+	struct keys_room room;
+	size_t dead = 0, fresh = 0, len;
+	int fallback;
+
+	walk_on(&w, 5);
+	for (size_t i = 0; i < N; i += 2)
+		drop(&f, i);
+	support_scrub();
+	GC_gcollect();
+	GC_gcollect();
+	len = weakref_valuedict_len(f.dict);
+	ck_assert_uint_le(len, N / 2 + SUPPORT_SLACK);
+	for (size_t i = 0; i < N; i += 2) {
+		const void *key = keys_find(f.kind, i, &room);
+		void *value = NULL;
+		if (weakref_valuedict_contains(f.dict, key) != 0)
+			continue;
+		dead++;
+		switch (i / 2 % 5) {
+		case 0:
+			ck_assert_int_eq(weakref_valuedict_delete(f.dict, key), -WEAKREF_ENOENT);
+			continue;
+		case 1:
+			ck_assert_int_eq(weakref_valuedict_pop(f.dict, key, &value), -WEAKREF_ENOENT);
+			continue;
+		case 2:
+			ck_assert_ptr_eq(weakref_valuedict_pop_or(f.dict, key, &fallback), &fallback);
+			continue;
+		case 3:
+			f.strong[i] = support_node_new(i);
+			ck_assert_int_eq(weakref_valuedict_set(f.dict, keys_store(f.kind, i, &room), f.strong[i]), 0);
+			break;
+		default:
+			f.strong[i] = support_node_new(i);
+			ck_assert_ptr_eq(weakref_valuedict_setdefault(f.dict, keys_store(f.kind, i, &room), f.strong[i]), f.strong[i]);
+		}
+		fresh++;
+	}
+	ck_assert_uint_ge(dead, N / 2 - SUPPORT_SLACK);
+	ck_assert_uint_eq(weakref_valuedict_len(f.dict), len + fresh);
+	walk_end(&w);
+	for (size_t i = 1; i < N; i += 2)
+		ck_assert_uint_eq(w.seen[i], 1);
+	walk_free(&w);
+	support_collect();
+	expect(&f, N / 2 + fresh);
+}
+END_TEST
+
 /* R40: deleting, replacing and adding under an open iterator, until the table has moved more than once. */
 START_TEST(test_R40_change_while_iterating)
 {
@@ -2293,6 +2348,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(iterators, test_D10_die_while_iterating, first, end);
 	tcase_add_loop_test(iterators, test_D10_one_dies_anywhere, first, end);
 	tcase_add_loop_test(iterators, test_D13_update_and_clear_while_iterating, first, end);
+	tcase_add_loop_test(iterators, test_D12_dead_values_while_iterating, first, end);
 	tcase_add_loop_test(iterators, test_R40_change_while_iterating, first, end);
 	tcase_add_loop_test(iterators, test_R40_dictionary_dropped, first, end);
 	tcase_add_loop_test(iterators, test_D15_len_of_cycles, first, end);

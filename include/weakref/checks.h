@@ -5,6 +5,9 @@
  *
  * In an ordinary build every call here answers -WEAKREF_ENOTSUP (or false, or 0), so that a test can skip itself. The environment
  * sets the same at gc_init: WEAKREF_COLLECT_EVERY=N, WEAKREF_FAIL_ALLOCATION=N.
+ *
+ * Such a library also looks, in each collection, whether anybody wrote behind the end of an object of gc_new's that is alive, and aborts
+ * with a message that names it.
  */
 #ifndef WEAKREF_CHECKS_H
 #define WEAKREF_CHECKS_H

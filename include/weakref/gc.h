@@ -396,13 +396,14 @@ WEAKREF_API int gc_set_unraisable_handler(gc_unraisable_fn handler, void *user);
 enum weakref_debug {
 	/** gc_collect counts every dead object of the library, watched or not. Each collection then walks the whole heap. */
 	WEAKREF_DEBUG_COUNT_ALL = 1,
-	/** A line on stderr for each collection, when it is over (gc_collect) or callbacks are next delivered (all others). */
+	/** A line on stderr for each collection, when it is over (gc_collect) or callbacks are next delivered (all others). And one at exit,
+	 * where objects were found that are uncollectable: how many. */
 	WEAKREF_DEBUG_STATS = 2,
 	/** A line on stderr for each watched object of the library's own found dead, at the same time; of one collection at most 1000. */
 	WEAKREF_DEBUG_COLLECTABLE = 4,
-	/** A line on stderr for each object that is counted as uncollectable, when callbacks are delivered; and for each object that its own
-	 * finalizer keeps, because the finalizer's arguments lead to it: when that is made, or at the end of the next gc_collect, at the cost
-	 * of a walk over all that the arguments of each finalizer lead to. */
+	/** A line on stderr for each object that is counted as uncollectable, when callbacks are delivered, and at exit, where it is so yet;
+	 * and for each object that its own finalizer keeps, because the finalizer's arguments lead to it: when that is made, or at the end of
+	 * the next gc_collect, at the cost of a walk over all that the arguments of each finalizer lead to. */
 	WEAKREF_DEBUG_UNCOLLECTABLE = 8,
 	/** Watched objects that are found dead are put on the garbage list (gc_garbage_list) and not freed. */
 	WEAKREF_DEBUG_SAVEALL = 16,
@@ -515,6 +516,30 @@ typedef struct gc_cycle_stats {
  */
 WEAKREF_API int gc_get_cycle_stats(gc_cycle_stats *out);
 
+/** How large the heap is, in bytes, but for `objects`. */
+typedef struct gc_heap_stats {
+	/** What the heap has of the system, and what of that lies in free pages: the rest are pages with blocks, alive or not yet swept. */
+	uint64_t heap, free;
+	/** Free pages beside these, which were given back to the system and will be used again. */
+	uint64_t unmapped;
+	/** All that was ever allocated; and since the last collection. By libgc's account: blocks count when a thread gets them in stock. */
+	uint64_t allocated, allocated_since;
+	/** How many objects gc_new has made. */
+	uint64_t objects;
+} gc_heap_stats;
+
+/**
+ * @brief Reads how large the heap is, and what was allocated, all of one moment, whoever in the process allocated it.
+ * @param out receives the figures.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (NULL, or gc_init was never called).
+ * Cost: libgc's lock.
+ * Thread: any.
+ * GC: never collects.
+ * Source: GC_get_prof_stats.
+ */
+WEAKREF_API int gc_get_heap_stats(gc_heap_stats *out);
+
 /* ---- which objects there are --------------------------------------------------------------------------------------------- */
 
 /** For gc_get_objects: all generations. */
@@ -533,6 +558,95 @@ WEAKREF_API int gc_get_cycle_stats(gc_cycle_stats *out);
  */
 WEAKREF_API void **gc_get_objects(int generation, size_t *n);
 
+/** The objects of one type. */
+typedef struct gc_type_count {
+	const struct gc_type *type;
+	/** How many there are, and the bytes of their blocks, headers and what libgc rounds up included. */
+	size_t objects, bytes;
+} gc_type_count;
+
+/**
+ * @brief Counts the objects that a collection leaves alive by their types, leaf objects and the library's own included.
+ * @param n receives how many types there are.
+ * @return an array of the collected heap, in no order; NULL with errno set.
+ * Errors: EINVAL (NULL, or gc_init was never called), EBUSY (the host disabled libgc), ENOMEM, EPERM.
+ * Cost: as gc_get_objects; where types are many and take turns, also their product with the objects.
+ * Thread: any thread known to the collector.
+ * GC: collects, and may run callbacks.
+ */
+WEAKREF_API gc_type_count *gc_count_types(size_t *n);
+
+/* ---- who holds whom ------------------------------------------------------------------------------------------------------ */
+
+/**
+ * @brief What an object holds: the pointers in it that keep a block of the collected heap alive, as they stand there.
+ * @param obj a pointer to or into any block of the heap; of an object of the library's its payload is searched.
+ * @param n receives how many; 0 for a leaf object and whatever else the collector does not look into, and for what is not on the heap.
+ * @return an array of the collected heap that holds them, in the order of their places, each as often as it stands there; NULL with errno
+ * set. A word that equals an address by chance is among them. The containers and references of the library hold blocks of its own.
+ * Errors: EINVAL (NULL, or gc_init was never called), ENOMEM, EPERM.
+ * Cost: linear in the block, under libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: gc.get_referents().
+ */
+WEAKREF_API void **gc_get_referents(const void *obj, size_t *n);
+
+/**
+ * @brief Which blocks of the collected heap hold an object: those for which gc_get_referents would name it, or a pointer into it.
+ *
+ * Who is weak holds nothing: a reference, a proxy, an entry of a weak container, an ephemeron (its value, too, it keeps for the key's sake).
+ * Stacks, registers and static data are no blocks.
+ * @param obj a pointer to or into any block of the heap.
+ * @param n receives how many; 0 for what is not on the heap.
+ * @return an array of the collected heap that holds them, each once, in no order: objects of the library's by their address, other blocks by
+ * their start. NULL with errno set.
+ * Errors: EINVAL (NULL, or gc_init was never called), EBUSY (the host disabled libgc), ENOMEM, EPERM.
+ * Cost: a full collection, another where it is held by more than 64; and each time a walk over the whole heap under libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: collects, and may run callbacks.
+ * Source: gc.get_referrers().
+ */
+WEAKREF_API void **gc_get_referrers(const void *obj, size_t *n);
+
+/** Where a word is that holds an object. */
+enum weakref_holder {
+	/** In a block of the heap. */
+	WEAKREF_HELD_BY_BLOCK = 0,
+	/** In the static data of the program or of a library. */
+	WEAKREF_HELD_BY_STATIC = 1,
+	/** On the calling thread's stack, in the caller's frame or above. */
+	WEAKREF_HELD_BY_STACK = 2,
+	/** In none of these: a register, another thread's stack or slots of its own; or nowhere but where the caller has it. */
+	WEAKREF_HELD_ELSEWHERE = 3,
+};
+
+/** A word that holds an object. */
+typedef struct gc_holder {
+	enum weakref_holder where;
+	/** A block, as gc_get_referrers names it; elsewhere than in blocks the word itself, or NULL. */
+	const void *holder;
+	/** Where the word is in the block, from there on. */
+	size_t offset;
+} gc_holder;
+
+/**
+ * @brief Why an object is alive: each word that points to it or into it, where the collector finds such words.
+ *
+ * An object that blocks hold is alive while one of those is: ask for theirs. A word may be left over, or equal the address by chance.
+ * @param obj a pointer to or into any block of the heap; what the call itself has of it does not count.
+ * @param n receives how many words; at least 1 for what is on the heap, 0 for all else.
+ * @return an array of the collected heap; NULL with errno set.
+ * Errors: as gc_get_referrers.
+ * Cost: as gc_get_referrers, and a scan of all static data.
+ * Thread: any thread known to the collector.
+ * GC: collects, and may run callbacks.
+ * Source: GC_print_backtrace.
+ */
+WEAKREF_API gc_holder *gc_get_holders(const void *obj, size_t *n);
+
+/* ---- what there is of an object ------------------------------------------------------------------------------------------ */
+
 /**
  * @brief Whether a pointer is an object of the library that the collector looks into.
  * @param obj any address.
@@ -548,7 +662,7 @@ WEAKREF_API bool gc_is_tracked(const void *obj);
 /**
  * @brief Whether an object's destructor has been called.
  * @param obj any address.
- * @return true from the call on, which for a resurrected object means always; false for what has no destructor, and for anything else.
+ * @return true from the call on, which for a resurrected object means always, but for gc_destroy_again; false for what has no destructor, and for anything else.
  * Errors: none.
  * Cost: two look-ups in the collector's block headers, some 10 ns.
  * Thread: any.

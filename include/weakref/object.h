@@ -75,7 +75,8 @@ typedef struct gc_type {
 
 	/**
 	 * Runs once, after the object was found unreachable: every short reference to it already reads NULL, all that it points
-	 * to is still intact. It may make the object reachable again (resurrect it); the destructor does not run a second time.
+	 * to is still intact. It may make the object reachable again (resurrect it); the destructor does not run a second time, unless
+	 * gc_destroy_again asks for it.
 	 * A negative result goes to the unraisable handler. See gc_set_delivery for when and in which thread.
 	 */
 	int (*destroy)(void *obj);
@@ -156,6 +157,20 @@ WEAKREF_API void *gc_alloc(size_t size) __attribute__((malloc));
  * GC: may collect, and may run callbacks.
  */
 WEAKREF_API void *gc_alloc_leaf(size_t size) __attribute__((malloc));
+
+/**
+ * @brief Lets the destructor of an object run once more, when the object is found dead again: for one that its destructor brought back.
+ *
+ * The destructor itself may call it. gc_is_finalized says no from then on, until the destructor is called.
+ * @param obj an object whose destructor has been called.
+ * @return 1; 0 when the destructor is to run anyway, since it was not called yet; or a negative error, and it stays called.
+ * Errors: EINVAL (no object of the library's, or its type has no destructor), ENOMEM, EPERM.
+ * Cost: a lock and 16 bytes, as when it was made.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: GC.ReRegisterForFinalize; GC_register_finalizer in a finalizer.
+ */
+WEAKREF_API int gc_destroy_again(void *obj);
 
 /**
  * @brief The type of an object.
