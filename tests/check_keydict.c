@@ -361,7 +361,9 @@ START_TEST(test_D12_dead_keys_while_iterating)
 		ck_assert_ptr_eq(weakref_keydict_get(f.dict, again), again);
 	}
 	ck_assert_uint_ge(dead, N / 2 - SUPPORT_SLACK);
-	ck_assert_uint_eq(weakref_keydict_len(f.dict), len + count);
+	/* One that a word held may have gone since. */
+	ck_assert_uint_ge(weakref_keydict_len(f.dict), N / 2 + count);
+	ck_assert_uint_le(weakref_keydict_len(f.dict), len + count);
 	size_t steps = 0;
 	ck_assert_int_eq(support_on_thread(step_to_end, &steps), 0);
 	ck_assert_uint_le(steps, len + count);

@@ -655,9 +655,12 @@ START_TEST(test_D12_dead_values_while_iterating)
 			ck_assert_ptr_eq(weakref_valuedict_setdefault(f.dict, keys_store(f.kind, i, &room), f.strong[i]), f.strong[i]);
 		}
 		fresh++;
+		w.seen[i] = 0; /* a new entry (R40) */
 	}
 	ck_assert_uint_ge(dead, N / 2 - SUPPORT_SLACK);
-	ck_assert_uint_eq(weakref_valuedict_len(f.dict), len + fresh);
+	/* One that a word held may have gone since. */
+	ck_assert_uint_ge(weakref_valuedict_len(f.dict), N / 2 + fresh);
+	ck_assert_uint_le(weakref_valuedict_len(f.dict), len + fresh);
 	walk_end(&w);
 	for (size_t i = 1; i < N; i += 2)
 		ck_assert_uint_eq(w.seen[i], 1);
