@@ -253,7 +253,9 @@ static struct table_key key_make(enum style style, uint32_t k, struct text *text
 
 	switch (style) {
 	case STYLE_STRING:
-		size = (size_t)snprintf(text->bytes, sizeof text->bytes, k == 0 ? "" : "k%u", k);
+		text->bytes[0] = 0;
+		if (k != 0)
+			size = (size_t)snprintf(text->bytes, sizeof text->bytes, "k%u", k);
 		table_key_bytes(&key, text->bytes, size);
 		break;
 	case STYLE_LONG:
