@@ -3,7 +3,7 @@
  * table_impl: what the files of the table share: the shape of its blocks, and how a slot is found and changed. See table.h.
  *
  *     table.c         keys, look-up, write, take
- *     table_quick.h   the look-up of a key that is there, in as few instructions as can be
+ *     table_quick.h   the usual look-up, in as few instructions as can be
  *     table_self.c    the same where the key is the weak word
  *     table_resize.c  making, rebuilding, splitting, purging segments
  *     table_group.h   some slots at one glance
