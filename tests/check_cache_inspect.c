@@ -9,40 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support.h"
-#include "weakref/cache.h"
+#include "cache_fixture.h"
 #include "weakref/checks.h"
 
-#define SECOND UINT64_C(1000000000)
-#define KEY(n) WEAKREF_INT(n)
 #define GET(cache, n) weakref_cache_get_if_present(cache, KEY(n))
 #define PUT(cache, n, value) ck_assert_int_eq(weakref_cache_put(cache, KEY(n), value), 0)
-
-static uint64_t now_ns;
-static char things[4096];
-static weakref_cache *cache;
-
-static uint64_t tick(void *user)
-{
-	(void)user;
-	return now_ns;
-}
-
-static void *thing(size_t i)
-{
-	return &things[i];
-}
-
-static unsigned told[WEAKREF_CAUSE_SIZE + 1];
-
-static int listen(const void *key, void *value, enum weakref_cause cause, void *user)
-{
-	(void)key;
-	(void)value;
-	(void)user;
-	told[cause]++;
-	return 0;
-}
 
 /* The place of a value among the things. */
 static int64_t weigh(const void *key, void *value, void *user)
@@ -85,12 +56,12 @@ static weakref_cache_builder *builder(const char *spec)
 {
 	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
 
-	memset(told, 0, sizeof told);
+	memset(told_by_cause, 0, sizeof told_by_cause);
 	asked = loads = 0;
 	now_ns = 1000 * SECOND;
 	ck_assert_int_eq(weakref_cache_builder_spec(b, spec), 0);
 	ck_assert_int_eq(weakref_cache_builder_ticker(b, tick, NULL), 0);
-	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen, NULL), 0);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen_by_cause, NULL), 0);
 	return b;
 }
 
@@ -211,20 +182,20 @@ START_TEST(test_another_maximum)
 		PUT(cache, i, thing(1));
 	ck_assert_int_eq(weakref_cache_policy_set_maximum(cache, 40), 0);
 	ck_assert_uint_eq(weakref_cache_len(cache), 40);
-	ck_assert_uint_eq(told[WEAKREF_CAUSE_SIZE], 60);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_SIZE], 60);
 	ck_assert_int_eq(weakref_cache_policy_set_maximum(cache, -1), -EINVAL);
 	ck_assert_int_eq(weakref_cache_policy_get(cache, &policy), 0);
 	ck_assert_uint_eq(policy.maximum, 40);
 	ck_assert_int_eq(weakref_cache_policy_set_maximum(cache, 0), 0);
 	ck_assert_uint_eq(weakref_cache_len(cache), 0);
-	ck_assert_uint_eq(told[WEAKREF_CAUSE_SIZE], 100);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_SIZE], 100);
 	PUT(cache, 1, thing(1));
 	ck_assert_uint_eq(weakref_cache_len(cache), 0);
 	ck_assert_int_eq(weakref_cache_policy_set_maximum(cache, INT64_MAX), 0);
 	for (intptr_t i = 0; i < 1000; i++)
 		PUT(cache, i, thing(1));
 	ck_assert_uint_eq(weakref_cache_len(cache), 1000);
-	ck_assert_uint_eq(told[WEAKREF_CAUSE_SIZE], 101);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_SIZE], 101);
 	build(builder(""));
 	ck_assert_int_eq(weakref_cache_policy_set_maximum(cache, 10), -ENOTSUP);
 }
@@ -242,7 +213,7 @@ START_TEST(test_another_time)
 		PUT(cache, 2, thing(2));
 		ck_assert_int_eq(weakref_cache_policy_set_time(cache, rule, 20), 0);
 		ck_assert_uint_eq(weakref_cache_len(cache), 1);
-		ck_assert_uint_eq(told[WEAKREF_CAUSE_EXPIRED], 1);
+		ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 1);
 		ck_assert_double_eq(remaining(2), 20);
 		ck_assert_int_eq(weakref_cache_policy_set_time(cache, rule, 300), 0);
 		now_ns += 299 * SECOND;
@@ -280,7 +251,7 @@ START_TEST(test_long_times)
 		ck_assert_int_eq(weakref_cache_policy_put(cache, KEY(1), thing(1), times[i]), 0);
 		now_ns += UINT64_C(800000000) * SECOND;
 		ck_assert_ptr_eq(GET(cache, 1), thing(1));
-		ck_assert_uint_eq(told[WEAKREF_CAUSE_EXPIRED], 0);
+		ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 0);
 	}
 	/* A clock that jumps ends all that had a time. */
 	build(builder("expireAfterWrite=60s"));
@@ -309,7 +280,7 @@ START_TEST(test_put_for_a_time)
 	ck_assert_uint_eq(asked, 1);
 	ck_assert_int_eq(weakref_cache_policy_put(cache, KEY(2), thing(3), 100), 0);
 	ck_assert_uint_eq(asked, 1);
-	ck_assert_uint_eq(told[WEAKREF_CAUSE_REPLACED], 1);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_REPLACED], 1);
 	ck_assert_double_eq(remaining(2), 100);
 	ck_assert_ptr_eq(GET(cache, 2), thing(3));
 	now_ns += SECOND * 5 / 2;
@@ -395,7 +366,7 @@ START_TEST(test_times_by_reads)
 	ck_assert_ptr_eq(GET(cache, 1), thing(4));
 	ck_assert_ptr_null(GET(cache, 1));
 	ck_assert_uint_eq(weakref_cache_len(cache), 0);
-	ck_assert_uint_eq(told[WEAKREF_CAUSE_EXPIRED], 1);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 1);
 }
 END_TEST
 

@@ -7,48 +7,17 @@
 #include <math.h>
 #include <string.h>
 
-#include "support.h"
-#include "weakref/cache.h"
+#include "cache_fixture.h"
 
-#define SECOND UINT64_C(1000000000)
-#define KEY(n) WEAKREF_INT(n)
 #define GET(cache, n) weakref_cache_get_if_present(cache, KEY(n))
 #define PUT(cache, n, value) ck_assert_int_eq(weakref_cache_put(cache, KEY(n), value), 0)
-
-static uint64_t now_ns;
-static char things[4096];
-static weakref_cache *cache;
-
-static uint64_t tick(void *user)
-{
-	(void)user;
-	return now_ns;
-}
-
-static void *thing(size_t i)
-{
-	return &things[i];
-}
-
-/* ---- what the tests watch ---- */
-
-static unsigned told[WEAKREF_CAUSE_SIZE + 1];
-
-static int listen(const void *key, void *value, enum weakref_cause cause, void *user)
-{
-	(void)key;
-	(void)value;
-	(void)user;
-	told[cause]++;
-	return 0;
-}
 
 static unsigned told_in_all(void)
 {
 	unsigned n = 0;
 
 	for (size_t i = 0; i <= WEAKREF_CAUSE_SIZE; i++)
-		n += told[i];
+		n += told_by_cause[i];
 	return n;
 }
 
@@ -92,7 +61,7 @@ static void make(const char *spec, bool weighs, bool varies)
 	const weakref_cache_expiry expiry = {.create = on_create, .update = on_update};
 	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
 
-	memset(told, 0, sizeof told);
+	memset(told_by_cause, 0, sizeof told_by_cause);
 	weighed = creates = updates = 0;
 	weight = 1;
 	lives = 10;
@@ -100,7 +69,7 @@ static void make(const char *spec, bool weighs, bool varies)
 	ck_assert_int_eq(weakref_cache_builder_spec(b, spec), 0);
 	ck_assert_int_eq(weakref_cache_builder_record_stats(b), 0);
 	ck_assert_int_eq(weakref_cache_builder_ticker(b, tick, NULL), 0);
-	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen, NULL), 0);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen_by_cause, NULL), 0);
 	if (weighs) {
 		ck_assert_int_eq(weakref_cache_builder_maximum_weight(b, 1000), 0);
 		ck_assert_int_eq(weakref_cache_builder_weigher(b, weigh, NULL), 0);
@@ -288,7 +257,7 @@ START_TEST(test_expired_entries)
 		ck_assert_ptr_eq(GET(cache, 1), there ? thing(2) : NULL);
 		ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
 		ck_assert_uint_eq(weakref_cache_len(cache), there);
-		ck_assert_uint_eq(told[WEAKREF_CAUSE_EXPIRED], 1);
+		ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 1);
 		ck_assert_uint_eq(told_in_all(), 1);
 		ck_assert_uint_eq(stats().evictions, 1);
 	}
@@ -392,7 +361,7 @@ START_TEST(test_failing_functions)
 	ck_assert_ptr_null(value);
 	ck_assert_ptr_eq(seen, thing(1));
 	ck_assert_uint_eq(weakref_cache_len(cache), 0);
-	ck_assert_uint_eq(told[WEAKREF_CAUSE_EXPLICIT], 1);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPLICIT], 1);
 	ck_assert_uint_eq(told_in_all(), 1);
 }
 END_TEST
@@ -510,7 +479,7 @@ END_TEST
 static int write_back(const void *key, void *value, enum weakref_cause cause, void *user)
 {
 	(void)user;
-	told[cause]++;
+	told_by_cause[cause]++;
 	return cause == WEAKREF_CAUSE_EXPLICIT ? weakref_cache_put(cache, key, (char *)value + 1) : 0;
 }
 
@@ -525,7 +494,7 @@ START_TEST(test_listener_writes_back)
 	for (intptr_t i = 0; i < 100; i++)
 		PUT(cache, i, thing((size_t)i * 10));
 	ck_assert_int_eq(weakref_cache_invalidate_all(cache), 0);
-	ck_assert_uint_eq(told[WEAKREF_CAUSE_EXPLICIT], 100);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPLICIT], 100);
 	ck_assert_uint_eq(told_in_all(), 100);
 	for (intptr_t i = 0; i < 100; i++)
 		ck_assert_ptr_eq(GET(cache, i), thing((size_t)i * 10 + 1));
@@ -543,7 +512,7 @@ START_TEST(test_notices_of_loads)
 	make("", false, false);
 	ck_assert_int_eq(weakref_cache_builder_spec(b, "refreshAfterWrite=10s,expireAfterWrite=60s,recordStats"), 0);
 	ck_assert_int_eq(weakref_cache_builder_ticker(b, tick, NULL), 0);
-	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen, NULL), 0);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen_by_cause, NULL), 0);
 	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
 	cache = weakref_cache_builder_build(b);
 	computes(thing(1), 0);
@@ -559,14 +528,14 @@ START_TEST(test_notices_of_loads)
 	ck_assert_uint_eq(told_in_all(), 0);
 	computes(thing(2), 0);
 	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(1)), 0);
-	ck_assert_uint_eq(told[WEAKREF_CAUSE_REPLACED], 1);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_REPLACED], 1);
 	computes(thing(3), 0);
 	now_ns += 10 * SECOND;
 	ck_assert_ptr_eq(GET(cache, 1), thing(2));
-	ck_assert_uint_eq(told[WEAKREF_CAUSE_REPLACED], 2);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_REPLACED], 2);
 	now_ns += 60 * SECOND;
 	ck_assert_int_eq(weakref_cache_get(cache, KEY(1), &value), 0);
-	ck_assert_uint_eq(told[WEAKREF_CAUSE_EXPIRED], 1);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 1);
 	ck_assert_int_eq(weakref_cache_get_with(cache, KEY(2), loads_own_key, NULL, &value), 0);
 	ck_assert_ptr_null(GET(cache, 2));
 	ck_assert_uint_eq(told_in_all(), 3);

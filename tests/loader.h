@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * loader: what the programs that test caches with loaders share: a loader that does what each test tells it, a cache made with it, a clock that
- * stands still, and threads that get a key. One cache at a time.
+ * loader: what the programs that test caches with loaders share: a loader that does what each test tells it, a cache made with it, and
+ * threads that get a key. One cache at a time.
  */
 #ifndef TESTS_LOADER_H
 #define TESTS_LOADER_H
@@ -11,26 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "support.h"
-#include "weakref/cache.h"
-
-#define SECOND UINT64_C(1000000000)
-#define KEY(n) WEAKREF_INT(n)
-
-static uint64_t now_ns;
-
-static inline uint64_t tick(void *user)
-{
-	(void)user;
-	return now_ns;
-}
-
-static char things[4096];
-
-static inline void *thing(size_t i)
-{
-	return &things[i];
-}
+#include "cache_fixture.h"
 
 /* ---- the loader: what it does is set by each test ---- */
 
@@ -40,7 +21,6 @@ static _Atomic bool load_none;
 static _Atomic bool hold;    /* loads wait until it is false */
 static _Atomic unsigned held; /* how many wait */
 static _Atomic(size_t) load_base;
-static weakref_cache *cache;
 
 static inline void wait_while_held(void)
 {

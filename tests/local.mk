@@ -184,6 +184,7 @@ tests_httpd_CPPFLAGS = $(AM_CPPFLAGS) $(MICROHTTPD_CFLAGS)
 tests_httpd_LDADD = $(MICROHTTPD_LIBS)
 
 tests_libsupport_la_SOURCES = \
+	tests/cache_fixture.h \
 	tests/elements.h \
 	tests/loader.h \
 	tests/model_valuedict.h \
