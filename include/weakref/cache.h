@@ -13,9 +13,10 @@
  * kept alive until the heap nears the limit of gc_set_heap_limit: then the least recently used go first, of all caches of the process, and all
  * of them before an allocation fails under it.
  *
- * Reads take no lock and never wait for writers, but for a load. Writers of one cache wait for each other. User functions (loader, weigher,
- * listener, expiry, hash, equal, functions of compute) run with no lock held and may use any cache, this one included. They must
- * return, be cancelled, or end their thread; not leave by longjmp.
+ * Reads take no lock and never wait for writers, but for a load. Writers of one cache wait for each other, unless they only put another value
+ * where one is and nobody is told, asked or weighs. User functions (loader, weigher, listener, expiry, hash, equal, functions of
+ * compute) run with no lock held and may use any cache, this one included. They must return, be cancelled, or end their thread; not
+ * leave by longjmp.
  *
  * Maintenance (evicting, expiring, taking out what the collector found dead, telling the listener) is done by whoever writes, now and then by
  * whoever reads, by gc_collect for the dead, and by weakref_cache_cleanup. No thread is started. A listener is called in the thread that

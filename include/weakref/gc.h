@@ -662,7 +662,8 @@ WEAKREF_API bool gc_is_tracked(const void *obj);
 /**
  * @brief Whether an object's destructor has been called.
  * @param obj any address.
- * @return true from the call on, which for a resurrected object means always, but for gc_destroy_again; false for what has no destructor, and for anything else.
+ * @return true from the call on, which for a resurrected object means always, but for gc_destroy_again; false for what has no destructor, and
+ * for anything else.
  * Errors: none.
  * Cost: two look-ups in the collector's block headers, some 10 ns.
  * Thread: any.
