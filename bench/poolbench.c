@@ -219,7 +219,9 @@ static double turn(const struct variant *variant, int threads, int n, double sec
 	pthread_barrier_wait(&ready);
 	double begin = now();
 	struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
-	nanosleep(&t, NULL);
+	/* A collection's signal ends it early. */
+	while (nanosleep(&t, &t) != 0)
+		;
 	stop = true;
 	double time = now() - begin;
 	for (int i = 0; i < threads; i++) {
