@@ -88,8 +88,7 @@ struct cache_entry {
 		uint64_t word; /* of its key */
 		uint64_t size; /* of the key, STRING and BYTES */
 	};
-	/* The times are nanoseconds of the cache's clock, where it looks at one, and kept where a rule needs them. */
-	_Atomic uint64_t used; /* when it was read or written last; with a time of its own, when that is over */
+	_Atomic uint64_t wanted; /* in caches with soft values: when it was used last, by the rough clock */
 	union {
 		struct policy_node policy; /* its hash is the key's */
 		struct {
@@ -108,20 +107,15 @@ struct cache_entry {
 		bool closed;   /* LIVE, in a `plain` cache, where there is no cause: it is not written in place. The entry's own lock */
 	};
 	bool celled;   /* before anybody sees it */
-	_Atomic uint64_t written; /* in caches with `timed` or soft values only */
-	_Atomic uint64_t wanted;  /* in caches with soft values only: when it was used last, by the rough clock */
+	/* Where the cache looks at a clock only. The times are nanoseconds of it, and kept where a rule needs them. */
+	_Atomic uint64_t written;
+	_Atomic uint64_t used; /* when it was read or written last; with a time of its own, when that is over */
 };
 
+/* How much of it there is in a cache that looks at no clock. */
 #define CACHE_ENTRY_SHORT (offsetof(struct cache_entry, celled) + 1)
-#define CACHE_ENTRY_TIMED offsetof(struct cache_entry, wanted)
 
 #define CACHE_OF(member, p) ((struct cache_entry *)((char *)(p) - offsetof(struct cache_entry, member)))
-
-/* Behind an entry, in caches that have a wheel. */
-struct cache_waiting {
-	struct wheel_node node; /* first */
-	struct cache_entry *entry;
-};
 
 _Static_assert(offsetof(struct cache_entry, policy) == 4 * 8 && offsetof(struct cache_entry, value) == 8 * 8,
 	       "the scanned words are those of heap.c's bitmap");
@@ -331,12 +325,12 @@ static inline char *cache_bytes(const weakref_cache *cache, const struct cache_e
 	return (char *)(uintptr_t)entry + cache->bytes_at;
 }
 
-/* Where an entry waits for its deadline: behind its last byte and a NUL. */
+/* Where an entry waits for its deadline, in caches that have a wheel: behind its last byte and a NUL. */
 static inline size_t cache_waiting_at(const weakref_cache *cache, size_t size)
 {
 	size_t end = cache->bytes_at + (cache->config.kind <= WEAKREF_KEY_BYTES ? size + 1 : 0);
 
-	return (end + _Alignof(struct cache_waiting) - 1) & ~(_Alignof(struct cache_waiting) - 1);
+	return (end + _Alignof(struct wheel_node) - 1) & ~(_Alignof(struct wheel_node) - 1);
 }
 
 static inline struct wheel_node *cache_waiting(const weakref_cache *cache, struct cache_entry *entry)

@@ -496,7 +496,7 @@ static int assemble(weakref_cache *cache, const struct cache_config *config)
 	cache->busy = config->soft_values || config->records || config->times[WEAKREF_CACHE_REFRESH] != CACHE_NEVER ||
 		      config->expiry.create != NULL;
 	cache->strings = config->kind == WEAKREF_KEY_STRING;
-	cache->bytes_at = config->soft_values ? sizeof(struct cache_entry) : cache->timed ? CACHE_ENTRY_TIMED : CACHE_ENTRY_SHORT;
+	cache->bytes_at = cache->timed ? sizeof(struct cache_entry) : CACHE_ENTRY_SHORT;
 	for (int i = 0; i < 3; i++)
 		cache->times[i] = config->times[i];
 	cache_set_slack(cache);

@@ -217,7 +217,7 @@ static void expire_locked(weakref_cache *cache, uint64_t now)
 	struct wheel_node *node;
 
 	while ((node = wheel_expired(cache->wheel, now)) != NULL) {
-		struct cache_entry *entry = ((struct cache_waiting *)(void *)node)->entry;
+		struct cache_entry *entry = heap_base(node);
 		cache_close_locked(cache, entry);
 		uint64_t deadline = cache_deadline(cache, entry);
 		if (deadline <= now)

@@ -30,12 +30,10 @@ struct cache_entry *cache_entry_new(const weakref_cache *cache, const struct tab
 {
 	bool copied = cache->config.kind <= WEAKREF_KEY_BYTES;
 	size_t end = cache->bytes_at + (copied ? key->size + 1 : 0), waiting = cache_waiting_at(cache, key->size);
-	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, cache->expires ? waiting + sizeof(struct cache_waiting) : end);
+	struct cache_entry *entry = heap_alloc_kind(HEAP_ENTRY, cache->expires ? waiting + sizeof(struct wheel_node) : end);
 
 	if (entry == NULL)
 		return NULL;
-	if (cache->expires)
-		((struct cache_waiting *)(void *)((char *)entry + waiting))->entry = entry;
 	entry->policy.hash = key->hash;
 	entry->policy.weight = 1;
 	if (copied) {
