@@ -314,6 +314,8 @@ void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct 
 	enum weakref_cause cause = WEAKREF_CAUSE_REPLACED;
 
 	cache->invalidations++;
+	if (entry == NULL && cache->config.bounded)
+		cache_expect_locked(cache, w->fresh);
 	if (cache->celled)
 		cache_cell_take_locked(cache, w->fresh, w->key);
 	dress_locked(cache, w->fresh, w, now);

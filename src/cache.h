@@ -428,6 +428,8 @@ int cache_lock_seen(weakref_cache *cache, const struct table_key *key, bool room
 /* The same without looking for a key. 0 with the lock, -WEAKREF_ENOMEM without. */
 int cache_lock_room(weakref_cache *cache);
 
+/* A fresh entry will be inserted, and others may have to go for it: what that takes is fetched meanwhile. */
+void cache_expect_locked(const weakref_cache *cache, const struct cache_entry *fresh);
 /* A fresh entry into the map, or in another one's place. It has its cell. */
 void cache_insert_locked(weakref_cache *cache, struct cache_entry *entry);
 void cache_displace_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_entry *fresh);

@@ -372,6 +372,17 @@ static void count_insert_locked(weakref_cache *cache)
 	atomic_store_explicit(&cache->inserts, inserts + 1, memory_order_release);
 }
 
+void cache_expect_locked(const weakref_cache *cache, const struct cache_entry *fresh)
+{
+	const struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
+	const struct policy_node *going[2];
+
+	policy_expect(&cache->policy, fresh->policy.hash, going);
+	for (int i = 0; i < 2; i++)
+		if (going[i] != NULL)
+			__builtin_prefetch(&map->at[cache_home(map, going[i]->hash)]);
+}
+
 void cache_insert_locked(weakref_cache *cache, struct cache_entry *entry)
 {
 	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);

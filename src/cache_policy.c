@@ -360,6 +360,21 @@ static struct policy_node *main_victim(const struct policy *p)
 	return node != NULL ? node : p->queues[POLICY_PROTECTED].coldest;
 }
 
+void policy_expect(const struct policy *p, uint32_t hash, const struct policy_node *going[2])
+{
+	bool full = p->weight >= p->maximum;
+
+	sketch_expect(&p->sketch, hash);
+	going[0] = full ? p->queues[POLICY_WINDOW].coldest : NULL;
+	going[1] = full ? main_victim(p) : NULL;
+	for (int i = 0; i < 2; i++)
+		if (going[i] != NULL) {
+			/* Both were there when the last one went, and so are near. */
+			__builtin_prefetch(going[i]->prev);
+			sketch_expect(&p->sketch, going[i]->hash);
+		}
+}
+
 static struct policy_node *choose(struct policy *p)
 {
 	struct policy_node *candidate = p->queues[POLICY_WINDOW].coldest, *victim = main_victim(p);

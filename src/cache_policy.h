@@ -69,6 +69,9 @@ struct policy {
 /* The largest total weight, UINT64_MAX when there is no bound. A size bound is one where every node weighs 1. */
 void policy_init(struct policy *p, uint64_t maximum);
 
+/* A node with this hash will be added at once, and where there is no room another goes: what that takes is fetched meanwhile. Gives the
+ * nodes of which one will go, or NULL. */
+void policy_expect(const struct policy *p, uint32_t hash, const struct policy_node *going[2]);
 /* A node that is not in the policy. */
 void policy_add(struct policy *p, struct policy_node *node);
 /* It was read or rewritten. Ignored when it is not in the policy: reads are recorded late, and it may be gone. */

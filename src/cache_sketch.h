@@ -48,6 +48,13 @@ static inline struct sketch_counter sketch_counter(uint64_t *line, uint64_t mixe
 	return (struct sketch_counter){.word = word, .shift = shift, .count = (unsigned)(*word >> shift) & SKETCH_MOST};
 }
 
+/* A hash will be asked for, or raised. */
+static inline void sketch_expect(const struct sketch *s, uint32_t hash)
+{
+	if (s->n != 0)
+		__builtin_prefetch(sketch_line(s, base_mix(hash)));
+}
+
 static inline unsigned sketch_least(unsigned a, unsigned b)
 {
 	return a < b ? a : b;
