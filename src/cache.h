@@ -536,6 +536,9 @@ static inline bool cache_record_only(weakref_cache *cache, struct cache_entry *e
 
 	if (pace == CACHE_PACE_NONE)
 		return false;
+	/* The policy will look at it soon, with the lock held. */
+	if (pace == CACHE_PACE_EAGER)
+		__builtin_prefetch(&entry->policy);
 	struct cache_stripe *stripe = cache_stripe(cache);
 	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_relaxed);
 	atomic_store_explicit(&stripe->reads[tail % CACHE_READS], entry, memory_order_release);
