@@ -166,10 +166,38 @@ static void emit_writer(const char *workload)
 	emit(workload, "by_2_with_writer", median(reads, TURNS), "ns/op");
 	emit(workload, "writer", median(writes, TURNS), "ns/op");
 }
+
+static obj *rewrite_wvd(long i)
+{
+	valuetable_set(*table, keys[i], objs[i]);
+	return objs[i];
+}
+
+static obj *rewrite_wkd(long i)
+{
+	keytable_set(*table, objs[i], objs[i]);
+	return objs[i];
+}
+
+/* As readers are, but each stores anew what is there. */
+static void emit_writers(const char *workload, obj *(*rewrite)(long i))
+{
+	read_entry = rewrite;
+	emit_readers(workload);
+}
 #else
+#define rewrite_wvd NULL
+#define rewrite_wkd NULL
+
 static void emit_writer(const char *workload)
 {
 	(void)workload;
+}
+
+static void emit_writers(const char *workload, obj *(*rewrite)(long i))
+{
+	(void)workload;
+	(void)rewrite;
 }
 #endif
 
@@ -185,11 +213,13 @@ static void group_threads(void)
 	read_entry = read_wvd;
 	emit_readers("threads_wvd_get");
 	emit_writer("threads_wvd_get");
+	emit_writers("threads_wvd_set", rewrite_wvd);
 	*table = keytable_new();
 	for (long i = 0; i < n; i++)
 		keytable_set(*table, objs[i], objs[i]);
 	read_entry = read_wkd;
 	emit_readers("threads_wkd_get");
+	emit_writers("threads_wkd_set", rewrite_wkd);
 	*table = NULL;
 	refs = made(GC_MALLOC_UNCOLLECTABLE((size_t)n * sizeof *refs));
 	for (long i = 0; i < n; i++)
