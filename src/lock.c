@@ -15,10 +15,10 @@ struct lock lock_handler = LOCK_INIT(LOCK_RANK_HANDLER);
 struct lock lock_deliver = LOCK_INIT(LOCK_RANK_DELIVER);
 struct lock lock_threads = LOCK_INIT(LOCK_RANK_THREADS);
 
-/* Each in a line, so that writers of two tables do not share one. */
+/* Each in a line, so that the writers of two do not share one. */
 static struct {
 	_Alignas(64) struct lock_word lock;
-} words[LOCK_STRIPES], stripes[LOCK_STRIPES];
+} words[LOCK_STRIPES], stripes[LOCK_STRIPES], directories[LOCK_STRIPES];
 
 unsigned lock_forks;
 
@@ -79,6 +79,11 @@ struct lock_word *lock_stripe(uint64_t hash)
 	return &stripes[hash % LOCK_STRIPES].lock;
 }
 
+struct lock_word *lock_directory(uint64_t hash)
+{
+	return &directories[hash % LOCK_STRIPES].lock;
+}
+
 static void held_change(enum lock_rank rank, bool taken)
 {
 	const struct lock ranked = {.rank = rank};
@@ -97,6 +102,11 @@ void lock_word_held(bool taken)
 void lock_stripe_held(bool taken)
 {
 	held_change(LOCK_RANK_STRIPE, taken);
+}
+
+void lock_directory_held(bool taken)
+{
+	held_change(LOCK_RANK_DIRECTORY, taken);
 }
 
 /* The most pauses between two looks at a lock that is held. */
@@ -140,6 +150,8 @@ void lock_fork_prepare(void)
 		lock_word_get(&words[i].lock);
 	for (int i = 0; i < LOCK_STRIPES; i++)
 		lock_word_get(&stripes[i].lock);
+	for (int i = 0; i < LOCK_STRIPES; i++)
+		lock_word_get(&directories[i].lock);
 	pthread_mutex_lock(&lock_handler.mutex);
 	pthread_mutex_lock(&lock_deliver.mutex);
 	pthread_mutex_lock(&lock_threads.mutex);
@@ -150,6 +162,8 @@ static void fork_release(void)
 	pthread_mutex_unlock(&lock_threads.mutex);
 	pthread_mutex_unlock(&lock_deliver.mutex);
 	pthread_mutex_unlock(&lock_handler.mutex);
+	for (int i = LOCK_STRIPES; i-- > 0;)
+		lock_word_give(&directories[i].lock);
 	for (int i = LOCK_STRIPES; i-- > 0;)
 		lock_word_give(&stripes[i].lock);
 	for (int i = LOCK_STRIPES; i-- > 0;)

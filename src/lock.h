@@ -21,7 +21,8 @@ enum lock_rank {
 	LOCK_RANK_INIT = 1,  /* gc_init, policy changes: rarely taken, outermost */
 	LOCK_RANK_POOLS,     /* which resource pools there are; adopting a resource that no pool knows */
 	LOCK_RANK_POOL,      /* a resource pool, a cache, who waits for whose load */
-	LOCK_RANK_STRIPE,    /* writers of a table */
+	LOCK_RANK_STRIPE,    /* writers of a part of a table, or of an entry of a cache */
+	LOCK_RANK_DIRECTORY, /* which parts a table has */
 	LOCK_RANK_HANDLER,   /* who is told of failed callbacks */
 	LOCK_RANK_DELIVER,   /* the delivery queue */
 	LOCK_RANK_THREADS,   /* the list of thread records */
@@ -54,16 +55,18 @@ struct lock_word {
 	_Atomic uint32_t state; /* 0 free, 1 held, 2 held and perhaps somebody sleeps */
 };
 
-/* That of a pool or a cache, of rank LOCK_RANK_POOL; and that of a table, of rank LOCK_RANK_STRIPE: any hash of its identity picks one, for
- * its whole life. A thread holds one of a rank at a time. */
+/* That of a pool or a cache, of rank LOCK_RANK_POOL; that of a part of a table, or of an entry, of rank LOCK_RANK_STRIPE; and that of a table's
+ * directory, of rank LOCK_RANK_DIRECTORY: any hash of its identity picks one, for its whole life. A thread holds one of a rank at a time. */
 #define LOCK_STRIPES 64
 struct lock_word *lock_word(uint64_t hash);
 struct lock_word *lock_stripe(uint64_t hash);
+struct lock_word *lock_directory(uint64_t hash);
 void lock_word_take_slow(struct lock_word *lock);
 void lock_word_wake(struct lock_word *lock);
 /* Of the checking build: the rank is taken down. */
 void lock_word_held(bool held);
 void lock_stripe_held(bool held);
+void lock_directory_held(bool held);
 
 /* Without a word of it to the checking build. */
 static inline void lock_word_get(struct lock_word *lock)
@@ -120,10 +123,24 @@ static inline void lock_stripe_drop(struct lock_word *lock)
 	lock_word_give(lock);
 }
 
+static inline void lock_directory_take(struct lock_word *lock)
+{
+	if (CHECKS)
+		lock_directory_held(true);
+	lock_word_get(lock);
+}
+
+static inline void lock_directory_drop(struct lock_word *lock)
+{
+	if (CHECKS)
+		lock_directory_held(false);
+	lock_word_give(lock);
+}
+
 /* How many forks lie between this process and the one that started: what threads that are not here left behind is recognised by it. */
 extern unsigned lock_forks;
 
-/* In the checking build, aborts unless this thread holds a table's lock / holds no lock at all. Otherwise nothing. */
+/* In the checking build, aborts unless this thread holds a lock of a table's part / holds no lock at all. Otherwise nothing. */
 void lock_check_held_stripe(void);
 void lock_check_none(const char *where);
 

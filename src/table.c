@@ -426,18 +426,17 @@ static int locate_unlocked(struct table *table, const struct table_key *key, str
 		int error = search(table, key, at);
 		if (error < 0)
 			return error;
-		lock_stripe_take(table->lock);
+		lock_stripe_take(at->seg->lock);
 		if (!at->seg->retired && atomic_load_explicit(&at->seg->writes, memory_order_relaxed) == writes)
 			return 0;
-		lock_stripe_drop(table->lock);
+		lock_stripe_drop(at->seg->lock);
 	}
 }
 
 /* Finds a key's place where nothing has to be called, and takes the lock. */
 FLATTEN void locate_locked(struct table *table, const struct table_key *key, struct table_spot *at, enum table_layout layout)
 {
-	lock_stripe_take(table->lock);
-	at->seg = table_segment_of(table, key->hash);
+	at->seg = table_lock_segment(table, key->hash);
 	at->have = NULL;
 	probe(table, key, layout, at);
 }
@@ -476,6 +475,7 @@ static void store_locked(struct table_segment *seg, uint32_t i, uintptr_t raw)
 	atomic_fetch_sub_explicit(&seg->slots->dead, 1, memory_order_relaxed);
 	base_add(&seg->slots->live, 1);
 	atomic_store_explicit(word, raw, memory_order_release);
+	count_locked(&seg->writes, 1);
 }
 
 /* Puts a key and its value into a slot that is empty or vacant; there is room for the key. */
@@ -524,7 +524,7 @@ static inline void tidy(struct table *table, struct table_segment *seg)
 	if (unlikely(atomic_load_explicit(&seg->slots->dead, memory_order_relaxed) != 0))
 		table_sweep_locked(seg, SWEEP_STEPS);
 	if (likely(!table_is_sparse(seg)))
-		lock_stripe_drop(table->lock);
+		lock_stripe_drop(seg->lock);
 	else
 		table_resize(table, seg, false, 0); /* to give memory back; if there is none for that, it stays as it is */
 }
@@ -569,7 +569,7 @@ FLATTEN int put_at(struct table *table, struct table_spot *at, const struct tabl
 		if (result == 0)
 			tidy(table, seg);
 		else
-			lock_stripe_drop(table->lock);
+			lock_stripe_drop(seg->lock);
 		return result;
 	}
 	bool full = seg->used >= seg->limit && table_peek(seg, at->i) == SLOTS_EMPTY;
@@ -649,7 +649,7 @@ int table_take(struct table *table, const struct table_key *key, void **value)
 	if (error < 0)
 		return error;
 	bool taken = at.found && table_remove_locked(at.seg, at.i, value);
-	lock_stripe_drop(table->lock);
+	lock_stripe_drop(at.seg->lock);
 	BASE_KEEP(at.have);
 	return taken ? 0 : -WEAKREF_ENOENT;
 }
@@ -673,7 +673,7 @@ int table_init(struct table *table, const struct table_ops *ops, enum table_layo
 	       void *user)
 {
 	table->ops = ops;
-	table->lock = lock_stripe(base_mix((uintptr_t)table));
+	table->lock = lock_directory(base_mix((uintptr_t)table));
 	table->layout = (uint8_t)(layout == TABLE_PAIR && equal == NULL ? TABLE_BARE : layout);
 	table->strong_keys = strong_keys || layout == TABLE_HASHED;
 	table->equal = layout >= TABLE_HASHED ? equal : NULL;
@@ -685,20 +685,32 @@ int table_init(struct table *table, const struct table_ops *ops, enum table_layo
 	return 0;
 }
 
+static struct table_directory *replace_directory(struct table *table, struct table_directory *fresh)
+{
+	lock_directory_take(table->lock);
+	struct table_directory *old = atomic_load_explicit(&table->directory, memory_order_relaxed);
+	table_count_shape_locked(table);
+	atomic_store_explicit(&table->directory, fresh, memory_order_release);
+	atomic_store_explicit(&table->hand, 0, memory_order_relaxed);
+	lock_directory_drop(table->lock);
+	return old;
+}
+
 int table_clear(struct table *table)
 {
 	struct table_directory *fresh = directory_of_nothing(table);
 
 	if (fresh == NULL)
 		return -WEAKREF_ENOMEM;
-	lock_stripe_take(table->lock);
-	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
-	for (uint64_t i = 0; i < UINT64_C(1) << dir->depth; i++)
-		table_retire_locked(atomic_load_explicit(&dir->entries[i], memory_order_relaxed));
-	atomic_store_explicit(&table->directory, fresh, memory_order_release);
-	for (uint64_t i = 0; i < UINT64_C(1) << dir->depth; i++)
-		table_self_forget_locked(atomic_load_explicit(&dir->entries[i], memory_order_relaxed));
-	table->hand = 0;
-	lock_stripe_drop(table->lock);
+	/* Nobody changes that one any more. */
+	struct table_directory *old = replace_directory(table, fresh);
+	for (uint64_t i = 0; i < UINT64_C(1) << old->depth;) {
+		struct table_segment *seg = atomic_load_explicit(&old->entries[i], memory_order_relaxed);
+		lock_stripe_take(seg->lock);
+		table_retire_locked(seg);
+		table_self_forget_locked(seg);
+		lock_stripe_drop(seg->lock);
+		i = table_segment_end(seg) >> old->shift;
+	}
 	return 0;
 }

@@ -37,9 +37,10 @@
  * the collector frees it after them. Its arena may go on with the segment in its place: there keys are appended, behind the retired one's
  * fill, and what is below never changes.
  *
- * Invariants (table_check, lock held)
+ * Invariants (table_check; those of a segment with its lock held, those of the directory with the table's)
  *  1. The directory has 2^depth entries. A segment of depth d stands in 2^(depth-d) of them, those whose index begins with its d bits.
- *  2. No segment in the directory is retired, and no array has an owner but those of segments in it. Its base has no bit below its depth, and
+ *  2. No segment in the directory is retired, and no array has an owner but those of segments in it, or about to be
+ *     retired. Its base has no bit below its depth, and
  *     every key in it has the base's top bits.
  *  3. used == slots that are not EMPTY, and used <= limit < n: every search ends.
  *  4. A key is in one slot of its segment at most, DEAD ones counted, and no EMPTY slot is on its way from the key's home, the first slot of
@@ -67,9 +68,14 @@
  * payloads (TABLE_FORGOTTEN, then kinds and payload words 0), so that an iterator which has it yet keeps none alive; a reader that sees this
  * after it loaded one looks anew, in the segment that has been put in its place before.
  *
- * Writers hold one stripe lock. Neither user code runs nor anything is allocated with it: a custom key is looked for without
- * the lock, which is then taken and the segment's count of key changes compared; what a write lacks is allocated without the
- * lock, and used if it still fits then.
+ * Writers hold their segment's lock, a stripe; what they find retired then, they leave, and look anew: the directory has another in its place,
+ * or will have before the lock is free. A table of many segments has sixteen locks, by the top bits of the hash. Neither user code runs nor anything is allocated with it: a custom key is looked for without the lock, which is then taken and the segment's count
+ * of key changes compared; what a write lacks is allocated without the lock, and used if it still fits then.
+ *
+ * The directory's entries are stored with the table's lock besides, which is taken last: those of a segment by who has that one's lock, all
+ * of them by who doubles the directory, or clears the table. A clearing puts an empty directory in the place first, and retires
+ * the segments then, one after the other; until its turn a writer who found one before goes on in it, as if he had been earlier than the
+ * clearing, and what he would put in its place there does not fit any more.
  *
  * The collector may stop a writer between any two instructions. What the scan sees then: value words, and counts that were
  * raised before a value was stored and lowered after one was exchanged out. A rebuild takes some values at a time onto its stack, without
@@ -126,11 +132,12 @@ struct table_arena;
 struct table {
 	uint64_t signature; /* the container's, written last */
 	const struct table_ops *ops;
-	struct lock_word *lock;
+	struct lock_word *lock; /* the directory's */
 	_Atomic(struct table_directory *) directory;
 	table_equal_fn equal;
 	void *user;
-	uint32_t hand; /* the hash at which table_any goes on */
+	_Atomic uint32_t hand;   /* the hash at which table_any goes on */
+	_Atomic uint32_t shapes; /* how often segments were put into the directory; its lock */
 	uint8_t layout;
 	bool strong_keys; /* there are keys[] */
 };
@@ -233,7 +240,7 @@ int table_any(struct table *table, struct table_place *place, struct table_entry
 /* Takes that entry out, if it is there still: then true, and its value. May allocate, to give memory back. */
 bool table_take_at(struct table *table, const struct table_place *place, void **value);
 
-/* Checks the invariants; takes the lock. */
+/* Checks the invariants; takes the locks. */
 void table_check(struct table *table);
 
 #endif

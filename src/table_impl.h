@@ -50,13 +50,14 @@ struct table_segment {
 	uint32_t limit;
 	uint32_t thin; /* with fewer entries it is sparse */
 	/* Read without the lock. */
-	_Atomic uint64_t writes; /* changes of keys, counted after each: what a search without the lock is checked by */
-	/* Under the lock. */
+	_Atomic uint64_t writes; /* that keys came or went, counted after each: what a search without the lock is checked by */
+	/* Under the lock, the segment's. */
 	uint32_t used;
 	uint32_t fill;    /* of the arena */
 	uint32_t garbage; /* bytes of erased keys in it */
 	uint32_t hand;    /* where sweeping and table_any go on */
-	uint64_t unused[3];  /* for the block's size */
+	struct lock_word *lock;
+	uint64_t unused[2]; /* for the block's size */
 };
 
 _Static_assert(offsetof(struct table_segment, table) <= 64 && sizeof(struct table_segment) < 128 && sizeof(struct table_segment) >= 112,
@@ -106,6 +107,18 @@ static inline struct table_segment *table_segment_of(const struct table *table, 
 
 	BASE_PIN(i); /* or else compilers add 1 to it, for what stands before the entries, in an instruction of its own */
 	return atomic_load_explicit(&dir->entries[i], memory_order_acquire);
+}
+
+/* Takes the lock of the segment where a hash is at home; there it stays until the lock is dropped. */
+static inline struct table_segment *table_lock_segment(const struct table *table, uint32_t hash)
+{
+	for (;;) {
+		struct table_segment *seg = table_segment_of(table, hash);
+		lock_stripe_take(seg->lock);
+		if (likely(!atomic_load_explicit(&seg->retired, memory_order_relaxed)))
+			return seg;
+		lock_stripe_drop(seg->lock);
+	}
 }
 
 /* The hash past a segment's keys. */
@@ -253,8 +266,7 @@ uint32_t table_slots_min(const struct table *table);
 struct table_directory *table_directory_new(const struct table *table, unsigned depth);
 
 /* Makes room in a segment: for one more slot in use if `full`, for `room` more bytes of keys; or, with neither, gives memory
- * back. Called with the
- * lock, returns without it, having allocated without it. The caller looks anew. 0 or -ENOMEM. */
+ * back. Called with the segment's lock, returns without it, having allocated without it. The caller looks anew. 0 or -ENOMEM. */
 int table_resize(struct table *table, struct table_segment *seg, bool full, size_t room);
 
 /* Checks the table of the segment `owner`, if it is the first one there. In table_iter.c, for the slots of every segment. */
@@ -262,8 +274,16 @@ void table_check_owner(struct slots *slots, void *owner);
 
 /* A segment that is, or is about to be, in the directory. */
 void table_own(struct table_segment *seg);
-/* Gives a segment up: it has been, or is about to be, replaced. */
+/* Gives a segment up: it has been, or is about to be, replaced. Its lock. */
 void table_retire_locked(struct table_segment *seg);
+
+/* Before segments are put into the directory. The table's lock. */
+static inline void table_count_shape_locked(struct table *table)
+{
+	uint32_t shapes = atomic_load_explicit(&table->shapes, memory_order_relaxed);
+
+	atomic_store_explicit(&table->shapes, shapes + 1, memory_order_release);
+}
 
 /* Whether a segment is so sparse that a smaller one is worth making. */
 static inline bool table_is_sparse(const struct table_segment *seg)

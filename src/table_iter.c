@@ -9,7 +9,7 @@
  * died in the old slots, is looked up in the table as it is now. So an entry that stays is found, one that went is not, none is
  * found twice.
  *
- * No locks but in table_any, table_take_at and table_check.
+ * No locks but in table_any, table_take_at and table_check, which take one segment's after the other's.
  */
 #include "table_impl.h"
 
@@ -85,29 +85,49 @@ static bool any_in_segment_locked(struct table_segment *seg, struct table_entry 
 	return false;
 }
 
+/* The same in the segments of all hashes from one to another. *writes grows by how often their keys changed. */
+static bool any_between(struct table *table, uint64_t hash, uint64_t end, struct table_place *place, struct table_entry *entry, uint64_t *writes)
+{
+	while (hash < end) {
+		struct table_segment *seg = table_lock_segment(table, (uint32_t)hash);
+		bool found = any_in_segment_locked(seg, entry);
+		if (found) {
+			*place = (struct table_place){.segment = seg, .index = seg->hand, .key = entry->key.data};
+			place->word = atomic_load_explicit(table_key_at(seg, seg->hand), memory_order_relaxed);
+		}
+		*writes += atomic_load_explicit(&seg->writes, memory_order_relaxed);
+		lock_stripe_drop(seg->lock);
+		if (found) {
+			atomic_store_explicit(&table->hand, (uint32_t)hash, memory_order_relaxed);
+			return true;
+		}
+		hash = table_segment_end(seg);
+	}
+	return false;
+}
+
+/* From the hand all round. */
+static bool any_in_table(struct table *table, struct table_place *place, struct table_entry *entry, uint64_t *writes)
+{
+	uint32_t hand = atomic_load_explicit(&table->hand, memory_order_relaxed);
+
+	*writes = 0;
+	return any_between(table, hand, HASHES, place, entry, writes) || any_between(table, 0, hand, place, entry, writes);
+}
+
 int table_any(struct table *table, struct table_place *place, struct table_entry *entry)
 {
-	int found = -WEAKREF_ENOENT;
+	uint64_t first, second;
+	uint32_t shapes;
 
 	*place = (struct table_place){0};
-	lock_stripe_take(table->lock);
-	/* From the hand to the end, and once all over. */
-	uint64_t hash = table->hand;
-	for (unsigned round = 0; round < 2 && found < 0; round++, hash = 0) {
-		while (hash < HASHES) {
-			struct table_segment *seg = table_segment_of(table, (uint32_t)hash);
-			if (any_in_segment_locked(seg, entry)) {
-				*place = (struct table_place){.segment = seg, .index = seg->hand, .key = entry->key.data};
-				place->word = atomic_load_explicit(table_key_at(seg, seg->hand), memory_order_relaxed);
-				table->hand = (uint32_t)hash;
-				found = 0;
-				break;
-			}
-			hash = table_segment_end(seg);
-		}
-	}
-	lock_stripe_drop(table->lock);
-	return found;
+	/* Behind a search one may come while another goes before it. Between two that find the same state, there is none. */
+	do {
+		shapes = atomic_load_explicit(&table->shapes, memory_order_acquire);
+		if (any_in_table(table, place, entry, &first) || any_in_table(table, place, entry, &second))
+			return 0;
+	} while (first != second || shapes != atomic_load_explicit(&table->shapes, memory_order_acquire));
+	return -WEAKREF_ENOENT;
 }
 
 /* Whether the entry found there is there still. */
@@ -128,12 +148,12 @@ bool table_take_at(struct table *table, const struct table_place *place, void **
 	struct table_segment *seg = place->segment;
 
 	*value = NULL;
-	lock_stripe_take(table->lock);
+	lock_stripe_take(seg->lock);
 	bool taken = in_place_locked(place) && table_remove_locked(seg, place->index, value);
 	if (taken && table_is_sparse(seg))
 		table_resize(table, seg, false, 0); /* drops the lock; without memory it stays as it is */
 	else
-		lock_stripe_drop(table->lock);
+		lock_stripe_drop(seg->lock);
 	return taken;
 }
 
@@ -177,7 +197,7 @@ static void check_slots_locked(struct table_segment *seg)
 	(void)used, (void)live, (void)dead, (void)bytes;
 }
 
-static void check_locked(struct table *table)
+static void check_directory_locked(const struct table *table)
 {
 	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
 	uint64_t entries = UINT64_C(1) << dir->depth;
@@ -189,15 +209,20 @@ static void check_locked(struct table *table)
 		ASSERT((uint64_t)seg->base >> (32 - dir->depth) == i);
 		for (; i < end; i++)
 			ASSERT(atomic_load_explicit(&dir->entries[i], memory_order_relaxed) == seg);
-		check_slots_locked(seg);
 	}
 }
 
 void table_check(struct table *table)
 {
-	lock_stripe_take(table->lock);
-	check_locked(table);
-	lock_stripe_drop(table->lock);
+	lock_directory_take(table->lock);
+	check_directory_locked(table);
+	lock_directory_drop(table->lock);
+	for (uint64_t hash = 0; hash < HASHES;) {
+		struct table_segment *seg = table_lock_segment(table, (uint32_t)hash);
+		check_slots_locked(seg);
+		lock_stripe_drop(seg->lock);
+		hash = table_segment_end(seg);
+	}
 }
 
 /* One segment of a table is its first one, but for what is not yet, or no more, in a directory. */
@@ -209,9 +234,7 @@ void table_check_owner(struct slots *slots, void *owner)
 	ASSERT(seg->slots == slots && seg->n == slots->n && seg->stride == slots->stride);
 	if (seg->base != 0)
 		return;
-	lock_stripe_take(table->lock);
-	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
-	if (dir != NULL && atomic_load_explicit(&dir->entries[0], memory_order_relaxed) == seg)
-		check_locked(table);
-	lock_stripe_drop(table->lock);
+	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_acquire);
+	if (dir != NULL && atomic_load_explicit(&dir->entries[0], memory_order_acquire) == seg)
+		table_check(table);
 }

@@ -48,6 +48,9 @@ static const uint32_t slot_blocks[] = {208, 512, 1024, 2048, 4096};
 /* How many entries a split looks at first: one in so many. Not a multiple of a group's slots. */
 #define SAMPLE 7
 
+/* So many of a hash's bits choose the lock of a table's segment. */
+#define LOCKS_LOG 4
+
 struct part {
 	uint32_t live;
 	size_t bytes; /* of the keys, as the arena stores them */
@@ -182,18 +185,18 @@ static void purge(struct slots *slots, void *owner)
 	struct table_segment *seg = owner;
 	struct table *table = seg->table;
 
-	lock_stripe_take(table->lock);
+	lock_stripe_take(seg->lock);
 	if (seg->retired) {
 		/* Iterators may be in it: it stays as it is, and is not asked about again. */
 		atomic_store_explicit(&slots->dead, 0, memory_order_relaxed);
-		lock_stripe_drop(table->lock);
+		lock_stripe_drop(seg->lock);
 		return;
 	}
 	table_sweep_locked(seg, seg->n);
 	if (table_is_sparse(seg))
 		table_resize(table, seg, false, 0); /* drops the lock; without memory it stays as it is */
 	else
-		lock_stripe_drop(table->lock);
+		lock_stripe_drop(seg->lock);
 }
 
 struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigned depth, uint32_t base, size_t arena_size)
@@ -222,6 +225,7 @@ struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigne
 	seg->base = base;
 	seg->depth = (uint8_t)depth;
 	seg->stride = (uint8_t)table_stride(table);
+	seg->lock = lock_stripe(base_mix((uintptr_t)table) + (base >> (32 - LOCKS_LOG)));
 	atomic_store_explicit(&seg->arena, arena, memory_order_relaxed);
 	seg->fill = arena == NULL ? 0 : sizeof(struct table_arena);
 	slots->check = table_check_owner;
@@ -353,7 +357,7 @@ static bool plan_split(struct plan *plan, const struct table_segment *seg, size_
 	plan->what = PLAN_SPLIT;
 	for (unsigned k = 0; k < 2; k++)
 		plan_part(plan, k, seg, slots_for(seg->table, side[k].live, base_of_side(seg->base, seg->depth, k)), side[k], room);
-	plan->directory_depth = atomic_load_explicit(&seg->table->directory, memory_order_relaxed)->depth;
+	plan->directory_depth = atomic_load_explicit(&seg->table->directory, memory_order_acquire)->depth;
 	plan->deeper = seg->depth == plan->directory_depth;
 	return true;
 }
@@ -682,15 +686,22 @@ static bool is_useless(const struct plan *plan)
 	return plan->what == PLAN_SPLIT && !plan->exact && is_lopsided(plan->fresh[0]->used, plan->fresh[1]->used);
 }
 
-static bool apply_segments_locked(struct plan *plan, struct table *table, struct table_segment *old)
+/* Not where the table is being cleared. */
+static bool stands_in(const struct table_directory *dir, const struct table_segment *seg)
+{
+	return seg->depth <= dir->depth &&
+	       atomic_load_explicit(&dir->entries[(uint64_t)seg->base >> dir->shift], memory_order_relaxed) == seg;
+}
+
+/* With both locks. */
+static bool enter_locked(struct plan *plan, struct table *table, struct table_segment *old)
 {
 	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_relaxed);
 	bool deeper = plan->what == PLAN_SPLIT && old->depth == dir->depth;
 
-	if (deeper && (plan->directory == NULL || plan->directory->depth != dir->depth + 1))
+	if (!stands_in(dir, old) || (deeper && (plan->directory == NULL || plan->directory->depth != dir->depth + 1)))
 		return false;
-	if (!move_all_locked(plan, old) || is_useless(plan))
-		return false;
+	table_count_shape_locked(table);
 	if (deeper) {
 		double_directory_locked(dir, plan->directory);
 		publish_locked(plan->directory, old, plan->fresh);
@@ -698,8 +709,19 @@ static bool apply_segments_locked(struct plan *plan, struct table *table, struct
 	} else {
 		publish_locked(dir, old, plan->fresh);
 	}
-	table_self_forget_locked(old);
 	return true;
+}
+
+static bool apply_segments_locked(struct plan *plan, struct table *table, struct table_segment *old)
+{
+	if (!move_all_locked(plan, old) || is_useless(plan))
+		return false;
+	lock_directory_take(table->lock);
+	bool entered = enter_locked(plan, table, old);
+	lock_directory_drop(table->lock);
+	if (entered)
+		table_self_forget_locked(old);
+	return entered;
 }
 
 /* With the lock, drops it: 0, -ENOMEM, or 1 where what was made does not fit. */
@@ -708,15 +730,15 @@ static int resize(struct plan *plan, struct table *table, struct table_segment *
 	bool done = true;
 
 	plan_make_locked(plan, seg, full, room);
-	lock_stripe_drop(table->lock);
+	lock_stripe_drop(seg->lock);
 	if (plan->what == PLAN_NOTHING)
 		return 0;
 	if (!plan_allocate(plan, table, seg->depth, seg->base))
 		return -WEAKREF_ENOMEM;
-	lock_stripe_take(table->lock);
+	lock_stripe_take(seg->lock);
 	if (!seg->retired)
 		done = plan->what == PLAN_ARENA ? apply_arena_locked(plan, seg) : apply_segments_locked(plan, table, seg);
-	lock_stripe_drop(table->lock);
+	lock_stripe_drop(seg->lock);
 	return done ? 0 : 1;
 }
 
@@ -728,9 +750,9 @@ int table_resize(struct table *table, struct table_segment *seg, bool full, size
 	int result = resize(&guess, table, seg, full, room);
 	if (likely(result <= 0))
 		return result;
-	lock_stripe_take(table->lock);
+	lock_stripe_take(seg->lock);
 	if (seg->retired) {
-		lock_stripe_drop(table->lock);
+		lock_stripe_drop(seg->lock);
 		return 0;
 	}
 	result = resize(&exact, table, seg, full, room);

@@ -9,6 +9,7 @@
  */
 #include <check.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -994,7 +995,7 @@ struct shared {
 static void *reader_main(void *arg)
 {
 	struct shared *shared = arg;
-	uint64_t random = seed ^ (uintptr_t)pthread_self(), found = 0;
+	uint64_t random = seed ^ (uintptr_t)pthread_self();
 
 	while (!atomic_load(&shared->stop)) {
 		struct text text = {{(char)below(&random, 2)}};
@@ -1007,20 +1008,18 @@ static void *reader_main(void *arg)
 			expect(quick != NULL ? value_key((uintptr_t)quick) == k : k >= SHARED_STAY);
 		if (error == 0) {
 			expect_eq(value_key((uintptr_t)value), k);
-			found++;
+			atomic_fetch_add(&shared->found, 1);
 		} else {
 			expect(value == NULL);
 		}
 		expect(k >= SHARED_STAY || error == 0);
 	}
-	atomic_fetch_add(&shared->found, found);
 	return NULL;
 }
 
 static void *walker_main(void *arg)
 {
 	struct shared *shared = arg;
-	uint64_t walked = 0;
 
 	while (!atomic_load(&shared->stop)) {
 		uint8_t seen[SHARED_STAY] = {0};
@@ -1036,9 +1035,8 @@ static void *walker_main(void *arg)
 		for (uint32_t k = 0; k < SHARED_STAY; k++)
 			expect_eq(seen[k], 1);
 		expect_ge(table_len(shared->table), SHARED_STAY);
-		walked++;
+		atomic_fetch_add(&shared->walked, 1);
 	}
-	atomic_fetch_add(&shared->walked, walked);
 	return NULL;
 }
 
@@ -1062,7 +1060,7 @@ static void shared_write(struct shared *shared, uint64_t *random, uint64_t versi
 		expect_eq(value_key((uintptr_t)value), k);
 }
 
-/* A reader and an iterating one beside a writer, which is the collector as well, for a second. */
+/* A reader and an iterating one beside a writer, which is the collector as well, for a second, and until both have seen something. */
 START_TEST(test_threads)
 {
 	struct shared shared = {.table = table_make((enum style)_i, NULL), .style = (enum style)_i};
@@ -1077,7 +1075,7 @@ START_TEST(test_threads)
 	}
 	expect_eq(pthread_create(&reader, NULL, reader_main, &shared), 0);
 	expect_eq(pthread_create(&walker, NULL, walker_main, &shared), 0);
-	while (base_now() < end) {
+	while (base_now() < end || atomic_load(&shared.found) < 1000 || atomic_load(&shared.walked) < 3) {
 		uint32_t range = version / 3000 % 2 == 0 ? 40 : SHARED_KEYS - SHARED_STAY;
 		for (unsigned step = 0; step < 100; step++)
 			shared_write(&shared, &random, ++version, range);
@@ -1091,8 +1089,6 @@ START_TEST(test_threads)
 	pthread_join(reader, NULL);
 	pthread_join(walker, NULL);
 	table_check(shared.table);
-	expect_gt(atomic_load(&shared.found), 1000);
-	expect_gt(atomic_load(&shared.walked), 3);
 }
 END_TEST
 
@@ -1135,6 +1131,244 @@ START_TEST(test_two_writers)
 }
 END_TEST
 
+#define OWNERS 3
+
+/* A thread whose keys nobody else writes: those of a remainder. */
+struct owner {
+	struct table *table;
+	enum style style;
+	unsigned number;
+	uint64_t random;
+	uint64_t have[KEYS]; /* version; 0 absent */
+};
+
+static void owner_put(struct owner *owner, uint32_t k, uint64_t version)
+{
+	struct text text = {{(char)below(&owner->random, 2)}};
+	struct table_key key = key_make(owner->style, k, &text);
+	void *now;
+
+	expect_eq(table_put(owner->table, &key, value_make(k, version), TABLE_REPLACE, &now), 0);
+	owner->have[k] = version;
+}
+
+static void owner_take(struct owner *owner, uint32_t k)
+{
+	struct text text = {{(char)below(&owner->random, 2)}};
+	struct table_key key = key_make(owner->style, k, &text);
+	void *value;
+	int error = table_take(owner->table, &key, &value);
+
+	expect_eq(error, owner->have[k] == 0 ? -WEAKREF_ENOENT : 0);
+	expect_eq((uintptr_t)value, owner->have[k] == 0 ? 0 : value_make(k, owner->have[k]));
+	owner->have[k] = 0;
+}
+
+/* 0 or the value's version. */
+static uint64_t owner_get(struct owner *owner, uint32_t k)
+{
+	struct text text = {{(char)below(&owner->random, 2)}};
+	struct table_key key = key_make(owner->style, k, &text);
+	void *value;
+
+	if (table_get(owner->table, &key, &value) != 0)
+		return 0;
+	expect_eq(value_key((uintptr_t)value), k);
+	return value_version((uintptr_t)value);
+}
+
+static struct owner *owner_make(struct table *table, enum style style, unsigned number)
+{
+	struct owner *owner = calloc(1, sizeof *owner);
+
+	*owner = (struct owner){.table = table, .style = style, .number = number, .random = seed + number};
+	return owner;
+}
+
+/* One of the owner's keys; of those that collide only so many that a search does not take all the time. */
+static uint32_t owner_key(struct owner *owner)
+{
+	uint32_t keys = owner->style == STYLE_COLLIDING ? 900 : KEYS;
+
+	return below(&owner->random, keys / OWNERS) * OWNERS + owner->number;
+}
+
+static void *owner_main(void *arg)
+{
+	struct owner *owner = arg;
+
+	/* It grows, and shrinks. */
+	for (uint64_t version = 1; version < 60000; version++) {
+		uint32_t k = owner_key(owner);
+		if (below(&owner->random, 8) < (version / 15000 % 2 == 0 ? 6 : 2))
+			owner_put(owner, k, version);
+		else
+			owner_take(owner, k);
+		k = owner_key(owner);
+		expect_eq(owner_get(owner, k), owner->have[k]);
+	}
+	return NULL;
+}
+
+/* What each writes is as if he were alone, while the others split the same segments, or others, and double the directory. */
+START_TEST(test_writers_of_their_own)
+{
+	struct table *table = table_make((enum style)_i, NULL);
+	struct owner *owners[OWNERS];
+	pthread_t threads[OWNERS];
+	size_t count = 0;
+
+	for (unsigned i = 0; i < OWNERS; i++) {
+		owners[i] = owner_make(table, (enum style)_i, i);
+		expect_eq(pthread_create(&threads[i], NULL, owner_main, owners[i]), 0);
+	}
+	for (unsigned i = 0; i < OWNERS; i++)
+		pthread_join(threads[i], NULL);
+	table_check(table);
+	for (unsigned i = 0; i < OWNERS; i++)
+		for (uint32_t k = i; k < KEYS; k += OWNERS) {
+			expect_eq(owner_get(owners[i], k), owners[i]->have[k]);
+			count += owners[i]->have[k] != 0;
+		}
+	expect_eq(table_len(table), count);
+	for (unsigned i = 0; i < OWNERS; i++)
+		free(owners[i]);
+}
+END_TEST
+
+static void *grower_main(void *arg)
+{
+	struct owner *owner = arg;
+
+	for (uint32_t k = owner->number; k < 8000; k += 2)
+		owner_put(owner, k, 1);
+	return NULL;
+}
+
+/* Both begin with an empty table, time and again, so that they meet where the directory is doubled. */
+START_TEST(test_growth)
+{
+	for (unsigned round = 0; round < 60; round++) {
+		struct table *table = table_make(STYLE_INT, NULL);
+		struct owner *owners[2];
+		pthread_t threads[2];
+
+		for (unsigned i = 0; i < 2; i++) {
+			owners[i] = owner_make(table, STYLE_INT, i);
+			expect_eq(pthread_create(&threads[i], NULL, grower_main, owners[i]), 0);
+		}
+		for (unsigned i = 0; i < 2; i++)
+			pthread_join(threads[i], NULL);
+		table_check(table);
+		for (uint32_t k = 0; k < 8000; k++)
+			expect_eq(owner_get(owners[k % 2], k), 1);
+		for (unsigned i = 0; i < 2; i++)
+			free(owners[i]);
+	}
+}
+END_TEST
+
+static _Atomic uint64_t clears_begun, clears_done;
+static _Atomic bool clears_stop;
+
+static void *clearer_main(void *arg)
+{
+	struct table *table = arg;
+
+	while (!atomic_load(&clears_stop)) {
+		atomic_fetch_add(&clears_begun, 1);
+		expect_eq(table_clear(table), 0);
+		atomic_fetch_add(&clears_done, 1);
+		usleep(300);
+	}
+	return NULL;
+}
+
+static void *cleared_main(void *arg)
+{
+	struct owner *owner = arg;
+
+	for (uint64_t version = 1; version < 30000; version++) {
+		uint32_t k = owner_key(owner);
+		uint64_t done = atomic_load(&clears_done);
+		owner_put(owner, k, version);
+		uint64_t found = owner_get(owner, k);
+		/* It is there, but where a clearing was under way, or came. */
+		expect(found == version || (found == 0 && atomic_load(&clears_begun) != done));
+		if (version % 100 != 0)
+			continue;
+		/* And not when one has come and gone. */
+		uint64_t begun = atomic_load(&clears_begun);
+		while (atomic_load(&clears_done) <= begun)
+			sched_yield();
+		expect_eq(owner_get(owner, k), 0);
+	}
+	return NULL;
+}
+
+/* What is written before a clearing is gone after it, what is written after it is there. */
+START_TEST(test_clear_beside_writers)
+{
+	struct table *table = table_make((enum style)_i, NULL);
+	struct owner *owners[2];
+	pthread_t threads[2], clearer;
+
+	clears_begun = clears_done = 0;
+	clears_stop = false;
+	expect_eq(pthread_create(&clearer, NULL, clearer_main, table), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		owners[i] = owner_make(table, (enum style)_i, i);
+		expect_eq(pthread_create(&threads[i], NULL, cleared_main, owners[i]), 0);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	atomic_store(&clears_stop, true);
+	pthread_join(clearer, NULL);
+	table_check(table);
+	expect_eq(table_clear(table), 0);
+	expect_eq(table_len(table), 0);
+	for (unsigned i = 0; i < 2; i++)
+		free(owners[i]);
+}
+END_TEST
+
+static void *mover_main(void *arg)
+{
+	struct owner *owner = arg;
+
+	for (uint32_t step = 0; step < 200000; step++) {
+		uint32_t k = step % KEYS, next = (step + 1) % KEYS;
+		owner_put(owner, next, step + 2);
+		owner_take(owner, k);
+	}
+	atomic_store(&clears_stop, true);
+	return NULL;
+}
+
+/* An entry that is put before the one before it is taken, mostly into another segment: there is always one. */
+START_TEST(test_any_while_one_moves)
+{
+	struct table *table = table_make(STYLE_INT, NULL);
+	struct owner *owner = owner_make(table, STYLE_INT, 0);
+	struct table_place place;
+	struct table_entry entry;
+	uint64_t asked = 0;
+	pthread_t mover;
+
+	for (uint32_t k = 0; k < KEYS; k++)
+		owner_put(owner, k, 1);
+	for (uint32_t k = 1; k < KEYS; k++)
+		owner_take(owner, k);
+	clears_stop = false;
+	expect_eq(pthread_create(&mover, NULL, mover_main, owner), 0);
+	for (; !atomic_load(&clears_stop); asked++)
+		expect_eq(table_any(table, &place, &entry), 0);
+	pthread_join(mover, NULL);
+	expect_gt(asked, 100);
+	free(owner);
+}
+END_TEST
+
 int main(void)
 {
 	const char *text = getenv("TABLE_SEED");
@@ -1169,6 +1403,10 @@ int main(void)
 	tcase_add_checked_fixture(threads, setup, heap_free_all);
 	tcase_add_loop_test(threads, test_threads, 0, STYLES);
 	tcase_add_loop_test(threads, test_two_writers, 0, STYLES);
+	tcase_add_loop_test(threads, test_writers_of_their_own, 0, STYLES);
+	tcase_add_test(threads, test_growth);
+	tcase_add_loop_test(threads, test_clear_beside_writers, 0, STYLES);
+	tcase_add_test(threads, test_any_while_one_moves);
 	suite_add_tcase(suite, threads);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

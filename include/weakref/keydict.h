@@ -16,9 +16,9 @@
  * it, whatever the program means by it, and the entry treats it as its weakness says; every other word (NULL, statics,
  * malloc's, integers) is given back as it is, and for the entry's life only the key counts.
  *
- * Readers take no lock and never wait for writers; writers of one dictionary wait for each other. User functions (hash, equal)
- * are called with no lock held. Semantics are those of Python's WeakKeyDictionary, with the differences that doc/semantics.md
- * lists.
+ * Readers take no lock and never wait for writers; writers of a dictionary wait for each other where their keys share one of its
+ * sixteen locks, and a small one has fewer. User functions (hash, equal) are called with no lock held. Semantics are those of
+ * Python's WeakKeyDictionary, with the differences that doc/semantics.md lists.
  */
 #ifndef WEAKREF_KEYDICT_H
 #define WEAKREF_KEYDICT_H

@@ -11,9 +11,10 @@
  * Operands are other weak sets, of the same comparison (EINVAL otherwise), or arrays of elements: an array is borrowed for the
  * call, and all of it is checked before anything is changed.
  *
- * Readers take no lock and never wait for writers; writers of one set wait for each other. hash and equal are called with no
- * lock held. An operation on two sets looks at their elements one after the other: what others change meanwhile may count or
- * not. Semantics are those of Python's WeakSet, with the differences that doc/semantics.md lists.
+ * Readers take no lock and never wait for writers; writers of a set wait for each other where their elements share one of its
+ * sixteen locks, and a small one has fewer. hash and equal are called with no lock held. An operation on two sets looks at
+ * their elements one after the other: what others change meanwhile may count or not. Semantics are those of Python's WeakSet,
+ * with the differences that doc/semantics.md lists.
  */
 #ifndef WEAKREF_SET_H
 #define WEAKREF_SET_H

@@ -17,8 +17,9 @@
  *
  * Values are any pointers to or into blocks of the collected heap, as referents are, but of even address.
  *
- * Readers take no lock and never wait for writers; writers of one dictionary wait for each other. User functions (hash, equal) are
- * called with no lock held. Semantics are those of Python's WeakValueDictionary, with the differences that doc/semantics.md lists.
+ * Readers take no lock and never wait for writers; writers of a dictionary wait for each other where their keys share one of its
+ * sixteen locks, and a small one has fewer. User functions (hash, equal) are called with no lock held. Semantics are those of
+ * Python's WeakValueDictionary, with the differences that doc/semantics.md lists.
  */
 #ifndef WEAKREF_VALUEDICT_H
 #define WEAKREF_VALUEDICT_H
