@@ -84,8 +84,16 @@ libweakref_core_la_SOURCES = \
 	src/operation.c \
 	src/pool.c \
 	src/pool.h \
+	src/pool_alloc.c \
+	src/pool_books.c \
+	src/pool_books.h \
+	src/pool_entry.c \
 	src/pool_lease.c \
 	src/pool_life.c \
+	src/pool_list.c \
+	src/pool_queue.c \
+	src/pool_stock.c \
+	src/pool_trim.c \
 	src/pool_wait.c \
 	src/proxy.c \
 	src/proxy.h \

@@ -1,7 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool: resource pools, as their files see them: pool.c lends and takes back, pool_wait.c is what a pop does that finds nothing,
- * pool_life.c makes, closes and ends pools, pool_lease.c is the scoped use.
+ * pool: resource pools, as their files see them. Each calls those above it alone.
+ *
+ *   pool_books.[ch]   what a pool knows, what of it is idle and in which order, how many there are; most of it in line
+ *   pool_trim.c       which of the idle ones are too many or too old
+ *   pool_queue.c      who waits, and what they are given
+ *   pool_entry.c      a resource becomes known, is found, is lost
+ *   pool_list.c       which pools there are
+ *   pool_alloc.c      alloc and dealloc
+ *   pool_wait.c       what a pop does that finds nothing
+ *   pool.c            pop and push: lending resources and taking them back
+ *   pool_lease.c      scoped use
+ *   pool_stock.c      what a pool has idle: to begin with, beforehand, until it is trimmed or cleared; figures
+ *   pool_life.c       making, closing and ending pools
  *
  * Each resource that a pool knows has an entry, which is in the pool's hash of resources for as long as the pool knows it.
  *
@@ -28,6 +39,7 @@
 #include <semaphore.h>
 
 #include "base.h"
+#include "heap.h"
 #include "lock.h"
 #include "weakref/finalize.h"
 #include "weakref/pool.h"
@@ -90,6 +102,11 @@ struct weakref_pool {
 	weakref_pool_stats stats; /* what is a field of the pool is filled in when asked for */
 };
 
+/* What a pool's finalizer is told: the pool, hidden, while it is in the list; 0 before and after. */
+struct pool_end {
+	uintptr_t pool;
+};
+
 /* A lease: the resource, and what ends it. */
 struct pool_taken {
 	void *resource;
@@ -102,13 +119,28 @@ static inline bool pool_is(const weakref_pool *pool)
 	return pool != NULL && (uintptr_t)pool % _Alignof(weakref_pool) == 0 && pool->signature == POOL_SIGNATURE;
 }
 
+/* 0, -WEAKREF_EPERM or -WEAKREF_EINVAL. */
+static inline int pool_check(const weakref_pool *pool)
+{
+	int error = heap_thread_check();
+
+	if (unlikely(error < 0))
+		return error;
+	return likely(pool_is(pool)) ? 0 : -WEAKREF_EINVAL;
+}
+
 static inline void *pool_resource(const struct pool_entry *entry)
 {
 	return (void *)~entry->hidden;
 }
 
-/* 0, -WEAKREF_EPERM or -WEAKREF_EINVAL. */
-int pool_check(const weakref_pool *pool);
+/* The time where ages matter, else 0. */
+static inline uint64_t pool_time(const weakref_pool *pool)
+{
+	return unlikely(pool->aged) ? base_now() : 0;
+}
+
+/* ---- pool_books.c: the lock, and what is out of line of pool_books.h ---- */
 
 /* In a child after fork: the threads that waited or were in a user function are not here. */
 void pool_after_fork_locked(weakref_pool *pool);
@@ -138,54 +170,13 @@ static inline void pool_unlock(weakref_pool *pool)
 		sem_post(wake);
 }
 
-static inline struct pool_entry *pool_newest_locked(const weakref_pool *pool)
-{
-	return atomic_load_explicit(&pool->newest, memory_order_relaxed);
-}
+/* The first buckets. False: no memory. GC: may collect. */
+bool pool_begin(weakref_pool *pool);
+/* Best effort: more buckets where they are needed. GC: may collect. */
+void pool_grow(weakref_pool *pool);
 
-/* Who goes next: the newest, or the oldest where that is asked for. NULL: none is idle. */
-static inline struct pool_entry *pool_next_locked(const weakref_pool *pool)
-{
-	return likely(!pool->fifo) ? pool_newest_locked(pool) : pool->oldest;
-}
+/* ---- pool_trim.c ---- */
 
-/* The time where ages matter, else 0. */
-static inline uint64_t pool_time(const weakref_pool *pool)
-{
-	return unlikely(pool->aged) ? base_now() : 0;
-}
-
-/* An entry for a resource, in no pool's hash yet, or one without a resource to be named later. NULL with errno. GC: may collect. */
-struct pool_entry *pool_entry_new(weakref_pool *pool);
-/* Names its resource. 0, or a negative error. GC: may collect. */
-int pool_entry_name(struct pool_entry *entry, void *resource);
-
-/* The live entry of a resource; what is stale is forgotten on the way. */
-struct pool_entry *pool_find_locked(weakref_pool *pool, const void *resource);
-/* Fresh entries enter the pool: leased, or idle, as the newest or the oldest. */
-void pool_insert_locked(weakref_pool *pool, struct pool_entry *entry);
-void pool_idle_newest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now);
-void pool_idle_oldest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now);
-/* Gives what there is to those who wait. */
-void pool_serve_waiters_locked(weakref_pool *pool);
-static inline void pool_serve_locked(weakref_pool *pool)
-{
-	if (unlikely(pool->first != NULL))
-		pool_serve_waiters_locked(pool);
-}
-/* Whether one more is allowed by the hard maximum; one less is with alloc or dealloc. */
-bool pool_room_locked(const weakref_pool *pool);
-void pool_moved_locked(weakref_pool *pool);
-/* The next idle one goes to somebody. */
-struct pool_entry *pool_lend_locked(weakref_pool *pool);
-/* What can be had at once: an entry, or NULL for the right to make one; -WEAKREF_ENOENT, -WEAKREF_ECANCELED. */
-int pool_take_now_locked(weakref_pool *pool, struct pool_entry **entry);
-/* What somebody was given who cannot use it goes to the next, or back where it was. */
-void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
-/* Looks on, and waits, until there is what pool_take_now_locked gives, or the deadline (POOL_FOREVER). The lock is held before and
- * after, but not within. `ticket` is 0 for a pop that has no place yet. */
-#define POOL_FOREVER UINT64_MAX
-int pool_come_back_locked(weakref_pool *pool, uint64_t *ticket, uint64_t deadline, struct pool_entry **entry);
 /* Takes an idle entry out for deallocation, in front of the chain `out`. */
 void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
 /* What is too old; whose lifetime is over, as far as a pop would meet it, or all of it. */
@@ -193,13 +184,75 @@ void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **ou
 void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
 /* How many pool_expire_all_locked would leave. */
 size_t pool_kept_locked(const weakref_pool *pool, uint64_t now);
-/* Deallocates a chain; no lock held. How many. */
+/* There are more than maxsize: until as few are left as were asked for. */
+void pool_shrink_locked(weakref_pool *pool, struct pool_entry **out);
+/* After a push: maxsize, then ages. */
+static inline void pool_trim_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
+{
+	if (unlikely(pool->idle > pool->options.maxsize))
+		pool_shrink_locked(pool, out);
+	if (unlikely(pool->aged))
+		pool_expire_locked(pool, now, out);
+}
+
+/* ---- pool_queue.c ---- */
+
+/* What can be had at once: an entry, or NULL for the right to make one; -WEAKREF_ENOENT, -WEAKREF_ECANCELED. */
+int pool_take_now_locked(weakref_pool *pool, struct pool_entry **entry);
+/* Gives what there is to those who wait. */
+void pool_serve_waiters_locked(weakref_pool *pool);
+static inline void pool_serve_locked(weakref_pool *pool)
+{
+	if (unlikely(pool->first != NULL))
+		pool_serve_waiters_locked(pool);
+}
+/* What somebody was given who cannot use it goes to the next, or back where it was. */
+void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
+/* Whoever waits takes a place by the ticket, and leaves it, unless an answer took it out. */
+void pool_enqueue_locked(weakref_pool *pool, struct pool_waiter *w);
+void pool_dequeue_locked(weakref_pool *pool, struct pool_waiter *w);
+
+/* ---- pool_entry.c ---- */
+
+/* An entry for a resource, in no pool's hash yet, or one without a resource to be named later. NULL with errno. GC: may collect. */
+struct pool_entry *pool_entry_new(weakref_pool *pool);
+/* Names its resource. 0, or a negative error. GC: may collect. */
+int pool_entry_name(struct pool_entry *entry, void *resource);
+/* The pool lets go of a resource for good, which is not in its hash any more. Without the lock. */
+void pool_entry_unwatch(struct pool_entry *entry);
+/* The live entry of a resource; what is stale is forgotten on the way. */
+struct pool_entry *pool_find_locked(weakref_pool *pool, const void *resource);
+
+/* ---- pool_list.c ---- */
+
+/* A whole pool becomes one of those there are, if what init gave is in no other. 0, or -WEAKREF_EEXIST. */
+int pool_join(weakref_pool *pool);
+void pool_leave(weakref_pool *pool);
+/* The pool that a finalizer names; NULL before and after. */
+weakref_pool *pool_of_end(const struct pool_end *end);
+/* With lock_pools held: whether another pool has the resource. */
+bool pool_elsewhere(const weakref_pool *pool, const void *resource);
+
+/* ---- pool_alloc.c. No lock held ---- */
+
+/* Makes a resource, in a slot that is ours: one of `moving`. Its entry is lent, as by pool_take_now_locked. */
+int pool_alloc(weakref_pool *pool, struct pool_entry **out);
+/* Deallocates a chain. How many. */
 long pool_dispose(weakref_pool *pool, struct pool_entry *chain);
-/* Best effort: more buckets where they are needed. GC: may collect. */
-void pool_grow(weakref_pool *pool);
+
+/* ---- pool_wait.c ---- */
+
+/* Looks on, and waits, until there is what pool_take_now_locked gives, or the deadline (POOL_FOREVER). The lock is held before and
+ * after, but not within. `ticket` is 0 for a pop that has no place yet. */
+#define POOL_FOREVER UINT64_MAX
+int pool_come_back_locked(weakref_pool *pool, uint64_t *ticket, uint64_t deadline, struct pool_entry **entry);
+
+/* ---- pool.c ---- */
 
 /* A resource by pop's rules; seconds NULL never waits. `strong`: invariant 3's exception. 0, or a negative error. */
 int pool_take(weakref_pool *pool, const double *seconds, bool strong, struct pool_taken *out);
+/* A lent entry becomes idle, as the newest. 1 when it is to be deallocated because the pool is closed, else 0. */
+int pool_put_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now, struct pool_entry **out);
 /* Whether the lease `serial` of an entry is not over. */
 bool pool_still_leased(weakref_pool *pool, const struct pool_entry *entry, uint32_t serial);
 /* What becomes of a resource at the end of a lease: it goes back to the pool, is destroyed, or its holder's for good. */
@@ -207,7 +260,14 @@ enum pool_fate { POOL_BACK, POOL_DESTROYED, POOL_DETACHED };
 /* The end of the lease `serial` of an entry. As weakref_pool_push; -WEAKREF_ESTALE. */
 int pool_give_back(weakref_pool *pool, struct pool_entry *entry, uint32_t serial, enum pool_fate fate);
 
-/* With lock_pools held: whether another pool has the resource. */
-bool pool_elsewhere(const weakref_pool *pool, const void *resource);
+/* ---- pool_stock.c ---- */
+
+/* What a pool that nobody sees yet begins with: init's, and alloc's behind them up to minsize. */
+int pool_stock_init(weakref_pool *pool, void *const *init, size_t n);
+int pool_stock_alloc(weakref_pool *pool);
+/* It failed: what alloc made goes; what init gave stays the caller's. */
+void pool_stock_abandoned(void *pool);
+/* Deallocates what is idle, and closes the pool or not. How many. */
+long pool_empty(weakref_pool *pool, bool closes);
 
 #endif

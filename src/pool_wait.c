@@ -2,12 +2,9 @@
 /*
  * pool_wait: what a pop does that finds nothing. It looks on for a moment, and then takes its place among those who wait.
  *
- *   a waiter's answer   WAITS ◀──▶ SLEEPS          WAITS, SLEEPS ──a resource, a slot, the pool's end──▶ GIVEN, SLOT, CLOSED
- *
- * Invariants
- *  1. Those in the queue are WAITS or SLEEPS, in the order of their tickets. Whoever answers takes the waiter out, with the lock held.
- *  2. An answer to one that SLEEPS is followed by one post, after the lock was dropped. The waiter does not leave before it has come.
- *  3. A pop gets its ticket when it has looked on in vain, and keeps it until it returns.
+ * Invariants (those of a waiter's answer: pool_queue.c)
+ *  1. A pop gets its ticket when it has looked on in vain, and keeps it until it returns.
+ *  2. A waiter does not leave while a post to it is under way.
  *
  * Looking on. Until it has a ticket a pop has no place: who comes later may be luckier. So a thread that pushes and pops again does
  * so undisturbed while nobody waits, and a queue that has come about where there is more work than resources empties itself; in
@@ -19,7 +16,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* sem_clockwait */
 #endif
-#include "pool.h"
+#include "pool_books.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -33,59 +30,6 @@
 #define ROUNDS 200 /* where the clock stands still */
 #define SPINS 100  /* looks for an answer before a sleep */
 #define SECOND UINT64_C(1000000000)
-
-/* ---- the queue ---- */
-
-static void enqueue_locked(weakref_pool *pool, struct pool_waiter *w)
-{
-	struct pool_waiter *after = pool->last;
-
-	while (after != NULL && after->ticket > w->ticket)
-		after = after->prev;
-	w->answer = POOL_WAITS;
-	w->prev = after;
-	w->next = after != NULL ? after->next : pool->first;
-	*(after != NULL ? &after->next : &pool->first) = w;
-	*(w->next != NULL ? &w->next->prev : &pool->last) = w;
-	pool->waiting++;
-}
-
-static void dequeue_locked(weakref_pool *pool, struct pool_waiter *w)
-{
-	*(w->prev != NULL ? &w->prev->next : &pool->first) = w->next;
-	*(w->next != NULL ? &w->next->prev : &pool->last) = w->prev;
-	pool->waiting--;
-}
-
-/* Only one can be woken by whoever drops the lock; of several, the others are woken here. */
-static void answer_waiter_locked(weakref_pool *pool, struct pool_waiter *w, enum pool_answer answer)
-{
-	dequeue_locked(pool, w);
-	if (atomic_exchange(&w->answer, answer) != POOL_SLEEPS)
-		return;
-	if (pool->wake != NULL)
-		sem_post(pool->wake);
-	pool->wake = &w->woken;
-}
-
-NOINLINE void pool_serve_waiters_locked(weakref_pool *pool)
-{
-	struct pool_waiter *w;
-
-	while ((w = pool->first) != NULL) {
-		if (pool->closed) {
-			answer_waiter_locked(pool, w, POOL_CLOSED);
-		} else if (pool_newest_locked(pool) != NULL) {
-			w->entry = pool_lend_locked(pool);
-			answer_waiter_locked(pool, w, POOL_GIVEN);
-		} else if (pool->options.alloc != NULL && pool_room_locked(pool)) {
-			pool->moving++;
-			answer_waiter_locked(pool, w, POOL_SLOT);
-		} else {
-			return;
-		}
-	}
-}
 
 /* ---- waiting ---- */
 
@@ -132,7 +76,7 @@ static void wait_abandoned(void *data)
 	wake_up(wait);
 	pool_lock(wait->pool);
 	if (wait->waiter.answer == POOL_WAITS)
-		dequeue_locked(wait->pool, &wait->waiter);
+		pool_dequeue_locked(wait->pool, &wait->waiter);
 	else if (wait->waiter.answer == POOL_GIVEN)
 		pool_hand_on_locked(wait->pool, wait->waiter.entry, &out);
 	else if (wait->waiter.answer == POOL_SLOT)
@@ -193,7 +137,7 @@ static int answer_locked(struct wait *wait, struct pool_entry **entry)
 	case POOL_CLOSED: return -WEAKREF_ECANCELED;
 	default: break;
 	}
-	dequeue_locked(wait->pool, w);
+	pool_dequeue_locked(wait->pool, w);
 	wait->pool->stats.timeouts++;
 	return -WEAKREF_ETIMEDOUT;
 }
@@ -204,7 +148,7 @@ static NOINLINE int wait_locked(weakref_pool *pool, uint64_t ticket, uint64_t be
 	struct wait wait = {.pool = pool, .waiter = {.ticket = ticket}, .began = began};
 
 	sem_init(&wait.waiter.woken, 0, 0);
-	enqueue_locked(pool, &wait.waiter);
+	pool_enqueue_locked(pool, &wait.waiter);
 	pool_unlock(pool);
 	pthread_cleanup_push(wait_abandoned, &wait);
 	await(&wait, deadline);

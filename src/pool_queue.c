@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool_queue: who waits for a resource, in order, and what they are given. There is nothing to race for: whoever brings a
+ * resource, or room for one, hands it to the first waiter (invariant 2 of pool.h). How a waiter passes its time is pool_wait.c's
+ * affair.
+ *
+ *   a waiter's answer   WAITS ◀──▶ SLEEPS          WAITS, SLEEPS ──a resource, a slot, the pool's end──▶ GIVEN, SLOT, CLOSED
+ *
+ * Invariants
+ *  1. Those in the queue are WAITS or SLEEPS, in the order of their tickets. Whoever answers takes the waiter out, with the lock held.
+ *  2. An answer to one that SLEEPS is followed by one post, after the lock was dropped. The waiter does not leave before it has come.
+ *
+ * Locks: the pool's.
+ */
+#include "pool_books.h"
+
+void pool_enqueue_locked(weakref_pool *pool, struct pool_waiter *w)
+{
+	struct pool_waiter *after = pool->last;
+
+	while (after != NULL && after->ticket > w->ticket)
+		after = after->prev;
+	w->answer = POOL_WAITS;
+	w->prev = after;
+	w->next = after != NULL ? after->next : pool->first;
+	*(after != NULL ? &after->next : &pool->first) = w;
+	*(w->next != NULL ? &w->next->prev : &pool->last) = w;
+	pool->waiting++;
+}
+
+void pool_dequeue_locked(weakref_pool *pool, struct pool_waiter *w)
+{
+	*(w->prev != NULL ? &w->prev->next : &pool->first) = w->next;
+	*(w->next != NULL ? &w->next->prev : &pool->last) = w->prev;
+	pool->waiting--;
+}
+
+/* Only one can be woken by whoever drops the lock; of several, the others are woken here. */
+static void answer_locked(weakref_pool *pool, struct pool_waiter *w, enum pool_answer answer)
+{
+	pool_dequeue_locked(pool, w);
+	if (atomic_exchange(&w->answer, answer) != POOL_SLEEPS)
+		return;
+	if (pool->wake != NULL)
+		sem_post(pool->wake);
+	pool->wake = &w->woken;
+}
+
+int pool_take_now_locked(weakref_pool *pool, struct pool_entry **entry)
+{
+	*entry = NULL;
+	if (unlikely(pool->closed))
+		return -WEAKREF_ECANCELED;
+	if (likely(pool_newest_locked(pool) != NULL)) {
+		*entry = pool_lend_locked(pool);
+		return 0;
+	}
+	if (pool->options.alloc == NULL || !pool_room_locked(pool))
+		return -WEAKREF_ENOENT;
+	pool->moving++;
+	return 0;
+}
+
+/* A waiter gets what it would get if it came now. */
+NOINLINE void pool_serve_waiters_locked(weakref_pool *pool)
+{
+	struct pool_waiter *w;
+
+	while ((w = pool->first) != NULL) {
+		int error = pool_take_now_locked(pool, &w->entry);
+		if (error == -WEAKREF_ENOENT)
+			return;
+		answer_locked(pool, w, error != 0 ? POOL_CLOSED : w->entry != NULL ? POOL_GIVEN : POOL_SLOT);
+	}
+}
+
+void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
+{
+	pool->leased--;
+	pool_idle_next_locked(pool, entry, entry->since);
+	if (pool->closed)
+		pool_evict_locked(pool, entry, out);
+	pool_serve_locked(pool);
+}

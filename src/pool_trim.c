@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool_trim: which of the idle ones go, because they are too many or too old. Two things age: how long an entry is idle (`since`;
+ * looked at from the oldest on, as far as it is too old), and how long the pool has known it (`ends`; those are in no order, so
+ * only a walk finds all). States, invariants and locks: pool.h.
+ *
+ * Deliberately not here: a thread that trims. What is too old goes at the next pop or push, or at weakref_pool_maintain.
+ */
+#include "pool_books.h"
+
+void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
+{
+	pool_idle_end_locked(pool, entry);
+	pool_unhash_locked(pool, entry);
+	pool->moving++;
+	entry->older = *out;
+	*out = entry;
+}
+
+static bool older_than(const struct pool_entry *entry, uint64_t now, uint64_t age)
+{
+	return now > entry->since && now - entry->since > age;
+}
+
+/* Whether the oldest of so many is idle for too long. */
+static bool too_old(const weakref_pool *pool, size_t idle, const struct pool_entry *oldest, uint64_t now)
+{
+	size_t soft = pool->options.softmax > pool->floor_age ? pool->options.softmax : pool->floor_age;
+
+	return (idle > pool->floor_age && older_than(oldest, now, pool->maxage)) || (idle > soft && older_than(oldest, now, pool->ttl));
+}
+
+void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
+{
+	while (pool->idle > 0 && now >= pool_next_locked(pool)->ends)
+		pool_evict_locked(pool, pool_next_locked(pool), out);
+	while (pool->idle > 0 && too_old(pool, pool->idle, pool->oldest, now))
+		pool_evict_locked(pool, pool->oldest, out);
+}
+
+void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
+{
+	struct pool_entry *newer;
+
+	for (struct pool_entry *entry = pool->lifetime != UINT64_MAX ? pool->oldest : NULL; entry != NULL; entry = newer) {
+		newer = entry->newer;
+		if (now >= entry->ends)
+			pool_evict_locked(pool, entry, out);
+	}
+	pool_expire_locked(pool, now, out);
+}
+
+size_t pool_kept_locked(const weakref_pool *pool, uint64_t now)
+{
+	const struct pool_entry *entry;
+	size_t kept = pool->idle;
+
+	if (likely(!pool->aged))
+		return kept;
+	for (entry = pool->lifetime != UINT64_MAX ? pool->oldest : NULL; entry != NULL; entry = entry->newer)
+		kept -= now >= entry->ends;
+	for (entry = pool->oldest; entry != NULL; entry = entry->newer) {
+		if (now >= entry->ends)
+			continue;
+		if (!too_old(pool, kept, entry, now))
+			break;
+		kept--;
+	}
+	return kept;
+}
+
+void pool_shrink_locked(weakref_pool *pool, struct pool_entry **out)
+{
+	while (pool->idle > pool->floor_size)
+		pool_evict_locked(pool, pool->oldest, out);
+}
