@@ -4,6 +4,11 @@
 weakrefincludedir = $(includedir)/weakref
 dist_weakrefinclude_HEADERS = \
 	include/weakref/cache.h \
+	include/weakref/cache_builder.h \
+	include/weakref/cache_inspect.h \
+	include/weakref/cache_stats.h \
+	include/weakref/cache_types.h \
+	include/weakref/cache_view.h \
 	include/weakref/checks.h \
 	include/weakref/ephemeron.h \
 	include/weakref/epoch.h \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_cache_builder: the builder of weakref/cache.h and its spec string, the kinds of key, and arithmetic with figures. Tests named h15 and
- * h40 are the lines of the conformance list.
+ * check_cache_builder: weakref/cache_builder.h: the builder and its spec string, the kinds of key, and arithmetic with figures.
+ * Tests named h15 and h40 are the lines of the conformance list.
  */
 #include <errno.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_cache_inspect: weakref/cache.h: looking at a cache without using it, its bounds and times when they are changed, entries that
- * get a time of their own from who stores them, and the orders in which entries go. The clock is the tests' own.
+ * check_cache_inspect: weakref/cache_inspect.h: looking at a cache without using it, its bounds and times when they are changed,
+ * entries that get a time of their own from who stores them, and the orders in which entries go. The clock is the tests' own.
  */
 #include <errno.h>
 #include <math.h>

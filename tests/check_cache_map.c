@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_cache_map: weakref/cache.h: the cache as a map where things are in the way: entries that are expired or collected, user functions that
- * refuse, or are not to be asked at all, functions that use the cache they are called for. The clock is the tests' own.
+ * check_cache_map: weakref/cache_view.h: the cache as a map where things are in the way: entries that are expired or collected,
+ * user functions that refuse, or are not to be asked at all, functions that use the cache they are called for. The clock is the
+ * tests' own.
  */
 #include <errno.h>
 #include <math.h>
