@@ -771,6 +771,31 @@ START_TEST(test_dealloc_fails_everywhere)
 }
 END_TEST
 
+/* Gives a block of the collected heap that nothing can be noted of: the next allocation fails. */
+static int alloc_before_failure(void **out, void *user)
+{
+	(void)user;
+	*out = support_node_new(1);
+	weakref_checks_fail_allocation(1);
+	return 0;
+}
+
+/* A pool that cannot be made, and whose dealloc fails: what alloc had made is deallocated once, and that is reported. */
+START_TEST(test_dealloc_fails_in_new)
+{
+	int error = -EIO;
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	reported = 0;
+	gc_set_unraisable_handler(count_unraisable, NULL);
+	errno = 0;
+	ck_assert_ptr_null(POOL(.alloc = alloc_before_failure, .dealloc = bad_function, .dealloc_user = &error, .minsize = 1));
+	ck_assert_int_eq(errno, ENOMEM);
+	ck_assert_uint_eq(gone, 1);
+	ck_assert_uint_eq(reported, 1);
+}
+END_TEST
+
 /* dealloc that fails is reported; check that fails leaves the resource where it was. */
 START_TEST(test_dealloc_and_check_fail)
 {
@@ -1148,6 +1173,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_alloc_gives_the_same);
 	tcase_add_test(t, test_dealloc_and_check_fail);
 	tcase_add_test(t, test_dealloc_fails_everywhere);
+	tcase_add_test(t, test_dealloc_fails_in_new);
 	tcase_add_test(t, test_check_uses_the_pool);
 	tcase_add_test(t, test_closed_in_alloc);
 	tcase_add_test(t, test_pool_of_pools);
