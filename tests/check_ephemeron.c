@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_ephemeron: weakref/ephemeron.h: reading, death, what a value leads to, chains and rings, breaking, finalizers, threads, failing
- * allocations, wrong arguments.
+ * check_ephemeron: weakref/ephemeron.h: reading, death, what a value leads to, chains and rings, other values, breaking,
+ * finalizers, threads, fork, failing allocations, wrong arguments.
  */
 #define GC_THREADS
 #include "support.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <gc/gc.h>
+
+#include "rawthread.h"
 
 #include "weakref/checks.h"
 #include "weakref/ephemeron.h"
@@ -345,6 +348,390 @@ START_TEST(test_break)
 }
 END_TEST
 
+/* ---- other values ---- */
+
+/* Sorts of values: a number; an object of ours; a block that is none, by its start, and by an address in it. */
+enum { NUMBER, OURS, START, INSIDE, SORTS };
+
+/* One of a sort that tells the key which it belongs to. What is on the heap is a node or leads to one, whose reference it has. */
+static void *value_of(unsigned sort, node *key, weakref_ref **ref)
+{
+	if (sort == NUMBER)
+		return (void *)(key->id << 3 | 1);
+	node *value = support_node_new(key->id);
+	value->next = key;
+	value->other = weakref_ref_new(value, NULL, NULL);
+	if (ref != NULL)
+		*ref = value->other;
+	if (sort == OURS)
+		return value;
+	void **block = GC_MALLOC(4 * sizeof *block);
+	block[0] = value;
+	return (char *)block + (sort == INSIDE ? 19 : 0);
+}
+
+static unsigned sort_of(void *value)
+{
+	unsigned low = (uintptr_t)value % 8;
+
+	return low == 1 ? NUMBER : low == 3 ? INSIDE : GC_base(value) == value ? START : OURS;
+}
+
+/* Whether it is a value of this key, and was not found dead: what is in memory stays there for a while. */
+static bool is_value(void *value, const node *key)
+{
+	unsigned sort = sort_of(value);
+
+	if (sort == NUMBER)
+		return (uintptr_t)value >> 3 == key->id;
+	const node *of = sort == OURS ? value : *(void **)((char *)value - (sort == INSIDE ? 19 : 0));
+	return support_node_intact(of) && of->id == key->id && of->next == key && weakref_ref_get(of->other) == of;
+}
+
+struct replacing {
+	unsigned from, to;
+	size_t n;
+	node **keys;
+	weakref_ephemeron **ephemerons;
+	weakref_ref **old, **fresh;
+};
+
+static int replace_all(void *arg)
+{
+	struct replacing *r = arg;
+
+	for (size_t i = 0; i < r->n; i++) {
+		r->keys[i] = support_node_new(i);
+		r->ephemerons[i] = weakref_ephemeron_new(r->keys[i], value_of(r->from, r->keys[i], &r->old[i]));
+		SUPPORT_REQUIRE(r->ephemerons[i] != NULL);
+		SUPPORT_REQUIRE(weakref_ephemeron_set_value(r->ephemerons[i], value_of(r->to, r->keys[i], &r->fresh[i])) == 0);
+	}
+	return 0;
+}
+
+/* R119: of each sort by each: the new value is read, and kept, and goes with the key; the old one goes at once. */
+START_TEST(test_R119_another_value)
+{
+	struct replacing *r = gc_alloc(sizeof *r);
+
+	*r = (struct replacing){.from = (unsigned)_i / SORTS, .to = (unsigned)_i % SORTS, .n = SUPPORT_N};
+	r->keys = gc_alloc(r->n * sizeof(void *));
+	r->ephemerons = gc_alloc(r->n * sizeof(void *));
+	r->old = gc_alloc(r->n * sizeof(void *));
+	r->fresh = gc_alloc(r->n * sizeof(void *));
+	ck_assert_int_eq(support_on_thread(replace_all, r), 0);
+	support_collect();
+	for (size_t i = 0; i < r->n; i++) {
+		void *key, *value;
+		ck_assert_int_eq(weakref_ephemeron_get(r->ephemerons[i], &key, &value), 0);
+		ck_assert_ptr_eq(key, r->keys[i]);
+		ck_assert_uint_eq(sort_of(value), r->to);
+		ck_assert(is_value(value, key));
+	}
+	if (r->from != NUMBER)
+		ck_assert_uint_ge(support_dead(r->old, r->n), r->n - SUPPORT_SLACK);
+	for (size_t i = 0; i < r->n; i++)
+		SUPPORT_CLEAR(r->keys[i]);
+	support_collect();
+	if (r->to != NUMBER)
+		ck_assert_uint_ge(support_dead(r->fresh, r->n), r->n - SUPPORT_SLACK);
+	SUPPORT_KEEP(r);
+}
+END_TEST
+
+/* R119: any 64 bits, which come back as they are. */
+START_TEST(test_R119_any_value)
+{
+	static int fixed;
+	node *key = support_node_new(0);
+	void *values[] = {NULL, &fixed, (void *)1, (void *)UINTPTR_MAX, (void *)((uintptr_t)1 << 63),
+			  key, (char *)GC_MALLOC(40) + 3, NULL};
+	weakref_ephemeron *ephemeron = weakref_ephemeron_new(key, NULL);
+
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+		ck_assert_int_eq(weakref_ephemeron_set_value(ephemeron, values[i]), 0);
+		support_collect();
+		ck_assert_ptr_eq(weakref_ephemeron_value(ephemeron), values[i]);
+		ck_assert_ptr_eq(weakref_ephemeron_key(ephemeron), key);
+	}
+	SUPPORT_KEEP(key);
+}
+END_TEST
+
+/* The values are objects without a key that lives, handed to ephemerons that are dead, or broken. */
+static int set_in_the_dead(void *arg)
+{
+	struct many *many = arg;
+
+	for (size_t i = 0; i < many->n; i++) {
+		node *value = support_node_new(i);
+		many->value_refs[i] = weakref_ref_new(value, NULL, NULL);
+		if (weakref_ephemeron_is_dead(many->ephemerons[i]))
+			SUPPORT_REQUIRE(weakref_ephemeron_set_value(many->ephemerons[i], value) == -WEAKREF_ESTALE);
+		SUPPORT_REQUIRE(weakref_ephemeron_key(many->ephemerons[i]) == many->keys[i]);
+	}
+	return 0;
+}
+
+/* R119: what is dead, by its key or by being broken, takes no value and keeps none. */
+START_TEST(test_R119_dead_takes_none)
+{
+	struct many *many = many_made(SUPPORT_N, value_plain);
+
+	if (_i == 0)
+		for (size_t i = 0; i < many->n; i++)
+			weakref_ephemeron_break(many->ephemerons[i]);
+	drop_keys(many, 0);
+	support_collect();
+	for (size_t i = 0; i < many->n; i++)
+		many->keys[i] = weakref_ephemeron_key(many->ephemerons[i]);
+	ck_assert_uint_ge(dead(many), many->n - SUPPORT_SLACK);
+	ck_assert_int_eq(support_on_thread(set_in_the_dead, many), 0);
+	support_collect();
+	ck_assert_uint_ge(support_dead(many->value_refs, many->n), many->n - SUPPORT_SLACK);
+	SUPPORT_KEEP(many);
+}
+END_TEST
+
+struct rechained {
+	struct many *chain, *other;
+};
+
+static int chain_anew(void *arg)
+{
+	struct rechained *r = arg;
+	node *value = support_node_new(0);
+
+	value->next = r->other->keys[0];
+	SUPPORT_REQUIRE(weakref_ephemeron_set_value(r->chain->ephemerons[r->chain->n / 2], value) == 0);
+	SUPPORT_CLEAR(r->other->keys[0]);
+	return 0;
+}
+
+/* R119, D43: a chain that is led into another one at its middle: what was behind goes, what is now lives, by the first key. */
+START_TEST(test_R119_chain)
+{
+	struct rechained *r = gc_alloc(sizeof *r);
+	size_t half = SUPPORT_N * 4;
+
+	*r = (struct rechained){many_made(2 * half, value_to_next), many_made(half, value_to_next)};
+	ck_assert_int_eq(support_on_thread(chain_anew, r), 0);
+	drop_keys(r->chain, 1);
+	drop_keys(r->other, 0);
+	support_collect();
+	ck_assert_uint_eq(dead(r->other), 0);
+	ck_assert_uint_eq(support_dead(r->other->value_refs, half), 0);
+	ck_assert_uint_eq(support_dead(r->chain->value_refs, half), 0);
+	/* A single stray pointer keeps all that is behind it. */
+	ck_assert_uint_gt(dead(r->chain), 0);
+	for (size_t i = 0; i <= half; i++)
+		ck_assert(!weakref_ephemeron_is_dead(r->chain->ephemerons[i]));
+	SUPPORT_KEEP(r);
+}
+END_TEST
+
+static int set_unknown(void *ephemeron)
+{
+	return -weakref_ephemeron_set_value(ephemeron, NULL);
+}
+
+START_TEST(test_R119_unknown_thread)
+{
+	node *key = support_node_new(0);
+	weakref_ephemeron *ephemeron = weakref_ephemeron_new(key, key);
+
+	ck_assert_int_eq(rawthread_run(set_unknown, ephemeron), WEAKREF_EPERM);
+	ck_assert_ptr_eq(weakref_ephemeron_value(ephemeron), key);
+	SUPPORT_KEEP(ephemeron);
+}
+END_TEST
+
+struct writers {
+	weakref_ephemeron **ephemerons;
+	node **keys;
+	size_t n;
+	unsigned role;
+	_Atomic unsigned *wrong;
+	_Atomic bool *stop;
+};
+
+/* 0 collects; 1 reads; 2 and 3 write, and 3 breaks now and then. */
+static int write_values(void *arg)
+{
+	struct writers *w = arg;
+	uint64_t seed = support_seed() + w->role;
+
+	for (int i = 0; w->role == 0 && i < 60; i++)
+		gc_collect();
+	*w->stop |= w->role == 0;
+	while (!*w->stop) {
+		size_t i = support_random(&seed) % w->n;
+		weakref_ephemeron *ephemeron = ((weakref_ephemeron *volatile *)w->ephemerons)[i];
+		void *key, *value;
+		int result = 0;
+		if (w->role == 1 && (result = weakref_ephemeron_get(ephemeron, &key, &value)) == 0)
+			*w->wrong += key != w->keys[i] || !is_value(value, key);
+		else if (w->role == 3 && support_random(&seed) % 64 == 0)
+			result = weakref_ephemeron_break(ephemeron);
+		else if (w->role > 1)
+			result = weakref_ephemeron_set_value(ephemeron, value_of(support_random(&seed) % SORTS, w->keys[i], NULL));
+		*w->wrong += result != 0 && result != -WEAKREF_ESTALE;
+		if (w->role == 3 && weakref_ephemeron_is_dead(ephemeron)) {
+			*w->wrong += weakref_ephemeron_value(ephemeron) != NULL;
+			((weakref_ephemeron *volatile *)w->ephemerons)[i] =
+				weakref_ephemeron_new(w->keys[i], value_of(OURS, w->keys[i], NULL));
+		}
+	}
+	return 0;
+}
+
+static struct writers *writers_new(unsigned n)
+{
+	static _Atomic unsigned wrong;
+	static _Atomic bool stop;
+	struct writers *writers = gc_alloc(n * sizeof *writers);
+
+	wrong = 0;
+	stop = false;
+	/* So few that two threads are at one of them all the time. */
+	*writers = (struct writers){.n = 2, .wrong = &wrong, .stop = &stop};
+	writers->keys = gc_alloc(writers->n * sizeof(void *));
+	writers->ephemerons = gc_alloc(writers->n * sizeof(void *));
+	for (size_t i = 0; i < writers->n; i++) {
+		writers->keys[i] = support_node_new(i);
+		writers->ephemerons[i] = weakref_ephemeron_new(writers->keys[i], value_of(OURS, writers->keys[i], NULL));
+	}
+	for (unsigned i = 1; i < n; i++) {
+		writers[i] = writers[0];
+		writers[i].role = i;
+	}
+	return writers;
+}
+
+/* R119: two threads replace values of all sorts, one of them breaks, another reads, another collects: what is read is whole. */
+START_TEST(test_R119_threads)
+{
+	struct writers *writers = writers_new(4);
+
+	ck_assert_uint_eq(support_threads(4, write_values, writers, sizeof *writers), 0);
+	ck_assert_uint_eq(*writers->wrong, 0);
+	ck_assert_int_ge(weakref_checks_enabled() ? weakref_checks_validate() : 0, 0);
+	for (size_t i = 0; i < writers->n; i++)
+		ck_assert_int_eq(weakref_ephemeron_set_value(writers->ephemerons[i], writers->keys[i]), 0);
+	SUPPORT_KEEP(writers);
+}
+END_TEST
+
+struct meeting {
+	node *key;
+	weakref_ephemeron *ephemeron;
+	_Atomic unsigned *here; /* how often one of the two came to where they wait for each other */
+	unsigned role, times;
+	uint64_t seed;
+};
+
+static void meet(struct meeting *m)
+{
+	unsigned looks = 0;
+
+	++*m->here;
+	m->times += 2;
+	while (*m->here < m->times)
+		if (++looks % 1024 == 0)
+			sched_yield();
+}
+
+/* Some of eight values one after the other, so that now the one ends first, now the other, and now both at once. */
+static int set_at_once(void *arg)
+{
+	struct meeting *m = arg;
+	void *values[8];
+
+	for (int i = 0; i < 8; i++)
+		values[i] = value_of(support_random(&m->seed) % SORTS, m->key, NULL);
+	uint64_t from = support_random(&m->seed) % 8;
+	meet(m);
+	for (uint64_t i = from; i < 8; i++)
+		SUPPORT_REQUIRE(weakref_ephemeron_set_value(m->ephemeron, values[i]) == 0);
+	return 0;
+}
+
+static int meet_and_set(void *arg)
+{
+	struct meeting *m = arg;
+
+	for (size_t i = support_scaled(500, 10); i > 0; i--) {
+		SUPPORT_REQUIRE(support_in_frame(set_at_once, m) == 0);
+		meet(m);
+		if (m->role == 0) {
+			gc_collect();
+			SUPPORT_REQUIRE(is_value(weakref_ephemeron_value(m->ephemeron), m->key));
+		}
+		meet(m);
+	}
+	return 0;
+}
+
+/* R119: where two threads replace the value at once, the collection after that finds one of theirs, and keeps it. */
+START_TEST(test_R119_at_once)
+{
+	static _Atomic unsigned here;
+	struct meeting *m = gc_alloc(2 * sizeof *m);
+
+	here = 0;
+	m[0] = (struct meeting){.key = support_node_new(5), .here = &here, .seed = support_seed()};
+	m[0].ephemeron = weakref_ephemeron_new(m[0].key, NULL);
+	m[1] = m[0];
+	m[1].role = 1;
+	m[1].seed++;
+	ck_assert_uint_eq(support_threads(2, meet_and_set, m, sizeof *m), 0);
+	SUPPORT_KEEP(m);
+}
+END_TEST
+
+/* In the child all of them are whole, and can be written. */
+static int child_writes(void *arg)
+{
+	struct writers *w = arg;
+
+	gc_collect();
+	for (size_t i = 0; i < w->n; i++) {
+		void *key, *value;
+		if (weakref_ephemeron_get(w->ephemerons[i], &key, &value) < 0)
+			continue;
+		SUPPORT_REQUIRE(key == w->keys[i] && is_value(value, key));
+		SUPPORT_REQUIRE(weakref_ephemeron_set_value(w->ephemerons[i], value_of(START, key, NULL)) == 0);
+		gc_collect();
+		SUPPORT_REQUIRE(is_value(weakref_ephemeron_value(w->ephemerons[i]), key));
+	}
+	return 0;
+}
+
+/* As write_values, but that role 0 forks instead. */
+static int write_and_fork(void *arg)
+{
+	struct writers *w = arg;
+	int failed = 0;
+
+	if (w->role != 0)
+		return write_values(w);
+	for (int i = 0; i < 10; i++)
+		failed |= support_in_child(child_writes, w);
+	*w->stop = true;
+	return failed;
+}
+
+/* R119: a fork amid writers leaves no half value and no lock in the child. */
+START_TEST(test_R119_fork)
+{
+	struct writers *writers = writers_new(4);
+
+	ck_assert_uint_eq(support_threads(4, write_and_fork, writers, sizeof *writers), 0);
+	ck_assert_uint_eq(*writers->wrong, 0);
+	SUPPORT_KEEP(writers);
+}
+END_TEST
+
 START_TEST(test_wrong_arguments)
 {
 	static int fixed;
@@ -361,6 +748,7 @@ START_TEST(test_wrong_arguments)
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
 		ck_assert_int_eq(weakref_ephemeron_get(others[i], NULL, NULL), -WEAKREF_EINVAL);
 		ck_assert_int_eq(weakref_ephemeron_break(others[i]), -WEAKREF_EINVAL);
+		ck_assert_int_eq(weakref_ephemeron_set_value(others[i], key), -WEAKREF_EINVAL);
 		ck_assert_ptr_null(weakref_ephemeron_key(others[i]));
 		ck_assert_ptr_null(weakref_ephemeron_value(others[i]));
 		ck_assert(weakref_ephemeron_is_dead(others[i]));
@@ -512,6 +900,14 @@ static Suite *suite(void)
 	tcase_add_test(t, test_any_value);
 	tcase_add_test(t, test_foreign_keys_and_values);
 	tcase_add_test(t, test_break);
+	tcase_add_loop_test(t, test_R119_another_value, 0, SORTS * SORTS);
+	tcase_add_test(t, test_R119_any_value);
+	tcase_add_loop_test(t, test_R119_dead_takes_none, 0, 2);
+	tcase_add_test(t, test_R119_chain);
+	tcase_add_test(t, test_R119_unknown_thread);
+	tcase_add_test(t, test_R119_threads);
+	tcase_add_test(t, test_R119_at_once);
+	tcase_add_test(t, test_R119_fork);
 	tcase_add_test(t, test_wrong_arguments);
 	tcase_add_test(t, test_in_a_destructor);
 	tcase_add_test(t, test_threads);

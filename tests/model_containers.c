@@ -285,6 +285,8 @@ static int container_set(struct container *c, struct node *node, struct node *va
 {
 	if (c->dict != NULL)
 		return weakref_keydict_set(c->dict, node, value);
+	if (has_cell(c, node->serial))
+		return weakref_ephemeron_set_value(c->cells[node->serial], value);
 	c->cells[node->serial] = weakref_ephemeron_new(node, value);
 	return c->cells[node->serial] != NULL ? 0 : -errno;
 }

@@ -339,16 +339,32 @@ static bool read_ephemeron(const weakref_ephemeron *ephemeron)
 	return rc == 0;
 }
 
+/* Another value that belongs to its key, which leads to that or not. */
+static void replace_ephemeron_value(struct worker *w, weakref_ephemeron *ephemeron)
+{
+	struct thing *key = weakref_ephemeron_key(ephemeron), *value;
+
+	if (key == NULL)
+		return;
+	value = thing_new(key->id % KEYS);
+	value->other = any(w, 2) ? key : NULL;
+	int rc = weakref_ephemeron_set_value(ephemeron, value);
+	REQUIRE(rc == 0 || rc == -WEAKREF_ESTALE);
+}
+
 static void write_ephemeron(struct worker *w, struct thing *key, struct thing *value)
 {
-	size_t i = any(w, SLOTS);
+	size_t i = any(w, SLOTS), dice = any(w, 4);
+	weakref_ephemeron *there = world->ephemerons[i];
 
-	if (any(w, 3) != 0) {
+	if (dice < 2) {
 		weakref_ephemeron *made = weakref_ephemeron_new(key, value);
 		REQUIRE(made != NULL);
 		world->ephemerons[i] = made;
-	} else if (world->ephemerons[i] != NULL) {
-		int rc = weakref_ephemeron_break(world->ephemerons[i]);
+	} else if (there != NULL && dice == 2) {
+		replace_ephemeron_value(w, there);
+	} else if (there != NULL) {
+		int rc = weakref_ephemeron_break(there);
 		REQUIRE(rc == 0 || rc == -WEAKREF_ESTALE);
 	}
 }

@@ -7,7 +7,8 @@
  * its value alive. The value may refer to the key, directly or through other ephemerons, in rings of any length: that does not keep the
  * key alive. When a collection finds the key dead, the ephemeron is dead too: it reads NULL, for ever, and holds nothing.
  *
- * Semantics are those of SRFI 124 (Scheme) and of Racket's ephemerons; doc/semantics.md has the rules.
+ * Semantics are those of SRFI 124 (Scheme) and of Racket's ephemerons, but that the value can be replaced; doc/semantics.md has
+ * the rules.
  */
 #ifndef WEAKREF_EPHEMERON_H
 #define WEAKREF_EPHEMERON_H
@@ -87,11 +88,26 @@ WEAKREF_API int weakref_ephemeron_get(const weakref_ephemeron *ephemeron, void *
 WEAKREF_API bool weakref_ephemeron_is_dead(const weakref_ephemeron *ephemeron);
 
 /**
+ * @brief Puts another value in the place of the one that the ephemeron has: that one is let go, this one kept.
+ *
+ * Who reads meanwhile gets the key with one of the two.
+ * @param ephemeron an ephemeron.
+ * @param value as of weakref_ephemeron_new: any pointer, NULL, or any other 64 bits.
+ * @return 0, or a negative error, and then nothing was changed and nothing is kept.
+ * Errors: ESTALE (the key is dead, or the ephemeron was broken), EINVAL (no ephemeron), EPERM.
+ * Cost: 25 to 40 ns, with a lock that the ephemeron shares with others; nothing is allocated.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: DependentHandle.Dependent (.NET).
+ */
+WEAKREF_API int weakref_ephemeron_set_value(weakref_ephemeron *ephemeron, void *value);
+
+/**
  * @brief Breaks the ephemeron at once, whatever becomes of its key: it reads NULL from now on and holds nothing.
  * @param ephemeron an ephemeron.
  * @return 0, or a negative error.
  * Errors: ESTALE (it was dead already), EINVAL (no ephemeron).
- * Cost: an atomic exchange.
+ * Cost: an atomic exchange, and a lock that the ephemeron shares with others.
  * Thread: any thread known to the collector.
  * GC: never collects.
  */
