@@ -355,6 +355,13 @@ static bool replace_value_locked(const weakref_cache *cache, struct cache_entry 
 	return true;
 }
 
+/* Whether somebody in this process loads in bulk: what changes meanwhile is counted, with the lock. */
+static bool loads_in_bulk(const weakref_cache *cache)
+{
+	return atomic_load_explicit(&cache->bulks, memory_order_acquire) != 0 &&
+	       atomic_load_explicit(&cache->bulks_forks, memory_order_relaxed) == lock_forks;
+}
+
 /* Where nobody has a say in it, a value takes the other's place in the entry itself, without the cache's lock. Whether it did. To the policy
  * it is one more use, and goes the way of the reads. */
 static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
@@ -362,7 +369,7 @@ static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void
 	uintptr_t raw = cache->config.weak_values ? weakarray_encode(value) : 0;
 	struct lock_word *lock = cache_entry_lock(entry);
 
-	if ((cache->config.weak_values && raw == 0) || atomic_load_explicit(&cache->bulks, memory_order_relaxed) != 0)
+	if ((cache->config.weak_values && raw == 0) || loads_in_bulk(cache))
 		return false;
 	lock_stripe_take(lock);
 	bool does = replace_value_locked(cache, entry, value, raw, now);

@@ -226,7 +226,8 @@ struct weakref_cache {
 	_Atomic uint32_t pace;  /* enum CACHE_PACE: whether reads are recorded, and how well */
 	_Atomic uint64_t slack; /* readers go by the rough clock, but for so much before a deadline; 0: by the exact one */
 	_Atomic uint64_t times[3];
-	_Atomic unsigned bulks; /* bulk loads that are under way, or were in the parent of this process: nothing is written in place */
+	/* Bulk loads that are under way, and in which process (lock_forks): there nothing is written in place. */
+	_Atomic unsigned bulks, bulks_forks;
 	struct cache_config config;
 	uint64_t unused[8]; /* a cache line */
 	/* What writers write all the time: */

@@ -5,6 +5,9 @@
  * for the works of others. Where such a work was no load, or its thread ended in it, all of this is done once more for those keys.
  * Extra values are stored where there is none, and only if no key at all was changed by the program since.
  *
+ * A bulk load that is under way at fork goes on in the parent, and the child counts no changes for it. Where it is the forking
+ * thread's own, it goes on there as well, but stores no extra values.
+ *
  * A call of load_all is one load to the figures, and its works are none; but what the second level had is a load of its own.
  */
 #include "cache.h"
@@ -32,6 +35,7 @@ struct weakref_cache_bulk {
 	void *user;
 	bool again; /* the keys were looked up before */
 	uint64_t invalidations;
+	unsigned forks; /* the process whose changes are counted for it */
 	uint64_t began; /* while load_all runs */
 };
 
@@ -61,7 +65,7 @@ static int give_extra(weakref_cache_bulk *bulk, const void *key, const struct ta
 	if (error < 0)
 		return error;
 	bool vacant = entry == NULL || (cache_state(entry) == CACHE_LIVE && cache_value_now(cache, entry, now) == NULL && entry->work == NULL);
-	if (vacant && cache->invalidations == bulk->invalidations) {
+	if (vacant && bulk->forks == lock_forks && cache->invalidations == bulk->invalidations) {
 		cache_write_locked(cache, entry, &w, now);
 		bulk->invalidations = cache->invalidations;
 	}
@@ -152,15 +156,24 @@ static int call_load_all(weakref_cache_bulk *bulk)
 /* While load_all runs, all that the program changes is counted. */
 static void count_changes(weakref_cache_bulk *bulk)
 {
-	cache_lock(bulk->cache);
-	atomic_fetch_add_explicit(&bulk->cache->bulks, 1, memory_order_relaxed);
-	bulk->invalidations = bulk->cache->invalidations;
-	cache_unlock(bulk->cache);
+	weakref_cache *cache = bulk->cache;
+
+	cache_lock(cache);
+	bulk->forks = lock_forks;
+	if (unlikely(atomic_load_explicit(&cache->bulks_forks, memory_order_relaxed) != lock_forks)) {
+		atomic_store_explicit(&cache->bulks, 0, memory_order_relaxed);
+		atomic_store_explicit(&cache->bulks_forks, lock_forks, memory_order_relaxed);
+	}
+	/* Who sees it counted sees whose it is. */
+	atomic_fetch_add_explicit(&cache->bulks, 1, memory_order_release);
+	bulk->invalidations = cache->invalidations;
+	cache_unlock(cache);
 }
 
 static void count_no_more(const weakref_cache_bulk *bulk)
 {
-	atomic_fetch_sub_explicit(&bulk->cache->bulks, 1, memory_order_relaxed);
+	if (likely(bulk->forks == lock_forks))
+		atomic_fetch_sub_explicit(&bulk->cache->bulks, 1, memory_order_relaxed);
 }
 
 static void bulk_abandoned(void *data)

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -580,6 +581,93 @@ START_TEST(test_bulk_is_overtaken)
 }
 END_TEST
 
+/* Replaces a value often: where it is done in place nothing is allocated. */
+static int puts_are_in_place(void)
+{
+	enum { PUTS = 4000 };
+	gc_heap_stats before, after;
+
+	SUPPORT_REQUIRE(weakref_cache_put(cache, KEY(3), thing(3)) == 0);
+	SUPPORT_REQUIRE(gc_get_heap_stats(&before) == 0);
+	for (size_t i = 0; i < PUTS; i++)
+		SUPPORT_REQUIRE(weakref_cache_put(cache, KEY(3), thing(i % 10)) == 0);
+	SUPPORT_REQUIRE(gc_get_heap_stats(&after) == 0);
+	SUPPORT_REQUIRE(after.allocated - before.allocated < PUTS * sizeof(void *));
+	return 0;
+}
+
+/* Changes a key that was there, in the middle. */
+static int load_all_and_put(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user)
+{
+	SUPPORT_REQUIRE(weakref_cache_put(cache, KEY(3), thing(30)) == 0);
+	return load_all(keys, n, bulk, user);
+}
+
+static int fork_child_bulk(void *none)
+{
+	const void *keys[] = {KEY(1), KEY(5)};
+	void *values[2];
+
+	(void)none;
+	hold = false;
+	SUPPORT_REQUIRE(puts_are_in_place() == 0);
+	/* And those of its own are told of changes. */
+	SUPPORT_REQUIRE(weakref_cache_get_all_with(cache, keys, 2, load_all_and_put, NULL, values) == 0);
+	SUPPORT_REQUIRE(values[0] == thing(1) && values[1] == thing(5));
+	SUPPORT_REQUIRE(weakref_cache_get_if_present(cache, KEY(900)) == NULL);
+	return puts_are_in_place();
+}
+
+/* A child after fork does not go on with bulk loads of its parent's threads: its values are replaced in place. */
+START_TEST(test_fork_during_a_bulk_load)
+{
+	static void *values[2];
+	pthread_t thread;
+
+	cache = weakref_cache_builder_build(builder("", false, true));
+	hold = true;
+	ck_assert_int_eq(pthread_create(&thread, NULL, get_all_run, values), 0);
+	ck_assert(until_held(1));
+	int result = support_in_child(fork_child_bulk, NULL);
+	hold = false;
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(result, 0);
+	ck_assert_ptr_eq(values[0], thing(1));
+	ck_assert_ptr_eq(GET(900), thing(900));
+	ck_assert_int_eq(puts_are_in_place(), 0);
+}
+END_TEST
+
+/* The child's process ends with it. */
+static int load_all_in_child_too(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user)
+{
+	pid_t *child = user;
+
+	*child = fork();
+	return load_all(keys, n, bulk, NULL);
+}
+
+/* The bulk load of the thread that forks goes on in the child as well, but for what it was not asked for. */
+START_TEST(test_fork_in_a_bulk_load)
+{
+	const void *keys[] = {KEY(1), KEY(2)};
+	void *values[2];
+	pid_t child;
+	int status;
+
+	cache = weakref_cache_builder_build(builder("", false, true));
+	int result = weakref_cache_get_all_with(cache, keys, 2, load_all_in_child_too, &child, values);
+	if (child == 0)
+		_exit(result != 0 || values[0] != thing(1) || values[1] != thing(2) ||
+		      weakref_cache_get_if_present(cache, KEY(900)) != NULL || puts_are_in_place() != 0);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq(result, 0);
+	ck_assert_ptr_eq(GET(900), thing(900));
+	ck_assert_int_eq(puts_are_in_place(), 0);
+}
+END_TEST
+
 /* H38: get-all-present gives what is there and loads nothing. */
 START_TEST(test_h38_get_all_present)
 {
@@ -798,6 +886,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_get_all_with);
 	tcase_add_test(tc, test_bulk_waits_for_others);
 	tcase_add_test(tc, test_bulk_is_overtaken);
+	tcase_add_test(tc, test_fork_during_a_bulk_load);
+	tcase_add_test(tc, test_fork_in_a_bulk_load);
 	tcase_add_test(tc, test_h38_get_all_present);
 	tcase_add_loop_test(tc, test_second_level, 0, 2);
 	tcase_add_test(tc, test_second_level_fails);
