@@ -349,6 +349,7 @@ long gc_collect_generation(int generation)
 		deliver_call(tell, &t);
 	gc_cycle_stats before, after;
 	cycle_stats(&before);
+	deliver_put_back();
 	const void *held = deliver_hold(__builtin_frame_address(0));
 	bool done = collect_named(COLLECTOR_TRIES, !own && !is_announcing(), &t.info);
 	cycle_stats(&after);

@@ -5,7 +5,8 @@
  * Where nodes run
  *   at allocation   heap_attention is set when something is queued, and the next allocation of the library's runs it. For programs that
  *                   allocate by GC_MALLOC alone there is the beacon: an unreachable block with a libgc finalizer, which libgc runs
- *                   at an allocation after each collection, and which lights the next one.
+ *                   at an allocation after each collection, and which lights the next one. Where GC_finalize_all took it, a
+ *                   program has to allocate by the library once: libgc calls nobody then who might light it.
  *   thread          a thread of ours waits on a semaphore, which may be posted with the world stopped. It is started by the next
  *                   allocation or call where there is none: first of all, in a child after fork, or when a callback ended it.
  *   manual          nothing runs but by gc_run_callbacks; an eventfd is readable while something is queued.
@@ -63,6 +64,8 @@ static _Atomic int policy = WEAKREF_DELIVER_AT_ALLOCATION;
 static _Atomic int fd = -1;
 static gc_unraisable_fn handler;
 static _Atomic bool beacon_lit;
+static _Atomic bool taken; /* by GC_finalize_all: something is to be put back */
+static _Atomic uintptr_t put_back_in = UINTPTR_MAX; /* the number of collections when that was done last */
 
 uint16_t deliver_process;
 
@@ -260,10 +263,33 @@ void deliver_queue(struct deliver_node *node)
 	announce();
 }
 
+/* Once for each collection: allocations in one thread are not to keep a GC_finalize_all going in another. */
+static bool may_put_back(void)
+{
+	return atomic_load(&taken) && atomic_load(&put_back_in) != heap_collections();
+}
+
+/* The look comes last: what is taken at this moment is seen, or whoever takes it asks for attention afterwards. */
+static void attention_end(void)
+{
+	atomic_store(&heap_attention, false);
+	if (may_put_back())
+		atomic_store(&heap_attention, true);
+}
+
+void deliver_taken(void)
+{
+	atomic_store(&taken, true);
+	if (may_put_back())
+		atomic_store(&heap_attention, true);
+}
+
 static void settle_locked(void)
 {
 	if (deliver_pending())
 		announce();
+	if (may_put_back())
+		atomic_store(&heap_attention, true);
 }
 
 static struct cycle_scanner scanner = {.settle_locked = settle_locked};
@@ -391,7 +417,7 @@ static NOINLINE long run_all(int rule)
 
 	if (run_in_progress())
 		return 0;
-	atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
+	attention_end();
 	do {
 		fetch_from_libgc();
 		n += ran = run_one(pop_locked, &popping);
@@ -408,7 +434,7 @@ long deliver_run(void)
 }
 
 /* At an allocation, in whatever state the program is. */
-static void attend(void)
+static void run_at_allocation(void)
 {
 	char here;
 	int saved = errno;
@@ -417,27 +443,28 @@ static void attend(void)
 		held_by = 0;
 	if (held_by != 0 || run_in_progress())
 		return;
-	if (atomic_load(&policy) == WEAKREF_DELIVER_AT_ALLOCATION)
+	if (atomic_load(&policy) == WEAKREF_DELIVER_AT_ALLOCATION) {
 		run_all(WEAKREF_DELIVER_AT_ALLOCATION);
-	else if (atomic_load(&policy) == WEAKREF_DELIVER_THREAD && !atomic_load(&thread_running)) {
-		atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
-		thread_start();
-	} else
-		atomic_store_explicit(&heap_attention, false, memory_order_relaxed);
+	} else {
+		attention_end();
+		if (atomic_load(&policy) == WEAKREF_DELIVER_THREAD && !atomic_load(&thread_running))
+			thread_start();
+	}
 	errno = saved;
 }
 
 static void beacon_light(void);
 
-/* Run by libgc, at an allocation after the collection that found the beacon unreachable. Where there was none since, a host has libgc call all
- * finalizers, for as long as there are any (GC_finalize_all): the beacon is dark then until the next gc_collect. */
+/* Run by libgc, at an allocation after the collection that found the beacon unreachable, or by GC_finalize_all. */
 static void GC_CALLBACK beacon_out(void *block, void *collections)
 {
 	(void)block;
 	atomic_store(&beacon_lit, false);
 	if ((uintptr_t)collections != heap_collections())
 		beacon_light();
-	attend();
+	else
+		deliver_taken();
+	run_at_allocation();
 }
 
 static NOINLINE void beacon_light(void)
@@ -450,6 +477,25 @@ static NOINLINE void beacon_light(void)
 		GC_register_finalizer_no_order(block, beacon_out, (void *)(uintptr_t)heap_collections(), NULL, NULL);
 	else
 		atomic_store(&beacon_lit, false);
+}
+
+void deliver_put_back(void)
+{
+	if (likely(!may_put_back()))
+		return;
+	atomic_store(&put_back_in, heap_collections());
+	atomic_store(&taken, false); /* before: what is taken again is told anew */
+	beacon_light();
+	objects->put_back();
+}
+
+static void attend(void)
+{
+	int saved = errno;
+
+	deliver_put_back();
+	run_at_allocation();
+	errno = saved;
 }
 
 /* ---- the thread ---- */

@@ -46,15 +46,24 @@ extern void (*deliver_item_pop)(struct deliver_item *item);
 /* Queues a node from a mutator. */
 void deliver_queue(struct deliver_node *node);
 
-/* A queue of somebody else's, of objects that run one by one after all nodes: pop gives the next, libgc's lock held, or NULL. */
+/* A queue of somebody else's, of objects that run one by one after all nodes: pop gives the next, libgc's lock held, or NULL;
+ * put_back registers with libgc what deliver_taken was told of. */
 struct deliver_objects {
 	void *(*pop_locked)(void);
 	void (*run)(void *object);
+	void (*put_back)(void);
 };
 /* Once, by gc_init, before deliver_init. */
 void deliver_set_objects(const struct deliver_objects *queue);
 /* libgc's lock held: there are n more in it. */
 void deliver_queue_objects_locked(size_t n);
+
+/* By a finalizer of libgc's that the library has for itself, where no collection has used it: a host has libgc call all there
+ * are (GC_finalize_all), until none is registered. It is put back by the next allocation of the library's, or gc_collect. No
+ * lock held. */
+void deliver_taken(void);
+/* Puts it back, but not twice between two collections. No lock held. */
+void deliver_put_back(void);
 
 /* World stopped: so many ordered finalizers may come out of libgc's finalizer queue. */
 void deliver_expect_stw(size_t n);

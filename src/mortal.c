@@ -14,8 +14,9 @@
  * and keeps it registered for ever. What order it left is not known then: all of the dying are LIVE again, and tried at the next collection.
  * Where a host has switched off what libgc calls Java finalization, which marks from unordered ones, the net serves always, and all are DUE.
  *
- * A host may have libgc call all finalizers, dead or not (GC_finalize_all), which goes on until none is registered. So what was not used is
- * not registered anew by libgc's call. A stop that finds neither marks on by itself (marking.h), and all of the dying are LIVE again.
+ * A host may have libgc call all finalizers, dead or not (GC_finalize_all), which goes on until none is registered. So what was
+ * not used is not registered anew by libgc's call, but a little later (deliver_taken). A stop that finds neither marks on by
+ * itself (marking.h), and all of the dying are LIVE again.
  *
  * Invariants
  *  1. The registry holds every block that is not due yet, its bit MOURNED where it was counted and its weak words were cleared.
@@ -133,6 +134,7 @@ struct bait {
 
 static struct bait decoy = {.set = GC_register_finalizer_no_order}, net = {.set = GC_register_finalizer};
 static _Atomic bool wants_baits = true;
+static _Atomic bool baits_taken; /* some of them were there */
 
 struct registration {
 	struct bait *bait;
@@ -198,8 +200,12 @@ static void GC_CALLBACK found(void *block, void *number)
 {
 	struct registration r = {block == roots->net ? &net : &decoy, (uintptr_t)number};
 
-	if (heap_with_lock(was_used_locked, &r) != NULL)
+	if (heap_with_lock(was_used_locked, &r) != NULL) {
 		bait_put(r.bait);
+	} else {
+		atomic_store(&baits_taken, true);
+		deliver_taken();
+	}
 }
 
 static GC_warn_proc warn_before;
@@ -224,6 +230,12 @@ static NOINLINE bool baits_put(void)
 	if (!decoy.there)
 		bait_put(&decoy);
 	return true;
+}
+
+static void put_back(void)
+{
+	if (atomic_exchange(&baits_taken, false))
+		baits_put();
 }
 
 /* ---- in a collection ---- */
@@ -424,7 +436,7 @@ static void run(void *base)
 
 int mortal_init(void (*fn)(void *base))
 {
-	static const struct deliver_objects objects = {.pop_locked = pop_locked, .run = run};
+	static const struct deliver_objects objects = {.pop_locked = pop_locked, .run = run, .put_back = put_back};
 
 	roots = cycle_roots_new(sizeof *roots);
 	if (roots == NULL)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <gc/gc.h>
+#include <gc/javaxfc.h>
 
 #include "weakref/proxy.h"
 
@@ -337,6 +338,61 @@ START_TEST(test_at_allocation_runs_at_allocations)
 		ck_assert_ptr_nonnull(support_node_new(i));
 	ck_assert_uint_ge(ran, SUPPORT_N - SUPPORT_SLACK);
 	SUPPORT_KEEP(job);
+}
+END_TEST
+
+/* R60: after GC_finalize_all callbacks run at allocations of libgc's alone, as before, once the library was called: to make what
+ * is to be watched, or just any block; also where it was taken twice without a collection between. */
+START_TEST(test_R60_host_finalizes_all)
+{
+	struct job *job = _i == 0 ? job_new(SUPPORT_N, ACT_NOTHING, callback) : NULL;
+
+	GC_finalize_all();
+	if (_i == 0)
+		ck_assert_ptr_nonnull(gc_alloc(16));
+	if (_i == 2) {
+		ck_assert_ptr_nonnull(gc_alloc(16));
+		GC_finalize_all();
+		GC_gcollect();
+	}
+	if (_i != 0)
+		job = job_new(SUPPORT_N, ACT_NOTHING, callback);
+	for (int i = 0; i < 3; i++) {
+		support_scrub();
+		GC_gcollect();
+		ck_assert_ptr_nonnull(GC_MALLOC(16));
+	}
+	ck_assert_uint_ge(ran, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert(each_at_most_once(job));
+	SUPPORT_KEEP(job);
+}
+END_TEST
+
+struct finalizing {
+	_Atomic bool *over;
+	bool finalizes;
+};
+
+static int finalize_or_allocate(void *arg)
+{
+	struct finalizing *f = arg;
+
+	for (int i = 0; f->finalizes && i < 1000; i++)
+		GC_finalize_all();
+	*f->over |= f->finalizes;
+	while (!*f->over)
+		SUPPORT_REQUIRE(gc_alloc(16) != NULL);
+	return 0;
+}
+
+/* R60: allocations of other threads, which put things back, do not keep GC_finalize_all going. */
+START_TEST(test_R60_finalizing_all_ends)
+{
+	static _Atomic bool over;
+	struct finalizing all[] = {{&over, true}, {&over, false}, {&over, false}};
+
+	over = false;
+	ck_assert_uint_eq(support_threads(3, finalize_or_allocate, all, sizeof *all), 0);
 }
 END_TEST
 
@@ -976,6 +1032,8 @@ static Suite *suite(void)
 	t = support_tcase("rules");
 	tcase_add_test(t, test_at_allocation_runs_in_the_collecting_thread);
 	tcase_add_test(t, test_at_allocation_runs_at_allocations);
+	tcase_add_loop_test(t, test_R60_host_finalizes_all, 0, 3);
+	tcase_add_test(t, test_R60_finalizing_all_ends);
 	tcase_add_test(t, test_thread_runs_elsewhere_and_by_itself);
 	tcase_add_test(t, test_F36_manual);
 	tcase_add_test(t, test_F36_nothing_ready_nothing_pending);
