@@ -12,7 +12,9 @@
  * libgc's finalizer is used up each time. It is registered anew when libgc calls it, or when a block is added or run; a stop that comes
  * first uses the *net*, a block with an ordered finalizer that leads to itself: libgc marks from that, complains of a cycle (we swallow it)
  * and keeps it registered for ever. What order it left is not known then: all of the dying are LIVE again, and tried at the next collection.
- * Where a host has switched off what libgc calls Java finalization, which marks from unordered ones, the net serves always, and all are DUE.
+ * Where a host has switched off what libgc calls Java finalization, which marks from unordered ones, the net serves always, and
+ * all are DUE; but where the collection saves what it finds dead (garbage.h) all are LIVE again, since nobody tells which of them
+ * are saved, or led to by what is saved.
  *
  * A host may have libgc call all finalizers, dead or not (GC_finalize_all), which goes on until none is registered. So what was
  * not used is not registered anew by libgc's call, but a little later (deliver_taken). A stop that finds neither marks on by
@@ -267,7 +269,7 @@ static void lead_to_holders_stw(void)
 {
 	bool orders = GC_get_java_finalization() != 0;
 
-	order = orders ? UNKNOWN : UNORDERED;
+	order = orders || garbage_saving ? UNKNOWN : UNORDERED;
 	if (orders && decoy.there) {
 		order = ASKED;
 		taken_locked(&decoy);

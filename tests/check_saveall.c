@@ -342,6 +342,76 @@ START_TEST(test_G18_what_it_leads_to)
 }
 END_TEST
 
+static unsigned late_destroyed;
+
+static int late_destroy(void *obj)
+{
+	broken += !support_node_intact(obj);
+	late_destroyed++;
+	return 0;
+}
+
+static const gc_type late_type = {.name = "late", .size = sizeof(struct support_node), .destroy = late_destroy};
+
+struct late {
+	struct support_node *nodes[SUPPORT_N];
+	weakref_ref *longs[SUPPORT_N];
+};
+
+/* And others, which are garbage. */
+static int make_late(void *arg)
+{
+	struct late *late = arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		struct support_node *like = node_of(DYING, i);
+		late->nodes[i] = gc_new(&late_type);
+		SUPPORT_REQUIRE(late->nodes[i] != NULL && like != NULL);
+		*late->nodes[i] = *like;
+		late->longs[i] = weakref_ref_new_with(late->nodes[i], &(weakref_ref_options){.is_long = true});
+		SUPPORT_REQUIRE(late->longs[i] != NULL);
+	}
+	return 0;
+}
+
+/* R132: the destructor of an object that was found dead, but is put off to a later collection (R57), does not see that it is
+ * found dead anew by one that saves it, whether libgc's Java finalization is on or off. */
+START_TEST(test_R132_put_off_and_saved)
+{
+	struct late *late = gc_alloc(sizeof *late);
+
+	counters_clear();
+	late_destroyed = 0;
+	GC_set_finalize_on_demand(1);
+	ck_assert_int_eq(gc_set_delivery(WEAKREF_DELIVER_MANUAL), 0);
+	/* The first collection uses up what tells libgc's order; nothing puts that back before the second one. */
+	ck_assert_int_eq(support_on_thread(make_late, late), 0);
+	GC_gcollect();
+	memset(late->nodes, 0, sizeof late->nodes);
+	support_scrub();
+	GC_gcollect();
+	ck_assert_int_eq(gc_set_debug(WEAKREF_DEBUG_SAVEALL), 0);
+	GC_set_java_finalization(_i);
+	support_scrub();
+	GC_gcollect();
+	GC_set_java_finalization(1);
+	ck_assert_int_eq(gc_set_debug(0), 0);
+	ck_assert_uint_ge(gc_garbage_len(), SUPPORT_N - SUPPORT_SLACK);
+	gc_run_callbacks();
+	ck_assert_uint_eq(late_destroyed, 0);
+	ck_assert_uint_le(support_dead(late->longs, SUPPORT_N), SUPPORT_SLACK);
+	ck_assert_int_eq(gc_garbage_clear(), 0);
+	for (int i = 0; i < 3; i++) {
+		support_collect();
+		gc_run_callbacks();
+	}
+	ck_assert_uint_ge(late_destroyed, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_uint_eq(broken, 0);
+	GC_set_finalize_on_demand(0);
+	SUPPORT_KEEP(late);
+}
+END_TEST
+
 /* G18: COUNT_ALL counts what is saved with the dead, and once. */
 START_TEST(test_G18_counted)
 {
@@ -699,6 +769,7 @@ static Suite *suite(void)
 	tcase_add_test(tcase, test_G18_taken_off_and_saved_again);
 	tcase_add_test(tcase, test_G18_errors);
 	tcase_add_test(tcase, test_G18_what_it_leads_to);
+	tcase_add_loop_test(tcase, test_R132_put_off_and_saved, 0, 2);
 	tcase_add_test(tcase, test_G18_counted);
 	tcase_add_test(tcase, test_G18_without_memory);
 	tcase_add_test(tcase, test_G18_threads);
