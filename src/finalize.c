@@ -50,10 +50,15 @@ static _Atomic uint64_t ordered_ran;
 
 static _Atomic(struct roots *) roots;
 
-/* The exit's walk, in orders (finals.h); libgc's lock. Those from `old` on have been walked, but those from `since` on that are older than
- * `news`: they were made meanwhile, and come first. */
+/* The exit's walk, in orders (finals.h); libgc's lock. What it has yet to look at are stretches, the newest last; what lies
+ * between them it has passed. What finalizers make is a stretch of its own, before the walk goes on with the one that it was in:
+ * so many may be nested. */
+#define STRETCHES 256
 static struct {
-	uint64_t old, since, news;
+	struct stretch {
+		uint64_t from, to;
+	} left[STRETCHES];
+	size_t n;
 	uint64_t made; /* how many there were when it was looked at last */
 } walk;
 
@@ -431,20 +436,41 @@ static NOINLINE void look_for_leak(weakref_finalize *finalize, const void *obj)
 static void *walk_begin_locked(void *unused)
 {
 	(void)unused;
-	walk.old = walk.since = walk.news = walk.made = finals_made();
+	walk.made = finals_made();
+	walk.left[0] = (struct stretch){0, walk.made};
+	walk.n = 1;
 	return NULL;
 }
 
-/* What has been walked is not walked again: finalizers may make others, each in turn. */
+static struct stretch *walk_newest(void)
+{
+	return &walk.left[walk.n - 1];
+}
+
+/* What has been passed is not passed again, as each finalizer may make another one; but where there is no room for one more
+ * stretch the newest becomes longer, by what was passed since as well. */
 static void walk_look_locked(void)
 {
 	uint64_t made = finals_made();
 
 	if (made == walk.made)
 		return;
-	if (walk.news == walk.since)
-		walk.since = walk.made;
-	walk.news = walk.made = made;
+	while (walk.n > 0 && walk_newest()->from == walk_newest()->to)
+		walk.n--;
+	if (walk.n < STRETCHES)
+		walk.left[walk.n++] = (struct stretch){walk.made, made};
+	else
+		walk_newest()->to = made;
+	walk.made = made;
+}
+
+/* The next older one of those that the walk has yet to look at; false: there is none. */
+static bool walk_older_locked(struct finals_slot *slot)
+{
+	for (; walk.n > 0; walk.n--)
+		if (finals_older_locked(&walk_newest()->to, walk_newest()->from, slot))
+			return true;
+	return false;
 }
 
 /* Takes the newest that runs at exit, of those that this walk has not passed yet and those that were made since it began. */
@@ -453,7 +479,7 @@ static void *take_at_exit_locked(void *taken)
 	struct finals_slot slot;
 
 	walk_look_locked();
-	while (finals_older_locked(&walk.news, walk.since, &slot) || finals_older_locked(&walk.old, 0, &slot)) {
+	while (walk_older_locked(&slot)) {
 		struct finals_ordered *ordered = finals_ordered(slot);
 		if (!finals_take_at_exit_locked(slot, taken))
 			continue;

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -229,6 +230,82 @@ static int tell_automatic(void *args)
 static void after_run(void)
 {
 	put(gc_isenabled() ? 'E' : 'D');
+}
+
+static size_t many, nodes, leaves;
+
+static int leaf(void *args)
+{
+	(void)args;
+	leaves++;
+	return 0;
+}
+
+static int node(void *args)
+{
+	(void)args;
+	nodes++;
+	return weakref_finalize_new(held, leaf, NULL) != NULL ? 0 : -ENOMEM;
+}
+
+/* Limits what the processor may do from now on to some ten times of what is to be done. */
+static int make_nodes(void *args)
+{
+	struct rusage used;
+	struct rlimit limit;
+
+	getrusage(RUSAGE_SELF, &used);
+	limit.rlim_cur = limit.rlim_max = (rlim_t)used.ru_utime.tv_sec + (rlim_t)used.ru_stime.tv_sec + 8;
+	setrlimit(RLIMIT_CPU, &limit);
+	for (size_t i = 0; i < many; i++)
+		if (weakref_finalize_new(held, node, NULL) == NULL)
+			return -ENOMEM;
+	return letter(args);
+}
+
+static int tell_nodes(void *args)
+{
+	put(nodes == many && leaves == many ? 'y' : 'n');
+	return letter(args);
+}
+
+/* One makes very many, each of which makes another: what it costs grows as their number does, not as its square. */
+static int many_meanwhile(void)
+{
+	many = 100000;
+	weakref_checks_collect_every(0);
+	finalizer(tell_nodes, 'a');
+	finalizer(make_nodes, 'b');
+	return 0;
+}
+
+#define DEPTH 1000
+
+static int descends(void *args)
+{
+	leaves += (uintptr_t)args == DEPTH - leaves;
+	return 0;
+}
+
+static int ascend(void *args)
+{
+	uintptr_t i = (uintptr_t)args;
+
+	if (i == DEPTH)
+		return 0;
+	nodes++;
+	if (weakref_finalize_new(held, descends, (void *)(i + 1)) == NULL || weakref_finalize_new(held, ascend, (void *)(i + 1)) == NULL)
+		return -ENOMEM;
+	return 0;
+}
+
+/* Each makes one that makes others, and before it one that is to run when all of these have. */
+static int deep_meanwhile(void)
+{
+	many = DEPTH;
+	finalizer(tell_nodes, 'a');
+	ascend(NULL);
+	return 0;
 }
 
 /* Ordered ones are alive, and run at their place; those of a cycle as well. */
@@ -709,6 +786,8 @@ static const struct scenario {
 	{"exit on an unknown thread", end_on_raw_thread, 7, "cba"},
 	{"made meanwhile", made_meanwhile, 0, "cbNxxa"},
 	{"trees meanwhile", trees_meanwhile, 0, "321001002100100N100"},
+	{"many meanwhile", many_meanwhile, 0, "bya"},
+	{"deep meanwhile", deep_meanwhile, 0, "ya"},
 	{"errors", errors_reported, 0, "d!cb!a"},
 	{"ordered", ordered, 0, "dcba"},
 	{"collection on", collection_on, 0, "EDaE"},
