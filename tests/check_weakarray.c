@@ -70,6 +70,37 @@ START_TEST(test_values_of_libgc_die)
 }
 END_TEST
 
+/* The starts of blocks that share a page, of ones that have their own, and their insides: freed by the program, and the pages with them. */
+static int fill_and_free(void *arg)
+{
+	struct slots *slots = ((struct fill *)arg)->slots;
+	char **blocks = GC_MALLOC_UNCOLLECTABLE(slots->n * sizeof *blocks);
+
+	for (uint32_t i = 0; i < slots->n; i++) {
+		blocks[i] = GC_MALLOC_ATOMIC(i % 3 == 0 ? 40 : i % 3 == 1 ? 2048 : 20000);
+		SUPPORT_REQUIRE(blocks[i] != NULL);
+		put(slots, i, blocks[i] + (i % 2) * 8);
+	}
+	for (uint32_t i = 0; i < slots->n; i++)
+		GC_FREE(blocks[i]);
+	GC_FREE(blocks);
+	return 0;
+}
+
+START_TEST(test_freed_values_are_cleared)
+{
+	for (int round = 0; round < 3; round++) {
+		struct slots *slots = weakarray_new(N, 2, 1, NULL);
+
+		ck_assert_int_eq(support_on_thread(fill_and_free, &(struct fill){.slots = slots}), 0);
+		support_collect();
+		ck_assert_uint_le(values_in(slots), SUPPORT_SLACK);
+		ck_assert_uint_eq(slots->live, values_in(slots));
+		SUPPORT_KEEP(slots);
+	}
+}
+END_TEST
+
 START_TEST(test_live_values_stay)
 {
 	struct slots *slots = weakarray_new(N, 1, 0, NULL);
@@ -93,7 +124,7 @@ START_TEST(test_encode_tells_who_may_be_watched)
 	static int fixed;
 	void *plain = malloc(64);
 	struct support_node *node = support_node_new(1);
-	char *block = GC_MALLOC(100);
+	char *block = GC_MALLOC(100), *large = GC_MALLOC(3000);
 	int local = 0;
 
 	ck_assert_uint_eq(weakarray_encode(NULL), 0);
@@ -103,8 +134,9 @@ START_TEST(test_encode_tells_who_may_be_watched)
 	ck_assert_uint_eq(weakarray_encode(block + 1), 0);
 	ck_assert_uint_eq(weakarray_encode(node), (uintptr_t)node);
 	ck_assert_uint_eq(weakarray_encode(&node->other), (uintptr_t)&node->other | SLOTS_INNER);
-	ck_assert_uint_eq(weakarray_encode(block), (uintptr_t)block | SLOTS_INNER);
+	ck_assert_uint_eq(weakarray_encode(block), (uintptr_t)block | SLOTS_INNER | SLOTS_START);
 	ck_assert_uint_eq(weakarray_encode(block + 16), (uintptr_t)(block + 16) | SLOTS_INNER);
+	ck_assert_uint_eq(weakarray_encode(large), (uintptr_t)large | SLOTS_INNER);
 	free(plain);
 }
 END_TEST
@@ -282,6 +314,7 @@ static Suite *suite(void)
 
 	tcase_add_test(t, test_values_of_ours_die);
 	tcase_add_test(t, test_values_of_libgc_die);
+	tcase_add_test(t, test_freed_values_are_cleared);
 	tcase_add_test(t, test_live_values_stay);
 	tcase_add_test(t, test_encode_tells_who_may_be_watched);
 	tcase_add_test(t, test_taking_counts_once);
