@@ -75,7 +75,8 @@
  * The directory's entries are stored with the table's lock besides, which is taken last: those of a segment by who has that one's lock, all
  * of them by who doubles the directory, or clears the table. A clearing puts an empty directory in the place first, and retires
  * the segments then, one after the other; until its turn a writer who found one before goes on in it, as if he had been earlier than the
- * clearing, and what he would put in its place there does not fit any more.
+ * clearing, and what he would put in its place there does not fit any more. So who has no lock learns from the directory alone
+ * whether a segment is the table's.
  *
  * The collector may stop a writer between any two instructions. What the scan sees then: value words, and counts that were
  * raised before a value was stored and lowered after one was exchanged out. A rebuild takes some values at a time onto its stack, without

@@ -43,9 +43,9 @@ struct table_segment {
 	uint64_t groups;
 	uint8_t depth; /* how many bits of the hash its keys share */
 	uint8_t stride;
-	_Atomic bool retired; /* read without the lock */
-	uint32_t base;        /* those bits */
-	uint32_t n;           /* slots */
+	bool retired;  /* under the lock, the segment's */
+	uint32_t base; /* those bits */
+	uint32_t n;    /* slots */
 	struct table *table;
 	uint32_t limit;
 	uint32_t thin; /* with fewer entries it is sparse */
@@ -115,7 +115,7 @@ static inline struct table_segment *table_lock_segment(const struct table *table
 	for (;;) {
 		struct table_segment *seg = table_segment_of(table, hash);
 		lock_stripe_take(seg->lock);
-		if (likely(!atomic_load_explicit(&seg->retired, memory_order_relaxed)))
+		if (likely(!seg->retired))
 			return seg;
 		lock_stripe_drop(seg->lock);
 	}

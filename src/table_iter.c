@@ -3,11 +3,11 @@
  * table_iter: going through a table, taking entries in no order, and the check of the invariants.
  *
  * An iteration goes up through the hashes: it stands at a hash up to which all is done, finds the segment that is responsible
- * for it now, walks that one segment's slots to the end, and goes on where its hashes end. Segments are only ever divided, so
- * an end stays a border for as long as nobody clears the table, and no key is met in two of them. While it walks, entries do
- * not move in the segment, and if that is retired, it has all that was there at that moment: each key, also one whose value
- * died in the old slots, is looked up in the table as it is now. So an entry that stays is found, one that went is not, none is
- * found twice.
+ * for it now, walks that one segment's slots to the end, and goes on where its hashes end. Segments are only ever divided, but
+ * where somebody clears the table: then one may begin before that hash, and what it has of there is passed over. So no key is
+ * met in two of them. While it walks, entries do not move in the segment, and if another has its place in the directory, it has
+ * all that was there at that moment: each key, also one whose value died in the old slots, is looked up in the table as it is
+ * now. So an entry that stays is found, one that went is not, none is found twice.
  *
  * No locks but in table_any, table_take_at and table_check, which take one segment's after the other's.
  */
@@ -20,7 +20,7 @@ void table_iter_init(struct table_iter *iter, const struct table *table)
 	*iter = (struct table_iter){.table = table};
 }
 
-/* Whether an entry that was read from a retired segment is in the table, and its value of now: 1, 0 or an error. */
+/* Whether an entry that was read from a segment which was replaced is in the table, and its value of now: 1, 0 or an error. */
 static int renew(const struct table *table, bool want_value, struct table_entry *entry)
 {
 	if (table_is_self(table)) {
@@ -43,10 +43,11 @@ static int next_in_segment(struct table_iter *iter, bool want_value, struct tabl
 
 	while (iter->index < seg->n) {
 		enum table_state state = table_read(seg, iter->index++, want_value, entry);
-		if (state == TABLE_NOTHING)
+		if (state == TABLE_NOTHING || entry->key.hash < iter->position)
 			continue;
-		bool retired = atomic_load_explicit(&seg->retired, memory_order_acquire);
-		int found = retired ? renew(iter->table, want_value, entry) : state == TABLE_LIVE;
+		/* After the entry was read. Not whether it is retired: a clearing does that late, and in a child perhaps never. */
+		bool stands = table_segment_of(iter->table, entry->key.hash) == seg;
+		int found = stands ? state == TABLE_LIVE : renew(iter->table, want_value, entry);
 		if (found != 0)
 			return found;
 	}
@@ -60,12 +61,12 @@ int table_iter_next(struct table_iter *iter, bool want_value, struct table_entry
 			if (iter->position >= HASHES)
 				return 0;
 			iter->segment = table_segment_of(iter->table, (uint32_t)iter->position);
-			iter->position = table_segment_end(iter->segment);
 			iter->index = 0;
 		}
 		int found = next_in_segment(iter, want_value, entry);
 		if (found != 0)
 			return found;
+		iter->position = table_segment_end(iter->segment);
 		iter->segment = NULL;
 	}
 }
@@ -107,24 +108,23 @@ static bool any_between(struct table *table, uint64_t hash, uint64_t end, struct
 }
 
 /* From the hand all round. */
-static bool any_in_table(struct table *table, struct table_place *place, struct table_entry *entry, uint64_t *writes)
+static bool any_in_table(struct table *table, uint32_t hand, struct table_place *place, struct table_entry *entry, uint64_t *writes)
 {
-	uint32_t hand = atomic_load_explicit(&table->hand, memory_order_relaxed);
-
 	*writes = 0;
 	return any_between(table, hand, HASHES, place, entry, writes) || any_between(table, 0, hand, place, entry, writes);
 }
 
 int table_any(struct table *table, struct table_place *place, struct table_entry *entry)
 {
+	/* One for all searches: in a table that was cleared it may be amid a segment, which counts twice then, in each of them. */
+	uint32_t hand = atomic_load_explicit(&table->hand, memory_order_relaxed), shapes;
 	uint64_t first, second;
-	uint32_t shapes;
 
 	*place = (struct table_place){0};
 	/* Behind a search one may come while another goes before it. Between two that find the same state, there is none. */
 	do {
 		shapes = atomic_load_explicit(&table->shapes, memory_order_acquire);
-		if (any_in_table(table, place, entry, &first) || any_in_table(table, place, entry, &second))
+		if (any_in_table(table, hand, place, entry, &first) || any_in_table(table, hand, place, entry, &second))
 			return 0;
 	} while (first != second || shapes != atomic_load_explicit(&table->shapes, memory_order_acquire));
 	return -WEAKREF_ENOENT;

@@ -662,11 +662,11 @@ void table_own(struct table_segment *seg)
 /* Nobody's entries any more: what dies in it from now on is not asked about. */
 void table_retire_locked(struct table_segment *seg)
 {
-	atomic_store_explicit(&seg->retired, true, memory_order_release);
+	seg->retired = true;
 	seg->table->ops->set_owner(seg->slots, NULL);
 }
 
-/* Puts the fresh segments into the old one's place. Retired first: an iterator that does not see it yet reads what is still true. */
+/* Puts the fresh segments into the old one's place. */
 static void publish_locked(struct table_directory *dir, struct table_segment *old, struct table_segment *fresh[2])
 {
 	uint64_t count = UINT64_C(1) << (dir->depth - old->depth), first = (uint64_t)old->base >> (32 - dir->depth);

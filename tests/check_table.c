@@ -677,6 +677,39 @@ START_TEST(test_clear)
 }
 END_TEST
 
+/* What is stored again after a clearing is met once at most, be it that the iterator comes to it by the old entry or by the new one. */
+START_TEST(test_clear_and_store_again)
+{
+	uint32_t n = _i == STYLE_COLLIDING ? 2000 : KEYS;
+
+	for (uint32_t before = 1; before < n / 2; before += n / 20) {
+		struct model *model = model_make((enum style)_i, 8);
+		uint8_t *seen = calloc(KEYS, 1);
+		struct table_entry entry;
+		struct table_iter iter;
+		for (uint32_t k = 0; k < n; k++)
+			model_put(model, k, TABLE_REPLACE);
+		table_iter_init(&iter, model->table);
+		for (uint32_t i = 0; i < before; i++)
+			expect_eq(table_iter_next(&iter, true, &entry), 1);
+		expect_eq(table_clear(model->table), 0);
+		memset(model->have, 0, sizeof model->have);
+		model->len = 0;
+		/* Few enough that there is one segment for all. */
+		for (uint32_t k = 0; k < n; k += n / 20)
+			model_put(model, k, TABLE_REPLACE);
+		while (table_iter_next(&iter, true, &entry) == 1) {
+			uint32_t k = key_back(model->style, &entry.key);
+			expect_eq((uintptr_t)entry.value, value_make(k, model->have[k]));
+			expect_eq(seen[k]++, 0);
+		}
+		free(seen);
+		free(model);
+		heap_free_all();
+	}
+}
+END_TEST
+
 START_TEST(test_take_any)
 {
 	struct model *model = model_make((enum style)_i, 5);
@@ -1332,6 +1365,39 @@ START_TEST(test_clear_beside_writers)
 }
 END_TEST
 
+static void *clear_main(void *arg)
+{
+	expect_eq(table_clear(arg), 0);
+	return NULL;
+}
+
+/* Who sees that a clearing has taken what there was is not given it by an iterator, though the clearing is not over: here it waits for the
+ * iterator's segment. */
+START_TEST(test_iterate_while_cleared)
+{
+	struct model *model = model_make((enum style)_i, 9);
+	struct table_entry entry;
+	struct table_iter iter;
+	pthread_t clearer;
+
+	for (uint32_t k = 0; k < 2000; k++)
+		model_put(model, k, TABLE_REPLACE);
+	table_iter_init(&iter, model->table);
+	for (unsigned i = 0; i < 1000; i++)
+		expect_eq(table_iter_next(&iter, true, &entry), 1);
+	struct lock_word *lock = iter.segment->lock;
+	lock_stripe_take(lock);
+	expect_eq(pthread_create(&clearer, NULL, clear_main, model->table), 0);
+	while (table_len(model->table) != 0)
+		sched_yield();
+	expect_eq(table_iter_next(&iter, true, &entry), 0);
+	lock_stripe_drop(lock);
+	pthread_join(clearer, NULL);
+	table_check(model->table);
+	free(model);
+}
+END_TEST
+
 static void *mover_main(void *arg)
 {
 	struct owner *owner = arg;
@@ -1387,6 +1453,7 @@ int main(void)
 	tcase_add_loop_test(tcase, test_churn_is_bounded, 0, STYLES);
 	tcase_add_loop_test(tcase, test_iterate_under_change, 0, STYLES);
 	tcase_add_loop_test(tcase, test_clear, 0, STYLES);
+	tcase_add_loop_test(tcase, test_clear_and_store_again, 0, STYLES);
 	tcase_add_loop_test(tcase, test_take_any, 0, STYLES);
 	tcase_add_loop_test(tcase, test_no_memory, 0, STYLES);
 	tcase_add_loop_test(tcase, test_stale_then_absent, 0, STYLES);
@@ -1406,6 +1473,7 @@ int main(void)
 	tcase_add_loop_test(threads, test_writers_of_their_own, 0, STYLES);
 	tcase_add_test(threads, test_growth);
 	tcase_add_loop_test(threads, test_clear_beside_writers, 0, STYLES);
+	tcase_add_loop_test(threads, test_iterate_while_cleared, 0, STYLES);
 	tcase_add_test(threads, test_any_while_one_moves);
 	suite_add_tcase(suite, threads);
 	SRunner *runner = srunner_create(suite);
