@@ -7,7 +7,7 @@
  *   LEAF     a typed object whose payload is not scanned, only its header
  *   REF      a reference without callback: not scanned
  *   REFCALL  a reference with callback or payload: scanned in words 4, 7 and 8 (ref.h)
- *   ENTRY    an entry of a cache: scanned in words 0, 1, 3, 4 and 7 (cache.h)
+ *   ENTRY    an entry of a cache: scanned in words 0, 1, 4, 5 and 8 (cache.h)
  *   FINALS   the records of some finalizers: scanned in the first words only (finals.h)
  * and libgc's own NORMAL and PTRFREE for everything else. Small blocks of our kinds come from a thread's own stock, chains of
  * fresh blocks that libgc hands out in batches: libgc's own per-thread lists serve its own kinds only, all others take its lock.
