@@ -1175,14 +1175,24 @@ struct owner {
 	uint64_t have[KEYS]; /* version; 0 absent */
 };
 
-static void owner_put(struct owner *owner, uint32_t k, uint64_t version)
+/* 0 or -ENOMEM. */
+static int owner_try(struct owner *owner, uint32_t k, uint64_t version)
 {
 	struct text text = {{(char)below(&owner->random, 2)}};
 	struct table_key key = key_make(owner->style, k, &text);
 	void *now;
+	int error = table_put(owner->table, &key, value_make(k, version), TABLE_REPLACE, &now);
 
-	expect_eq(table_put(owner->table, &key, value_make(k, version), TABLE_REPLACE, &now), 0);
-	owner->have[k] = version;
+	if (error == 0)
+		owner->have[k] = version;
+	else
+		expect_eq(error, -WEAKREF_ENOMEM);
+	return error;
+}
+
+static void owner_put(struct owner *owner, uint32_t k, uint64_t version)
+{
+	expect_eq(owner_try(owner, k, version), 0);
 }
 
 static void owner_take(struct owner *owner, uint32_t k)
@@ -1266,6 +1276,56 @@ START_TEST(test_writers_of_their_own)
 	expect_eq(table_len(table), count);
 	for (unsigned i = 0; i < OWNERS; i++)
 		free(owners[i]);
+}
+END_TEST
+
+static _Atomic unsigned starved, starving;
+
+static void *starved_main(void *arg)
+{
+	struct owner *owner = arg;
+
+	for (uint64_t version = 1; version < 30000; version++) {
+		uint32_t k = owner_key(owner);
+		if (below(&owner->random, 8) >= (version / 10000 % 2 == 0 ? 6 : 2))
+			owner_take(owner, k);
+		else if (owner_try(owner, k, version) != 0)
+			atomic_fetch_add(&starved, 1);
+		expect_eq(owner_get(owner, k), owner->have[k]);
+	}
+	atomic_fetch_sub(&starving, 1);
+	return NULL;
+}
+
+/* Every few allocations one fails, of either: what it was for has not been done, and all else has. */
+START_TEST(test_no_memory_beside_writers)
+{
+	struct table *table = table_make((enum style)_i, NULL);
+	uint64_t random = seed;
+	struct owner *owners[2];
+	pthread_t threads[2];
+
+	starved = 0;
+	starving = 2;
+	for (unsigned i = 0; i < 2; i++) {
+		owners[i] = owner_make(table, (enum style)_i, i);
+		expect_eq(pthread_create(&threads[i], NULL, starved_main, owners[i]), 0);
+	}
+	while (atomic_load(&starving) != 0) {
+		if (atomic_load(&fail_in) <= 0)
+			atomic_store(&fail_in, 1 + below(&random, 6));
+		sched_yield();
+	}
+	atomic_store(&fail_in, 0);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	expect_gt(atomic_load(&starved), 0);
+	table_check(table);
+	for (unsigned i = 0; i < 2; i++) {
+		for (uint32_t k = i; k < KEYS; k += OWNERS)
+			expect_eq(owner_get(owners[i], k), owners[i]->have[k]);
+		free(owners[i]);
+	}
 }
 END_TEST
 
@@ -1471,6 +1531,7 @@ int main(void)
 	tcase_add_loop_test(threads, test_threads, 0, STYLES);
 	tcase_add_loop_test(threads, test_two_writers, 0, STYLES);
 	tcase_add_loop_test(threads, test_writers_of_their_own, 0, STYLES);
+	tcase_add_loop_test(threads, test_no_memory_beside_writers, 0, STYLES);
 	tcase_add_test(threads, test_growth);
 	tcase_add_loop_test(threads, test_clear_beside_writers, 0, STYLES);
 	tcase_add_loop_test(threads, test_iterate_while_cleared, 0, STYLES);
