@@ -799,9 +799,9 @@ START_TEST(test_in_a_destructor)
 	support_collect();
 	gc_run_callbacks();
 	ck_assert_uint_ge(finalized, SUPPORT_N - SUPPORT_SLACK);
-	/* Those whose key and value are both alive. */
+	/* Those whose key and value are both alive; a stack may keep some of either. */
 	ck_assert_uint_ge(shown, SUPPORT_N / 4 - SUPPORT_SLACK);
-	ck_assert_uint_le(shown, SUPPORT_N / 4 + SUPPORT_SLACK);
+	ck_assert_uint_le(shown, SUPPORT_N / 4 + 2 * SUPPORT_SLACK);
 	ck_assert_uint_eq(shown, intact);
 	SUPPORT_KEEP(key);
 }

@@ -131,7 +131,7 @@ static void directory(struct subject *subject)
 
 static void retired(struct subject *subject)
 {
-	atomic_store(&segment(subject, true)->retired, true);
+	segment(subject, true)->retired = true;
 }
 
 static void pool_idle(struct subject *subject)
