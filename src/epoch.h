@@ -24,8 +24,8 @@
 #include "base.h"
 #include "weakref/epoch.h"
 
-#define EPOCH_TAG_BITS 4
-#define EPOCH_TAG ((uintptr_t)15 << 60)
+#define EPOCH_TAG_BITS 3
+#define EPOCH_TAG ((uintptr_t)7 << 61)
 
 /* Written by cycle.c alone, with libgc's lock held. */
 extern _Atomic uint64_t epoch_now __attribute__((visibility("hidden")));

@@ -668,11 +668,6 @@ size_t heap_size(const void *base)
 	return GC_size(base);
 }
 
-bool heap_shares_page(const void *base)
-{
-	return GC_size(base) <= (size_t)1 << heap_page_shift >> 1;
-}
-
 enum heap_kind heap_kind_of(const void *base)
 {
 	unsigned char known = kind_by_number[GC_get_kind_and_size(base, NULL)];

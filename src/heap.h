@@ -208,9 +208,6 @@ struct heap_figures heap_figures_locked(void);
 void *heap_base(const void *p);
 /* How many bytes the block that starts at base has. */
 size_t heap_size(const void *base);
-/* Whether the block that starts at base has others beside it in its page. Such a page stays what it is, whatever is freed in it, until a
- * collection found nothing alive in it. */
-bool heap_shares_page(const void *base);
 /* The kind of the block that starts at base: one of ours, or HEAP_KINDS for foreign. */
 enum heap_kind heap_kind_of(const void *base);
 /* The header of the object of ours whose payload starts at p; NULL for everything else. */

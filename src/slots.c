@@ -28,7 +28,7 @@ static void set_kind(struct slots *slots, uint32_t i, enum slots_payload kind)
 
 /*
  * The scan may come between any two of these stores, and then finds a payload that is not of its kind. INNER is good for every pointer,
- * so it is the kind while one of another kind takes the other's place. A pointer that the scan takes for a number in between is
+ * so it goes first when it is the new kind, and last when it is the old one. A pointer that the scan takes for a number in between is
  * held here: it is neither kept alive by the slot nor cleared from it, nor need it be.
  */
 void slots_payload_set(struct slots *slots, uint32_t i, uintptr_t payload, enum slots_payload kind)
@@ -39,11 +39,13 @@ void slots_payload_set(struct slots *slots, uint32_t i, uintptr_t payload, enum 
 	void *key;
 
 	slots_load(slots, i, &key, &old);
-	if (before != kind && before != SLOTS_PAYLOAD_NUMBER)
-		set_kind(slots, i, kind == SLOTS_PAYLOAD_NUMBER ? kind : SLOTS_PAYLOAD_INNER);
-	atomic_store_explicit(word, payload, memory_order_release);
-	if (before != kind)
+	if (kind == SLOTS_PAYLOAD_NUMBER || (kind == SLOTS_PAYLOAD_INNER && before == SLOTS_PAYLOAD_OURS)) {
 		set_kind(slots, i, kind);
+		atomic_store_explicit(word, payload, memory_order_release);
+	} else {
+		atomic_store_explicit(word, payload, memory_order_release);
+		set_kind(slots, i, kind);
+	}
 	BASE_KEEP(old);
 }
 

@@ -7,9 +7,8 @@
  *
  *     SLOTS_EMPTY    never held a value
  *     SLOTS_VACANT   held one: removed, or found dead by a collection. The other words stay until somebody writes or purges the slot
- *     otherwise      a pointer. SLOTS_INNER clear: the payload of an object of ours, whose block starts 16 bytes before. Set: any
- *                    other into the heap, whose block's start the scan must look up; but with SLOTS_START it is the start itself, of a
- *                    block that shares its page, which stays a page of such blocks until a collection found all of them dead
+ *     otherwise      a pointer. SLOTS_INNER set: it is a foreign block or points inside a block, whose start the scan must look up;
+ *                    clear: the payload of an object of ours, whose block starts 16 bytes before
  *
  * An array of weakness VALUE has nothing else that the scan looks at. In the other three a slot watches a pair: the *key*, which is the
  * weak word as above, and the *payload*, word `payload`: a plain pointer, untagged, or any 64-bit number. What the payload is (enum
@@ -48,7 +47,6 @@
 #define SLOTS_EMPTY ((uintptr_t)0)
 #define SLOTS_VACANT ((uintptr_t)1)
 #define SLOTS_INNER ((uintptr_t)1 << 63)
-#define SLOTS_START ((uintptr_t)1 << 60) /* beside SLOTS_INNER */
 
 #define SLOTS_SIGNATURE UINT32_C(0x574b534c)
 
@@ -59,7 +57,6 @@ enum slots_payload {
 	SLOTS_PAYLOAD_NUMBER, /* no heap pointer */
 	SLOTS_PAYLOAD_OURS,   /* the payload pointer of an object of ours, whose block starts 16 bytes before */
 	SLOTS_PAYLOAD_INNER,  /* another heap pointer: its start must be looked up */
-	SLOTS_PAYLOAD_START,  /* such a one that is the start, as with SLOTS_START */
 };
 
 #define SLOTS_PAYLOAD_MASK ((uintptr_t)3)
@@ -67,7 +64,7 @@ enum slots_payload {
 #define SLOTS_PAYLOAD_SHIFT 61
 #define SLOTS_PAYLOAD_TAGS (SLOTS_PAYLOAD_MASK << SLOTS_PAYLOAD_SHIFT)
 
-_Static_assert((SLOTS_INNER | SLOTS_START | SLOTS_PAYLOAD_TAGS) == EPOCH_TAG, "who loads a weak word takes off all of its tags");
+_Static_assert((SLOTS_INNER | SLOTS_PAYLOAD_TAGS) == EPOCH_TAG, "who loads a weak word takes off all of its tags");
 
 struct slots {
 	uint32_t signature; /* written last, when the array is whole */

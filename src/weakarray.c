@@ -119,33 +119,28 @@ static bool is_ours(struct heap_header *base, const void *p)
 	return true;
 }
 
-/* What a pointer is that was not known to be an object of ours. */
-static enum slots_payload kind_of(const void *p)
-{
-	struct heap_header *base = heap_base(p);
-
-	if (base == NULL)
-		return SLOTS_PAYLOAD_NUMBER;
-	if (is_ours(base, p))
-		return SLOTS_PAYLOAD_OURS;
-	return (const void *)base == p && heap_shares_page(base) ? SLOTS_PAYLOAD_START : SLOTS_PAYLOAD_INNER;
-}
-
 uintptr_t weakarray_encode(const void *p)
 {
-	static const uintptr_t tags[] = {[SLOTS_PAYLOAD_INNER] = SLOTS_INNER, [SLOTS_PAYLOAD_START] = SLOTS_INNER | SLOTS_START};
-
 	if (likely(heap_payload_known(p)))
 		return (uintptr_t)p;
-	enum slots_payload kind = ((uintptr_t)p & 1) != 0 ? SLOTS_PAYLOAD_NUMBER : kind_of(p);
-	return kind == SLOTS_PAYLOAD_NUMBER ? 0 : (uintptr_t)p | tags[kind];
+	if (((uintptr_t)p & 1) != 0)
+		return 0;
+	struct heap_header *base = heap_base(p);
+	if (base == NULL)
+		return 0;
+	return is_ours(base, p) ? (uintptr_t)p : (uintptr_t)p | SLOTS_INNER;
 }
 
 uintptr_t weakarray_encode_payload(const void *p, enum slots_payload *kind)
 {
-	bool ours = (uintptr_t)p % sizeof(struct heap_header) == 0 && heap_payload_known(p);
+	struct heap_header *base;
 
-	*kind = ours ? SLOTS_PAYLOAD_OURS : p == NULL ? SLOTS_PAYLOAD_NUMBER : kind_of(p);
+	if ((uintptr_t)p % sizeof(struct heap_header) == 0 && heap_payload_known(p))
+		*kind = SLOTS_PAYLOAD_OURS;
+	else if (p == NULL || (base = heap_base(p)) == NULL)
+		*kind = SLOTS_PAYLOAD_NUMBER;
+	else
+		*kind = is_ours(base, p) ? SLOTS_PAYLOAD_OURS : SLOTS_PAYLOAD_INNER;
 	return (uintptr_t)p;
 }
 

@@ -53,9 +53,7 @@ static inline const void *weakarray_block_of(uintptr_t raw)
 {
 	const char *p = (const char *)(raw & ~EPOCH_TAG);
 
-	if (likely((raw & SLOTS_INNER) == 0))
-		return p - HEAP_HEADER;
-	return likely((raw & SLOTS_START) != 0) ? p : heap_base(p);
+	return likely((raw & SLOTS_INNER) == 0) ? p - HEAP_HEADER : heap_base(p);
 }
 
 static inline bool weakarray_alive(const void *block)

@@ -181,9 +181,7 @@ static const void *payload_block(struct slots *slots, uint32_t i, enum slots_pay
 {
 	uintptr_t payload = atomic_load_explicit(slots_word(slots, i, slots->payload), memory_order_relaxed);
 
-	if (likely(kind == SLOTS_PAYLOAD_OURS))
-		return (const char *)payload - HEAP_HEADER;
-	return likely(kind == SLOTS_PAYLOAD_START) ? (const void *)payload : heap_base((const void *)payload);
+	return kind == SLOTS_PAYLOAD_OURS ? (const char *)payload - HEAP_HEADER : heap_base((const void *)payload);
 }
 
 /* ---- the look at an array ---- */

@@ -31,6 +31,7 @@ static uint32_t values_in(struct slots *slots)
 struct fill {
 	struct slots *slots;
 	bool foreign;
+	bool leaves_pointers;
 };
 
 static int fill_with_garbage(void *arg)
@@ -50,7 +51,7 @@ static void check_dead(bool foreign)
 	struct slots *slots = weakarray_new(N, 2, 1, NULL);
 
 	ck_assert_ptr_nonnull(slots);
-	ck_assert_int_eq(support_on_thread(fill_with_garbage, &(struct fill){slots, foreign}), 0);
+	ck_assert_int_eq(support_on_thread(fill_with_garbage, &(struct fill){.slots = slots, .foreign = foreign}), 0);
 	support_collect();
 	ck_assert_uint_le(values_in(slots), SUPPORT_SLACK);
 	ck_assert_uint_eq(slots->live, values_in(slots));
@@ -73,7 +74,8 @@ END_TEST
 /* The starts of blocks that share a page, of ones that have their own, and their insides: freed by the program, and the pages with them. */
 static int fill_and_free(void *arg)
 {
-	struct slots *slots = ((struct fill *)arg)->slots;
+	const struct fill *fill = arg;
+	struct slots *slots = fill->slots;
 	char **blocks = GC_MALLOC_UNCOLLECTABLE(slots->n * sizeof *blocks);
 
 	for (uint32_t i = 0; i < slots->n; i++) {
@@ -83,9 +85,24 @@ static int fill_and_free(void *arg)
 	}
 	for (uint32_t i = 0; i < slots->n; i++)
 		GC_FREE(blocks[i]);
-	GC_FREE(blocks);
+	if (!fill->leaves_pointers)
+		GC_FREE(blocks);
 	return 0;
 }
+
+/* Pointers that are left mark what was freed, and libgc takes these marks back before it sweeps, and gives the pages back: the slots are as
+ * they were, and in the next collection their pages are not there. With one marker; with more it keeps pages that had a mark. */
+START_TEST(test_freed_values_that_pointers_lead_to)
+{
+	struct slots *slots = weakarray_new(4096, 2, 1, NULL);
+
+	ck_assert_int_eq(support_on_thread(fill_and_free, &(struct fill){.slots = slots, .leaves_pointers = true}), 0);
+	for (int round = 0; round < 4; round++)
+		support_collect();
+	ck_assert_uint_eq(slots->live, values_in(slots));
+	SUPPORT_KEEP(slots);
+}
+END_TEST
 
 START_TEST(test_freed_values_are_cleared)
 {
@@ -134,7 +151,7 @@ START_TEST(test_encode_tells_who_may_be_watched)
 	ck_assert_uint_eq(weakarray_encode(block + 1), 0);
 	ck_assert_uint_eq(weakarray_encode(node), (uintptr_t)node);
 	ck_assert_uint_eq(weakarray_encode(&node->other), (uintptr_t)&node->other | SLOTS_INNER);
-	ck_assert_uint_eq(weakarray_encode(block), (uintptr_t)block | SLOTS_INNER | SLOTS_START);
+	ck_assert_uint_eq(weakarray_encode(block), (uintptr_t)block | SLOTS_INNER);
 	ck_assert_uint_eq(weakarray_encode(block + 16), (uintptr_t)(block + 16) | SLOTS_INNER);
 	ck_assert_uint_eq(weakarray_encode(large), (uintptr_t)large | SLOTS_INNER);
 	free(plain);
@@ -185,7 +202,7 @@ static int make_held_arrays(void *unused)
 		struct slots **holder = GC_MALLOC(sizeof *holder);
 		struct slots *slots = weakarray_new(8, 2, 1, NULL);
 		SUPPORT_REQUIRE(slots != NULL);
-		SUPPORT_REQUIRE(fill_with_garbage(&(struct fill){slots, false}) == 0);
+		SUPPORT_REQUIRE(fill_with_garbage(&(struct fill){.slots = slots}) == 0);
 		slots_take(slots, 0);
 		put(slots, 0, survivor);
 		*holder = slots;
@@ -271,7 +288,7 @@ START_TEST(test_purge_is_asked_of_the_owner)
 
 	purged = NULL;
 	weakarray_set_owner(slots, owner);
-	ck_assert_int_eq(support_on_thread(fill_with_garbage, &(struct fill){slots, false}), 0);
+	ck_assert_int_eq(support_on_thread(fill_with_garbage, &(struct fill){.slots = slots}), 0);
 	support_collect();
 	ck_assert_ptr_eq(purged, slots);
 	ck_assert_ptr_eq(purged_owner, owner);
@@ -315,6 +332,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_values_of_ours_die);
 	tcase_add_test(t, test_values_of_libgc_die);
 	tcase_add_test(t, test_freed_values_are_cleared);
+	tcase_add_test(t, test_freed_values_that_pointers_lead_to);
 	tcase_add_test(t, test_live_values_stay);
 	tcase_add_test(t, test_encode_tells_who_may_be_watched);
 	tcase_add_test(t, test_taking_counts_once);
@@ -328,5 +346,6 @@ static Suite *suite(void)
 
 int main(void)
 {
+	setenv("GC_MARKERS", "1", 0); /* for what is freed */
 	return support_main(suite);
 }
