@@ -84,7 +84,7 @@ struct lock_word *lock_directory(uint64_t hash)
 	return &directories[hash % LOCK_STRIPES].lock;
 }
 
-static void held_change(enum lock_rank rank, bool taken)
+void lock_word_held(enum lock_rank rank, bool taken)
 {
 	const struct lock ranked = {.rank = rank};
 
@@ -92,21 +92,6 @@ static void held_change(enum lock_rank rank, bool taken)
 		held_add(&ranked);
 	else
 		held_remove(&ranked);
-}
-
-void lock_word_held(bool taken)
-{
-	held_change(LOCK_RANK_POOL, taken);
-}
-
-void lock_stripe_held(bool taken)
-{
-	held_change(LOCK_RANK_STRIPE, taken);
-}
-
-void lock_directory_held(bool taken)
-{
-	held_change(LOCK_RANK_DIRECTORY, taken);
 }
 
 /* The most pauses between two looks at a lock that is held. */

@@ -64,9 +64,7 @@ struct lock_word *lock_directory(uint64_t hash);
 void lock_word_take_slow(struct lock_word *lock);
 void lock_word_wake(struct lock_word *lock);
 /* Of the checking build: the rank is taken down. */
-void lock_word_held(bool held);
-void lock_stripe_held(bool held);
-void lock_directory_held(bool held);
+void lock_word_held(enum lock_rank rank, bool held);
 
 /* Without a word of it to the checking build. */
 static inline void lock_word_get(struct lock_word *lock)
@@ -86,7 +84,7 @@ static inline void lock_word_give(struct lock_word *lock)
 static inline void lock_word_take(struct lock_word *lock)
 {
 	if (CHECKS)
-		lock_word_held(true);
+		lock_word_held(LOCK_RANK_POOL, true);
 	lock_word_get(lock);
 }
 
@@ -98,42 +96,42 @@ static inline bool lock_word_try(struct lock_word *lock)
 	if (!atomic_compare_exchange_strong_explicit(&lock->state, &none, 1, memory_order_acquire, memory_order_relaxed))
 		return false;
 	if (CHECKS)
-		lock_word_held(true);
+		lock_word_held(LOCK_RANK_POOL, true);
 	return true;
 }
 
 static inline void lock_word_drop(struct lock_word *lock)
 {
 	if (CHECKS)
-		lock_word_held(false);
+		lock_word_held(LOCK_RANK_POOL, false);
 	lock_word_give(lock);
 }
 
 static inline void lock_stripe_take(struct lock_word *lock)
 {
 	if (CHECKS)
-		lock_stripe_held(true);
+		lock_word_held(LOCK_RANK_STRIPE, true);
 	lock_word_get(lock);
 }
 
 static inline void lock_stripe_drop(struct lock_word *lock)
 {
 	if (CHECKS)
-		lock_stripe_held(false);
+		lock_word_held(LOCK_RANK_STRIPE, false);
 	lock_word_give(lock);
 }
 
 static inline void lock_directory_take(struct lock_word *lock)
 {
 	if (CHECKS)
-		lock_directory_held(true);
+		lock_word_held(LOCK_RANK_DIRECTORY, true);
 	lock_word_get(lock);
 }
 
 static inline void lock_directory_drop(struct lock_word *lock)
 {
 	if (CHECKS)
-		lock_directory_held(false);
+		lock_word_held(LOCK_RANK_DIRECTORY, false);
 	lock_word_give(lock);
 }
 
