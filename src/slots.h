@@ -24,7 +24,7 @@
  *
  * An entry that goes leaves VACANT in its value word and 0 in its payload word; another word 0 stays.
  *
- * Writing a pair (under the table's lock)
+ * Writing a pair (under the lock of those who write the array: a segment's, an ephemeron's, a cache's)
  *     into a slot whose value word is EMPTY or VACANT: payload; word 0 with the payload's kind; count live; the value word last (release).
  *         While the value word is no value, the scan looks at neither of the others: the writer holds key and payload
  *     another payload under the same key: slots_payload_set
@@ -36,7 +36,7 @@
  * Invariants
  *  1. live == number of slots with a value, plus the insertions now between counting and storing (counted first), so never less.
  *  2. Whoever takes a value out of a slot, does so by an atomic exchange, and counts it down only when a value came out of it.
- *  3. dead == values that collections took out since the last purge. Only the scan adds, only a purge (under the table's lock) takes away.
+ *  3. dead == values that collections took out since the last purge. Only the scan adds, only a purge (under the writers' lock) takes away.
  *  4. Any state between two instructions is one the scan may meet: it only looks at value words.
  */
 #ifndef SLOTS_H
@@ -114,7 +114,7 @@ static inline uintptr_t slots_load(struct slots *slots, uint32_t i, void **p, ui
 	return raw;
 }
 
-/* What the payload of a slot is, which has this weak word. Exact for who holds the table's lock; to others the truth of another moment. */
+/* What the payload of a slot is, which has this weak word. Exact for who holds the writers' lock; to others the truth of another moment. */
 static inline enum slots_payload slots_payload_kind_of(struct slots *slots, uint32_t i, uintptr_t raw)
 {
 	if (slots->payload == 0)
@@ -127,7 +127,7 @@ static inline enum slots_payload slots_payload_kind(struct slots *slots, uint32_
 	return slots_payload_kind_of(slots, i, atomic_load_explicit(slots_word(slots, i, slots->value), memory_order_acquire));
 }
 
-/* Replaces the payload of a slot in use, whose key the caller holds, and the new payload too. The table's lock is held. */
+/* Replaces the payload of a slot in use, whose key the caller holds, and the new payload too. The writers' lock is held. */
 void slots_payload_set(struct slots *slots, uint32_t i, uintptr_t payload, enum slots_payload kind);
 
 /* Takes the value out of a slot: what was there, or SLOTS_EMPTY/SLOTS_VACANT where nothing was. Counts. An empty slot stays empty. The

@@ -39,9 +39,8 @@
  *
  * Invariants (table_check; those of a segment with its lock held, those of the directory with the table's)
  *  1. The directory has 2^depth entries. A segment of depth d stands in 2^(depth-d) of them, those whose index begins with its d bits.
- *  2. No segment in the directory is retired, and no array has an owner but those of segments in it, or about to be
- *     retired. Its base has no bit below its depth, and
- *     every key in it has the base's top bits.
+ *  2. No segment in the directory is retired, and no array has an owner but those of segments in it, or about to be retired. Its base
+ *     has no bit below its depth, and every key in it has the base's top bits.
  *  3. used == slots that are not EMPTY, and used <= limit < n: every search ends.
  *  4. A key is in one slot of its segment at most, DEAD ones counted, and no EMPTY slot is on its way from the key's home, the first slot of
  *     its group, to it.
@@ -68,8 +67,9 @@
  * payloads (TABLE_FORGOTTEN, then kinds and payload words 0), so that an iterator which has it yet keeps none alive; a reader that sees this
  * after it loaded one looks anew, in the segment that has been put in its place before.
  *
- * Writers hold their segment's lock, a stripe; what they find retired then, they leave, and look anew: the directory has another in its place,
- * or will have before the lock is free. A table of many segments has sixteen locks, by the top bits of the hash. Neither user code runs nor anything is allocated with it: a custom key is looked for without the lock, which is then taken and the segment's count
+ * Writers hold their segment's lock, a stripe; what they find retired then, they leave, and look anew: the directory has another in its
+ * place, or will have before the lock is free. A table of many segments has sixteen locks, by the top bits of the hash. Neither user
+ * code runs nor anything is allocated with it: a custom key is looked for without the lock, which is then taken and the segment's count
  * of key changes compared; what a write lacks is allocated without the lock, and used if it still fits then.
  *
  * The directory's entries are stored with the table's lock besides, which is taken last: those of a segment by who has that one's lock, all

@@ -4,7 +4,7 @@
  * slots worth a look are computed without a branch. In which slot a key is cannot be foreseen, and a branch that hangs on memory
  * which has yet to come, when it was guessed wrongly, costs all the work that the processor has begun behind it.
  *
- * What it says are hints of a moment: who acts on one without the table's lock loads the words again, by the order of table.h. With slots
+ * What it says are hints of a moment: who acts on one without the segment's lock loads the words again, by the order of table.h. With slots
  * of two words, in blocks of more than 2048 bytes, a group is a cache line.
  */
 #ifndef TABLE_GROUP_H
