@@ -305,23 +305,31 @@ void cache_complete_locked(weakref_cache *cache, struct cache_entry *entry, cons
 	entry->work = NULL;
 	cache->loading--;
 	dress_locked(cache, entry, w, now);
-	cache_track_locked(cache, entry);
-	cache_maintain_locked(cache, now);
+}
+
+/* What a fresh entry has before it is seen. */
+static void put_on_locked(weakref_cache *cache, struct cache_write *w, uint64_t now)
+{
+	cache->invalidations++;
+	if (cache->celled)
+		cache_cell_take_locked(cache, w->fresh, w->key);
+	dress_locked(cache, w->fresh, w, now);
+}
+
+static void insert_locked(weakref_cache *cache, struct cache_write *w, uint64_t now)
+{
+	put_on_locked(cache, w, now);
+	cache_insert_locked(cache, w->fresh);
 }
 
 void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_write *w, uint64_t now)
 {
 	enum weakref_cause cause = WEAKREF_CAUSE_REPLACED;
 
-	cache->invalidations++;
-	if (entry == NULL && cache->config.bounded)
-		cache_expect_locked(cache, w->fresh);
-	if (cache->celled)
-		cache_cell_take_locked(cache, w->fresh, w->key);
-	dress_locked(cache, w->fresh, w, now);
 	if (entry == NULL) {
-		cache_insert_locked(cache, w->fresh);
+		insert_locked(cache, w, now);
 	} else {
+		put_on_locked(cache, w, now);
 		if (cache_expired(cache, entry, now))
 			cause = WEAKREF_CAUSE_EXPIRED;
 		cache_overtake_locked(cache, entry);
@@ -330,8 +338,7 @@ void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct 
 			policy_replace(&cache->policy, &entry->policy, &w->fresh->policy);
 		cache_bury_locked(cache, entry, cause, w->value);
 	}
-	cache_track_locked(cache, w->fresh);
-	cache_maintain_locked(cache, now);
+	cache_track(cache, w->fresh);
 }
 
 /* What the clock says is late enough to be stored over what is there: who finds it went back has the wheel to tell. */
@@ -380,11 +387,39 @@ static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void
 		want(entry);
 	cache_record(cache, entry);
 	/* What is due is done by whoever has the lock, if somebody has. */
-	if ((cache->timed || cache->celled) && lock_word_try(cache->lock)) {
-		cache_due_locked(cache, now);
-		cache_unlock(cache);
+	if ((cache->timed || cache->celled) && cache_eviction_try(cache)) {
+		cache_due(cache, now);
+		cache_eviction_unlock(cache);
 	}
 	return true;
+}
+
+/* A key that was not there comes in with the entries' lock alone: nobody waits for who evicts. Whether it did: not where there is no room
+ * for it, or another entry came since the search. */
+static bool insert_alone(weakref_cache *cache, const struct cache_seen *seen, struct cache_write *w, uint64_t now)
+{
+	bool evicts = cache_expect(cache, w->fresh);
+
+	cache_entries_lock(cache);
+	bool comes = cache_has_place_locked(cache) && cache_absent_locked(cache, seen);
+	if (comes) {
+		insert_locked(cache, w, now);
+		cache_come_locked(cache, w->fresh);
+	}
+	cache_entries_unlock_maintain(cache, evicts, now);
+	return comes;
+}
+
+/* Any other way. 0 or a negative error. */
+static int write_over(weakref_cache *cache, const struct table_key *ready, struct cache_seen *seen, struct cache_write *w, uint64_t now)
+{
+	int error = cache_lock_seen(cache, ready, true, seen);
+
+	if (unlikely(error < 0))
+		return error;
+	cache_write_locked(cache, seen->entry, w, now);
+	cache_unlock_maintain(cache, now);
+	return 0;
 }
 
 int cache_store(struct cache_change *c)
@@ -403,12 +438,10 @@ int cache_store(struct cache_change *c)
 	}
 	if (error == 0)
 		error = cache_write_prepare(cache, ready, seen.entry, now, &w);
-	if (error == 0)
-		error = cache_lock_seen(cache, ready, true, &seen);
+	if (error == 0 && (seen.entry != NULL || !insert_alone(cache, &seen, &w, now)))
+		error = write_over(cache, ready, &seen, &w, now);
 	if (unlikely(error < 0))
 		return error;
-	cache_write_locked(cache, seen.entry, &w, now);
-	cache_unlock(cache);
 	BASE_KEEP(c->key);
 	BASE_KEEP(c->value);
 	cache_after(cache);
@@ -448,8 +481,7 @@ static int remove_key(struct cache_change *c)
 	cache->invalidations++;
 	if (entry != NULL)
 		cache_remove_locked(cache, entry, cache_expired(cache, entry, now) ? WEAKREF_CAUSE_EXPIRED : WEAKREF_CAUSE_EXPLICIT);
-	cache_maintain_locked(cache, now);
-	cache_unlock(cache);
+	cache_unlock_maintain(cache, now);
 	BASE_KEEP(c->key);
 	cache_after(cache);
 	return 0;
@@ -479,10 +511,12 @@ static int remove_all(struct cache_change *c)
 	weakref_cache *cache = c->cache;
 	uint64_t now = cache_now(cache);
 
+	/* What is expired, or was collected, goes for that. */
+	cache_eviction_lock(cache);
+	cache_maintain(cache, now);
+	cache_eviction_unlock(cache);
 	cache_lock(cache);
 	cache->invalidations++;
-	/* What is expired, or was collected, goes for that. */
-	cache_maintain_locked(cache, now);
 	cache_map_clear_locked(cache);
 	cache_unlock(cache);
 	cache_after(cache);

@@ -23,7 +23,8 @@
  *                    └─────────────▶ LOADING ──▶ LIVE, or DEAD where the load failed or was overtaken
  *
  * The map is an open-addressing array of hash and entry, which holds the entries; it never moves one: a full map is replaced by a copy, which
- * readers of the old one do not notice. The policy's lists and the wheel link the same entries.
+ * readers of the old one do not notice. The policy's lists and the wheel link the same entries. One that came while another thread had the lock
+ * of these is in a ring, until that thread puts it where it belongs.
  *
  * Cells. Where keys or values are weak, they stand in a cell, a slot of a weak array (slots.h), which the entry owns until it is DEAD:
  *     weak values            a slot of weakness VALUE
@@ -35,18 +36,24 @@
  * work. A write that overtakes it takes the entry out; the work then finds that it is not the entry's any more, and its result goes to who
  * waited for it and nowhere else. An entry that is being computed is in neither policy nor wheel, so that nothing else ends it.
  *
- * Invariants, whenever the lock is free
+ * Invariants, whenever the locks are free
  *  1. For each key there is at most one entry in the map. All entries in the map are LIVE or LOADING.
- *  2. `live` is the number of LIVE entries. Each is in the policy and, if it has a deadline, in the wheel, unless it is being computed.
+ *  2. `live` is the number of LIVE entries. Each is in the policy and, if it has a deadline, in the wheel, unless it is being computed, or
+ *     in the ring. Whoever has both locks finds the ring empty.
  *  3. An entry leaves the map before its state becomes DEAD, and is DEAD before its cell is given away: what a reader finds in a cell is
  *     the entry's if the entry is not DEAD afterwards. Its value is out of the reach of readers after that.
  *  4. A DEAD entry is in the queue of notices once, or, where nobody listens, nowhere.
  *  5. `used` places of the map are not EMPTY, fewer than there are: every probe ends.
  *
- * Locks: one word of lock_word for everything that changes. Under it no user function runs and nothing is allocated: what a write may need is
- * made before. A value that is replaced in place is the exception: that needs the entry's own lock alone, a stripe of those of tables, so
- * that writers run side by side. Who has the cache's lock and does something because of an entry's value or times, or ends the entry, closes it
- * before. Readers take none; a key that the program compares is looked for without it, and then `inserts` tells whether another
+ * Locks: two words. `eviction`, the outer one, is for policy, wheel and the heads of the buffers of reads; `lock` for map, cells, states, works
+ * and notices. Under them no user function runs and nothing is allocated: what a write may need is made before. What is short and what is
+ * frequent takes as few as it can:
+ *     both (cache_lock)        whatever changes an entry that is there: all but what follows; a larger map, more cells
+ *     `lock` alone             a new key comes in, with its value or its load, whose end is the same (cache_come_locked); a notice goes
+ *     `eviction` alone         reads go to the policy, it chooses who goes; `lock` is taken for each that does
+ *     the entry's own          a stripe of those of tables: its value is replaced in place, so that writers run side by side. Who has `lock`
+ *                              and does something because of an entry's value or times, or ends the entry, closes it before
+ * Readers take none; a key that the program compares is looked for without it, and then `inserts` tells whether another
  * came meanwhile. cache_waits guards who waits for whose work; it is taken with no other lock held.
  *
  * Deliberately not here: a thread, a timer, a destructor. A cache is reachable from nothing but its users.
@@ -158,6 +165,8 @@ struct cache_bank {
 };
 
 #define CACHE_READS 64
+/* The most entries that a cache has more than it may, and only while a thread is about to take others out. A power of two. */
+#define CACHE_COMERS 32
 
 /* What a share of the threads did lately: figures, and the last entries that they read, of which some may be missing or there twice. */
 struct cache_stripe {
@@ -210,7 +219,7 @@ struct cache_aside {
 struct weakref_cache {
 	/* What readers look at, and what is rarely written: */
 	uint64_t signature; /* written last */
-	struct lock_word *lock;
+	struct lock_word *lock, *eviction;
 	_Atomic(struct cache_map *) map;
 	struct cache_stripe *stripes;
 	uint32_t stripe_mask;
@@ -236,8 +245,11 @@ struct weakref_cache {
 	size_t used, live, loading;
 	struct cache_bank *banks;
 	size_t nbanks, banks_room;
-	struct policy policy;
-	struct wheel *wheel;
+	/* Entries that came while somebody had the eviction's lock: a ring, written with `lock`, read with `eviction`. */
+	_Atomic uint32_t came, received;
+	_Atomic(struct cache_entry *) comers[CACHE_COMERS];
+	struct policy policy; /* eviction */
+	struct wheel *wheel;  /* eviction */
 	_Atomic(struct cache_entry *) first; /* notices */
 	struct cache_entry *last;
 	struct cache_aside *aside;
@@ -303,16 +315,66 @@ static inline int cache_enter(const weakref_cache *cache, const void *key, struc
 
 void cache_check_locked(const weakref_cache *cache);
 
-static inline void cache_lock(weakref_cache *cache)
+/* The entries' lock alone. */
+static inline void cache_entries_lock(weakref_cache *cache)
 {
 	lock_word_take(cache->lock);
 }
 
-static inline void cache_unlock(weakref_cache *cache)
+static inline void cache_entries_unlock(weakref_cache *cache)
+{
+	lock_word_drop(cache->lock);
+}
+
+/* Whether entries came that the policy does not know. */
+static inline bool cache_has_comers(const weakref_cache *cache)
+{
+	return atomic_load_explicit(&cache->came, memory_order_seq_cst) != atomic_load_explicit(&cache->received, memory_order_relaxed);
+}
+
+/* The eviction's lock alone. Dropping it looks after who came meanwhile. */
+static inline void cache_eviction_lock(weakref_cache *cache)
+{
+	lock_eviction_take(cache->eviction);
+}
+
+static inline bool cache_eviction_try(weakref_cache *cache)
+{
+	return lock_eviction_try(cache->eviction);
+}
+
+void cache_receive_late(weakref_cache *cache);
+
+static inline void cache_eviction_unlock(weakref_cache *cache)
+{
+	lock_eviction_drop(cache->eviction);
+	if (unlikely(cache_has_comers(cache)))
+		cache_receive_late(cache);
+}
+
+/* Both locks, with nobody on the way between them. */
+void cache_lock_more(weakref_cache *cache);
+
+static inline void cache_lock(weakref_cache *cache)
+{
+	cache_eviction_lock(cache);
+	cache_entries_lock(cache);
+	if (unlikely(cache_has_comers(cache)))
+		cache_lock_more(cache);
+}
+
+/* Of both, the entries'. */
+static inline void cache_unlock_entries(weakref_cache *cache)
 {
 	if (CHECKS)
 		cache_check_locked(cache);
-	lock_word_drop(cache->lock);
+	cache_entries_unlock(cache);
+}
+
+static inline void cache_unlock(weakref_cache *cache)
+{
+	cache_unlock_entries(cache);
+	cache_eviction_unlock(cache);
 }
 
 /* For its value and times, where it is written in place. */
@@ -429,8 +491,8 @@ int cache_lock_seen(weakref_cache *cache, const struct table_key *key, bool room
 /* The same without looking for a key. 0 with the lock, -WEAKREF_ENOMEM without. */
 int cache_lock_room(weakref_cache *cache);
 
-/* A fresh entry will be inserted, and others may have to go for it: what that takes is fetched meanwhile. */
-void cache_expect_locked(const weakref_cache *cache, const struct cache_entry *fresh);
+/* With the entries' lock alone: whether there still is no entry where none was seen, and room for one. */
+bool cache_absent_locked(const weakref_cache *cache, const struct cache_seen *seen);
 /* A fresh entry into the map, or in another one's place. It has its cell. */
 void cache_insert_locked(weakref_cache *cache, struct cache_entry *entry);
 void cache_displace_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_entry *fresh);
@@ -465,7 +527,7 @@ struct cache_write {
 int cache_write_prepare(weakref_cache *cache, const struct table_key *key, struct cache_entry *before, uint64_t now, struct cache_write *w);
 /* The new value takes the place of `entry`, which may be NULL, LOADING or LIVE, and overtakes its work. */
 void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_write *w, uint64_t now);
-/* A LOADING entry becomes LIVE with a value. */
+/* A LOADING entry becomes LIVE with a value; the policy is to be told. */
 void cache_complete_locked(weakref_cache *cache, struct cache_entry *entry, const struct cache_write *w, uint64_t now);
 /* Whether a value may be stored: 0 or -WEAKREF_EINVAL. */
 int cache_value_check(const weakref_cache *cache, const void *key, const void *value);
@@ -511,21 +573,33 @@ static inline bool cache_expired(const weakref_cache *cache, const struct cache_
 /* From here on nobody writes into it in place, until it is opened again: not where it has a work, or is DEAD. */
 void cache_close_locked(const weakref_cache *cache, struct cache_entry *entry);
 void cache_open_locked(const weakref_cache *cache, struct cache_entry *entry);
-/* Into policy and wheel; out of them. */
-void cache_track_locked(weakref_cache *cache, struct cache_entry *entry);
-void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry);
+/* Into policy and wheel, with the eviction's lock; out of them. */
+void cache_track(weakref_cache *cache, struct cache_entry *entry);
+void cache_untrack(weakref_cache *cache, struct cache_entry *entry);
 /* Takes an entry out and queues the notice. */
 void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause);
 /* The end of an entry that is out of the map: DEAD, and the notice. */
 void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause, void *successor);
-/* Reads that were recorded go to the policy. */
-void cache_drain_locked(weakref_cache *cache);
-/* What is due but for reads that were recorded: what was taken, what is expired, what is too much. */
-void cache_due_locked(weakref_cache *cache, uint64_t now);
+/* Reads that were recorded go to the policy. The eviction's lock. */
+void cache_drain(weakref_cache *cache);
+/*
+ * A new entry with the entries' lock alone, so that nobody waits for who evicts: expect, take the lock, see that there is a place for it, make
+ * it LIVE, let it come, unlock_maintain. The policy is told by whoever has the eviction's lock.
+ */
+/* An entry will come, and others may have to go for it. Whether the caller has the eviction's lock: then what that takes is fetched meanwhile. */
+bool cache_expect(weakref_cache *cache, const struct cache_entry *fresh);
+bool cache_has_place_locked(const weakref_cache *cache);
+void cache_come_locked(weakref_cache *cache, struct cache_entry *entry);
+void cache_entries_unlock_maintain(weakref_cache *cache, bool evicts, uint64_t now);
+/* Maintenance, with the eviction's lock alone: */
+/* What is due but for reads that were recorded: who came, what was taken, what is expired, what is too much. */
+void cache_due(weakref_cache *cache, uint64_t now);
 /* All that is due after a write, the reads that were recorded only if they matter now. */
-void cache_maintain_locked(weakref_cache *cache, uint64_t now);
+void cache_maintain(weakref_cache *cache, uint64_t now);
 /* All that is due. */
-void cache_maintain_whole_locked(weakref_cache *cache, uint64_t now);
+void cache_maintain_whole(weakref_cache *cache, uint64_t now);
+/* cache_unlock, and what is due after a write. */
+void cache_unlock_maintain(weakref_cache *cache, uint64_t now);
 /* After a write, or when the lock was free: what needs memory or runs user functions. No lock held. */
 void cache_after(weakref_cache *cache);
 /* Maintenance by a reader, who does not wait for it. */

@@ -487,6 +487,7 @@ static int assemble(weakref_cache *cache, const struct cache_config *config)
 {
 	cache->config = *config;
 	cache->lock = lock_word(base_mix((uintptr_t)cache));
+	cache->eviction = lock_eviction(base_mix((uintptr_t)cache));
 	cache->celled = config->weak_keys || config->weak_values;
 	cache->recorded = config->bounded || config->soft_values;
 	cache->expires = config->times[WEAKREF_CACHE_AFTER_WRITE] != CACHE_NEVER || config->times[WEAKREF_CACHE_AFTER_ACCESS] != CACHE_NEVER ||

@@ -69,7 +69,7 @@ static int give_extra(weakref_cache_bulk *bulk, const void *key, const struct ta
 		cache_write_locked(cache, entry, &w, now);
 		bulk->invalidations = cache->invalidations;
 	}
-	cache_unlock(cache);
+	cache_unlock_maintain(cache, now);
 	cache_after(cache);
 	return 0;
 }

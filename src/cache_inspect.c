@@ -51,10 +51,10 @@ int weakref_cache_policy_set_maximum(weakref_cache *cache, int64_t maximum)
 	if (error < 0)
 		return error;
 	uint64_t now = cache_now(cache);
-	cache_lock(cache);
+	cache_eviction_lock(cache);
 	policy_resize(&cache->policy, (uint64_t)maximum);
-	cache_maintain_whole_locked(cache, now);
-	cache_unlock(cache);
+	cache_maintain_whole(cache, now);
+	cache_eviction_unlock(cache);
 	cache_after(cache);
 	return 0;
 }
@@ -93,8 +93,7 @@ int weakref_cache_policy_set_time(weakref_cache *cache, enum weakref_cache_rule 
 	cache_set_slack(cache);
 	if (rule != WEAKREF_CACHE_REFRESH)
 		reschedule_locked(cache);
-	cache_maintain_locked(cache, now);
-	cache_unlock(cache);
+	cache_unlock_maintain(cache, now);
 	cache_after(cache);
 	return 0;
 }
@@ -204,8 +203,7 @@ int weakref_cache_policy_set_remaining(weakref_cache *cache, const void *key, do
 		if (entry->used != CACHE_NEVER)
 			wheel_schedule(cache->wheel, cache_waiting(cache, entry), entry->used);
 	}
-	cache_maintain_locked(cache, now);
-	cache_unlock(cache);
+	cache_unlock_maintain(cache, now);
 	cache_after(cache);
 	return found ? 0 : -WEAKREF_ENOENT;
 }
@@ -239,7 +237,7 @@ void *weakref_cache_policy_put_if_absent(weakref_cache *cache, const void *key, 
 
 /* ---- order ---- */
 
-/* The first n entries in an order. */
+/* The first n entries in an order. The eviction's lock. */
 static size_t list_locked(weakref_cache *cache, bool hottest, struct cache_entry **out, size_t n)
 {
 	const struct policy *policy = &cache->policy;
@@ -289,10 +287,10 @@ long weakref_cache_policy_order(weakref_cache *cache, bool hottest, weakref_pair
 	if (entries == NULL)
 		return -WEAKREF_ENOMEM;
 	uint64_t now = cache_now(cache);
-	cache_lock(cache);
-	cache_maintain_whole_locked(cache, now);
+	cache_eviction_lock(cache);
+	cache_maintain_whole(cache, now);
 	size_t count = list_locked(cache, hottest, entries, room);
-	cache_unlock(cache);
+	cache_eviction_unlock(cache);
 	cache_after(cache);
 	for (size_t i = 0; i < count; i++) {
 		int result = pair_of(cache, entries[i], &out[stored]);
@@ -353,8 +351,10 @@ static int list_by_deadline(weakref_cache *cache, struct listing *list)
 		list->dated = heap_alloc_leaf(list->room * sizeof *list->dated);
 		if (list->entries == NULL || list->dated == NULL)
 			return -WEAKREF_ENOMEM;
+		cache_eviction_lock(cache);
+		cache_maintain_whole(cache, now);
+		cache_eviction_unlock(cache);
 		cache_lock(cache);
-		cache_maintain_whole_locked(cache, now);
 		list_all_locked(cache, list);
 		cache_unlock(cache);
 		cache_after(cache);

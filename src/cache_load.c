@@ -18,7 +18,7 @@
  *
  * In a child after fork, works of threads that are not there are recognised by lock_forks, and taken off.
  *
- * Locks: the cache's; cache_waits alone.
+ * Locks: the cache's (cache.h); cache_waits alone.
  */
 #include "cache.h"
 
@@ -112,7 +112,7 @@ static bool settle_fork_locked(weakref_cache *cache, struct cache_entry *entry)
 		return false;
 	}
 	if (computed)
-		cache_track_locked(cache, entry);
+		cache_track(cache, entry);
 	cache_open_locked(cache, entry);
 	return true;
 }
@@ -165,7 +165,7 @@ static void attach_locked(struct cache_work *work, struct cache_entry *entry, bo
 	work->entry = entry;
 	work->level = level && cache_level_open_locked(cache, entry->policy.hash);
 	if (work->kind == CACHE_COMPUTE && cache_state(entry) == CACHE_LIVE)
-		cache_untrack_locked(cache, entry);
+		cache_untrack(cache, entry);
 }
 
 /* What to do with a key's entry, NULL for none: enum cache_begun; CACHE_BUSY: wait for entry->work. */
@@ -193,6 +193,22 @@ static int begin_locked(const struct cache_begin *b, struct cache_entry *entry, 
 	return CACHE_BEGUN;
 }
 
+/* Begins a work for a key that is not there, with the entries' lock alone. Whether it did; the rest as in cache_work_begin. */
+static bool begin_alone(const struct cache_begin *b, struct cache_entry *fresh, struct cache_work *work)
+{
+	weakref_cache *cache = b->cache;
+	struct cache_seen seen;
+
+	if (b->present_only || cache_see(cache, b->ready, &seen) < 0 || seen.entry != NULL)
+		return false;
+	cache_entries_lock(cache);
+	bool does = cache_absent_locked(cache, &seen);
+	if (does)
+		begin_locked(b, NULL, fresh, work, NULL);
+	cache_entries_unlock(cache);
+	return does;
+}
+
 int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void **value)
 {
 	weakref_cache *cache = b->cache;
@@ -204,6 +220,12 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 	if (fresh == NULL)
 		return -errno;
 	work->counted = b->counted;
+	if (begin_alone(b, fresh, work)) {
+		*out = work;
+		work->began = base_now();
+		cache_after(cache);
+		return CACHE_BEGUN;
+	}
 	for (;;) {
 		uint64_t now = cache_now(cache);
 		int result = cache_lock_at(cache, b->ready, true, &entry);
@@ -245,6 +267,23 @@ static void count_outcome(const struct cache_work *work, bool success)
 		cache_count_load(work->cache, work->began, success);
 }
 
+/* Stores what was loaded with the entries' lock alone. Whether it did. */
+static bool complete_alone(const struct cache_work *work, const struct cache_write *w, uint64_t now)
+{
+	weakref_cache *cache = work->cache;
+	struct cache_entry *entry = work->entry;
+	bool evicts = cache_expect(cache, entry);
+
+	cache_entries_lock(cache);
+	bool does = cache_state(entry) == CACHE_LOADING && entry->work == work && cache_has_place_locked(cache);
+	if (does) {
+		cache_complete_locked(cache, entry, w, now);
+		cache_come_locked(cache, entry);
+	}
+	cache_entries_unlock_maintain(cache, evicts, now);
+	return does;
+}
+
 /* Stores the outcome of a work that is its entry's. */
 static void settle_locked(struct cache_work *work, struct cache_write *w, int error, uint64_t now)
 {
@@ -254,20 +293,37 @@ static void settle_locked(struct cache_work *work, struct cache_write *w, int er
 
 	entry->work = NULL;
 	if (error == 0 && w->value != NULL) {
-		if (loading)
+		if (loading) {
 			cache_complete_locked(cache, entry, w, now);
-		else
+			cache_track(cache, entry);
+		} else {
 			cache_write_locked(cache, entry, w, now);
+		}
 	} else if (loading) {
 		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
 	} else if (error == 0) {
 		cache->invalidations++;
 		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
 	} else if (work->kind == CACHE_COMPUTE) {
-		cache_track_locked(cache, entry);
-		cache_maintain_locked(cache, now);
+		cache_track(cache, entry);
 	}
 	cache_open_locked(cache, entry);
+}
+
+/* The same with all locks, where it still is its entry's: whether it was. Without memory *error is that. */
+static bool settle(struct cache_work *work, struct cache_write *w, int *error, uint64_t now)
+{
+	weakref_cache *cache = work->cache;
+
+	if (*error == 0)
+		*error = cache_lock_room(cache);
+	if (*error < 0)
+		cache_lock(cache);
+	bool stored = work->entry->work == work;
+	if (stored)
+		settle_locked(work, w, *error, now);
+	cache_unlock_maintain(cache, now);
+	return stored;
 }
 
 /* Lets go of those that wait. */
@@ -313,14 +369,9 @@ int cache_work_finish(struct cache_work *work, void *value, int error)
 		work->wrote = true;
 		cache_level_put(cache, work->key, value);
 	}
-	if (error == 0)
-		error = cache_lock_room(cache);
-	if (error < 0)
-		cache_lock(cache);
-	bool stored = entry->work == work;
-	if (stored)
-		settle_locked(work, &w, error, now);
-	cache_unlock(cache);
+	bool stored = error == 0 && value != NULL && complete_alone(work, &w, now);
+	if (!stored)
+		stored = settle(work, &w, &error, now);
 	if (!stored && (work->stands_aside || work->wrote))
 		step_back(work);
 	count_outcome(work, error == 0 && value != NULL);
@@ -523,8 +574,9 @@ static struct reload_task *task_new(struct cache_work *work)
 /* Whether nobody reloads the entry that somebody reloaded in the parent of this process. */
 static bool parent_reloaded(weakref_cache *cache, struct cache_entry *entry)
 {
-	if (likely(lock_forks == 0) || !lock_word_try(cache->lock))
+	if (likely(lock_forks == 0) || !cache_eviction_try(cache))
 		return false;
+	cache_entries_lock(cache);
 	bool over = cache_state(entry) == CACHE_LIVE && settle_fork_locked(cache, entry) && entry->work == NULL;
 	cache_unlock(cache);
 	return over;

@@ -20,7 +20,12 @@
  * Notices are queued with the lock held and told of without it, one by one, each taken out of the queue before the listener sees
  * it: a listener that never returns loses no other. In a listener the thread's own operations only queue; the loop that called it goes on.
  *
- * Locks: the cache's. Deliberately not here: a thread, and any promise about the order in which entries go.
+ * A thread that brings a new entry does not wait for one that evicts: the entry is in the map, and in a ring of CACHE_COMERS places for the
+ * policy. He tries the eviction's lock after that, and who has it looks at the ring after he dropped it: one of the two sees to the entry. Only
+ * where the ring is full somebody waits. Of two caches that share the lock one may look for the other in vain; that ring is seen to by the next
+ * call, whatever it is.
+ *
+ * Locks: cache.h. Deliberately not here: a thread, and any promise about the order in which entries go.
  */
 #include <pthread.h>
 
@@ -58,7 +63,7 @@ void cache_set_slack(weakref_cache *cache)
 	atomic_store_explicit(&cache->slack, rough ? SLACK : 0, memory_order_relaxed);
 }
 
-void cache_track_locked(weakref_cache *cache, struct cache_entry *entry)
+void cache_track(weakref_cache *cache, struct cache_entry *entry)
 {
 	/* One that took another's place is in already. */
 	if (cache->recorded && entry->policy.queue == POLICY_NONE)
@@ -70,7 +75,7 @@ void cache_track_locked(weakref_cache *cache, struct cache_entry *entry)
 		wheel_schedule(cache->wheel, cache_waiting(cache, entry), deadline);
 }
 
-void cache_untrack_locked(weakref_cache *cache, struct cache_entry *entry)
+void cache_untrack(weakref_cache *cache, struct cache_entry *entry)
 {
 	if (cache->recorded)
 		policy_remove(&cache->policy, &entry->policy);
@@ -123,7 +128,7 @@ void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum wea
 	if (value == NULL)
 		cause = WEAKREF_CAUSE_COLLECTED; /* the collector was faster */
 	if (!loading)
-		cache_untrack_locked(cache, entry);
+		cache_untrack(cache, entry);
 	*(loading ? &cache->loading : &cache->live) -= 1;
 	atomic_store_explicit(&entry->state, CACHE_DEAD, memory_order_release);
 	if (entry->celled)
@@ -153,7 +158,7 @@ void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum w
 
 /* ---- reads ---- */
 
-static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
+static void drain(weakref_cache *cache, struct cache_stripe *stripe)
 {
 	uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_acquire), n = tail - stripe->head;
 	struct policy_node *read[CACHE_READS];
@@ -177,24 +182,55 @@ static void drain_locked(weakref_cache *cache, struct cache_stripe *stripe)
 	policy_hit_all(&cache->policy, read, nread);
 }
 
-void cache_drain_locked(weakref_cache *cache)
+void cache_drain(weakref_cache *cache)
 {
 	for (uint32_t i = 0; cache->recorded && i <= cache->stripe_mask; i++)
-		drain_locked(cache, &cache->stripes[i]);
+		drain(cache, &cache->stripes[i]);
 }
 
 /* What the calling thread read. */
-static void drain_own_locked(weakref_cache *cache)
+static void drain_own(weakref_cache *cache)
 {
 	if (cache->recorded)
-		drain_locked(cache, cache_stripe(cache));
+		drain(cache, cache_stripe(cache));
 }
 
-static uint32_t pace_locked(const weakref_cache *cache)
+static uint32_t pace_now(const weakref_cache *cache)
 {
 	if (!cache->config.bounded)
 		return cache->config.soft_values ? CACHE_PACE_CALM : CACHE_PACE_NONE;
 	return policy_is_calm(&cache->policy) ? CACHE_PACE_CALM : CACHE_PACE_EAGER;
+}
+
+/* ---- who came ---- */
+
+bool cache_has_place_locked(const weakref_cache *cache)
+{
+	uint32_t came = atomic_load_explicit(&cache->came, memory_order_relaxed);
+
+	return came - atomic_load_explicit(&cache->received, memory_order_acquire) < CACHE_COMERS;
+}
+
+void cache_come_locked(weakref_cache *cache, struct cache_entry *entry)
+{
+	uint32_t came = atomic_load_explicit(&cache->came, memory_order_relaxed);
+
+	atomic_store_explicit(&cache->comers[came % CACHE_COMERS], entry, memory_order_relaxed);
+	atomic_store_explicit(&cache->came, came + 1, memory_order_release);
+}
+
+/* The policy gets to know who came. */
+static void receive(weakref_cache *cache)
+{
+	uint32_t came = atomic_load_explicit(&cache->came, memory_order_acquire);
+	uint32_t received = atomic_load_explicit(&cache->received, memory_order_relaxed);
+
+	for (; received != came; received++) {
+		_Atomic(struct cache_entry *) *place = &cache->comers[received % CACHE_COMERS];
+		cache_track(cache, atomic_load_explicit(place, memory_order_relaxed));
+		atomic_store_explicit(place, NULL, memory_order_relaxed);
+		atomic_store_explicit(&cache->received, received + 1, memory_order_release);
+	}
 }
 
 /* ---- what is due ---- */
@@ -212,55 +248,141 @@ static void bury_taken_locked(weakref_cache *cache, struct slots *slots, uint32_
 	}
 }
 
-static void expire_locked(weakref_cache *cache, uint64_t now)
+/* The entry of a node of the wheel, which is not waiting any more. */
+static void expire_locked(weakref_cache *cache, struct wheel_node *node, uint64_t now)
+{
+	struct cache_entry *entry = heap_base(node);
+
+	cache_close_locked(cache, entry);
+	uint64_t deadline = cache_deadline(cache, entry);
+	if (deadline <= now)
+		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPIRED);
+	else if (deadline != CACHE_NEVER)
+		wheel_schedule(cache->wheel, node, deadline);
+	cache_open_locked(cache, entry);
+}
+
+static void expire(weakref_cache *cache, uint64_t now)
 {
 	struct wheel_node *node;
 
 	while ((node = wheel_expired(cache->wheel, now)) != NULL) {
-		struct cache_entry *entry = heap_base(node);
-		cache_close_locked(cache, entry);
-		uint64_t deadline = cache_deadline(cache, entry);
-		if (deadline <= now)
-			cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPIRED);
-		else if (deadline != CACHE_NEVER)
-			wheel_schedule(cache->wheel, node, deadline);
-		cache_open_locked(cache, entry);
+		cache_entries_lock(cache);
+		expire_locked(cache, node, now);
+		cache_entries_unlock(cache);
 	}
 }
 
-void cache_due_locked(weakref_cache *cache, uint64_t now)
+static void bury_taken(weakref_cache *cache, const struct cache_bank *bank)
 {
-	uint32_t next;
+	if (likely(atomic_load_explicit(&bank->slots->dead, memory_order_relaxed) == 0))
+		return;
+	cache_entries_lock(cache);
+	/* One may have come, and lost its value, since the last look. */
+	receive(cache);
+	bury_taken_locked(cache, bank->slots, bank->fresh);
+	cache_entries_unlock(cache);
+}
+
+static void evict(weakref_cache *cache)
+{
 	struct policy_node *node;
 
-	for (size_t i = 0; i < cache->nbanks; i++)
-		if (unlikely(atomic_load_explicit(&cache->banks[i].slots->dead, memory_order_relaxed) != 0))
-			bury_taken_locked(cache, cache->banks[i].slots, cache->banks[i].fresh);
-	if (cache->expires)
-		expire_locked(cache, now);
-	if (cache->config.bounded) {
-		while ((node = policy_evict(&cache->policy)) != NULL)
-			cache_remove_locked(cache, CACHE_OF(policy, node), WEAKREF_CAUSE_SIZE);
-		atomic_store_explicit(&cache->wants, policy_sketch_wanted(&cache->policy), memory_order_relaxed);
+	while ((node = policy_evict(&cache->policy)) != NULL) {
+		cache_entries_lock(cache);
+		cache_remove_locked(cache, CACHE_OF(policy, node), WEAKREF_CAUSE_SIZE);
+		cache_entries_unlock(cache);
 	}
+	atomic_store_explicit(&cache->wants, policy_sketch_wanted(&cache->policy), memory_order_relaxed);
+}
+
+void cache_due(weakref_cache *cache, uint64_t now)
+{
+	uint32_t next;
+
+	receive(cache);
+	for (size_t i = 0; i < cache->nbanks; i++)
+		bury_taken(cache, &cache->banks[i]);
+	if (cache->expires)
+		expire(cache, now);
+	if (cache->config.bounded)
+		evict(cache);
 	/* Readers look at it often. */
-	next = pace_locked(cache);
+	next = pace_now(cache);
 	if (next != atomic_load_explicit(&cache->pace, memory_order_relaxed))
 		atomic_store_explicit(&cache->pace, next, memory_order_relaxed);
 }
 
-void cache_maintain_locked(weakref_cache *cache, uint64_t now)
+void cache_maintain(weakref_cache *cache, uint64_t now)
 {
+	receive(cache);
 	if (atomic_load_explicit(&cache->pace, memory_order_relaxed) == CACHE_PACE_EAGER || cache->config.soft_values ||
 	    policy_weight(&cache->policy) > cache->policy.maximum)
-		drain_own_locked(cache);
-	cache_due_locked(cache, now);
+		drain_own(cache);
+	cache_due(cache, now);
 }
 
-void cache_maintain_whole_locked(weakref_cache *cache, uint64_t now)
+void cache_maintain_whole(weakref_cache *cache, uint64_t now)
 {
-	cache_drain_locked(cache);
-	cache_maintain_locked(cache, now);
+	cache_drain(cache);
+	cache_maintain(cache, now);
+}
+
+bool cache_expect(weakref_cache *cache, const struct cache_entry *fresh)
+{
+	const struct policy_node *going[2] = {NULL, NULL};
+
+	if (!cache_eviction_try(cache))
+		return false;
+	const struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
+	if (cache->config.bounded)
+		policy_expect(&cache->policy, fresh->policy.hash, going);
+	for (int i = 0; i < 2; i++)
+		if (going[i] != NULL)
+			__builtin_prefetch(&map->at[cache_home(map, going[i]->hash)]);
+	return true;
+}
+
+void cache_entries_unlock_maintain(weakref_cache *cache, bool evicts, uint64_t now)
+{
+	cache_entries_unlock(cache);
+	if (!evicts) {
+		/* Who has it looks after the ring once more when he drops it. */
+		atomic_thread_fence(memory_order_seq_cst);
+		evicts = cache_eviction_try(cache);
+	}
+	if (evicts) {
+		cache_maintain(cache, now);
+		cache_eviction_unlock(cache);
+	}
+}
+
+void cache_receive_late(weakref_cache *cache)
+{
+	while (cache_has_comers(cache) && cache_eviction_try(cache)) {
+		receive(cache);
+		if (cache->config.bounded)
+			evict(cache);
+		lock_eviction_drop(cache->eviction);
+	}
+}
+
+void cache_lock_more(weakref_cache *cache)
+{
+	while (cache_has_comers(cache)) {
+		cache_entries_unlock(cache);
+		receive(cache);
+		if (cache->config.bounded)
+			evict(cache);
+		cache_entries_lock(cache);
+	}
+}
+
+void cache_unlock_maintain(weakref_cache *cache, uint64_t now)
+{
+	cache_unlock_entries(cache);
+	cache_maintain(cache, now);
+	cache_eviction_unlock(cache);
 }
 
 /* ---- afterwards ---- */
@@ -274,21 +396,21 @@ static NOINLINE void give_sketch(weakref_cache *cache)
 	if (sketch == NULL)
 		return;
 	memset(sketch, 0, bytes);
-	cache_lock(cache);
+	cache_eviction_lock(cache);
 	policy_sketch_give(&cache->policy, sketch, bytes);
-	cache_unlock(cache);
+	cache_eviction_unlock(cache);
 }
 
 static struct cache_entry *notice_take(weakref_cache *cache)
 {
-	cache_lock(cache);
+	cache_entries_lock(cache);
 	struct cache_entry *entry = atomic_load_explicit(&cache->first, memory_order_relaxed);
 	if (entry != NULL) {
 		atomic_store_explicit(&cache->first, entry->next, memory_order_relaxed);
 		if (entry->next == NULL)
 			cache->last = NULL;
 	}
-	cache_unlock(cache);
+	cache_entries_unlock(cache);
 	return entry;
 }
 
@@ -343,11 +465,11 @@ NOINLINE void cache_try_maintain(weakref_cache *cache)
 {
 	uint64_t now = cache_now(cache);
 
-	if (!lock_word_try(cache->lock))
+	if (!cache_eviction_try(cache))
 		return;
-	drain_own_locked(cache);
-	cache_maintain_locked(cache, now);
-	cache_unlock(cache);
+	drain_own(cache);
+	cache_maintain(cache, now);
+	cache_eviction_unlock(cache);
 	cache_after(cache);
 }
 
@@ -357,9 +479,9 @@ void cache_purge(struct slots *slots, void *owner)
 	uint64_t now = cache_now(cache);
 
 	(void)slots;
-	cache_lock(cache);
-	cache_maintain_whole_locked(cache, now);
-	cache_unlock(cache);
+	cache_eviction_lock(cache);
+	cache_maintain_whole(cache, now);
+	cache_eviction_unlock(cache);
 	cache_after(cache);
 }
 
@@ -370,9 +492,9 @@ int weakref_cache_cleanup(weakref_cache *cache)
 	if (error < 0)
 		return error;
 	uint64_t now = cache_now(cache);
-	cache_lock(cache);
-	cache_maintain_whole_locked(cache, now);
-	cache_unlock(cache);
+	cache_eviction_lock(cache);
+	cache_maintain_whole(cache, now);
+	cache_eviction_unlock(cache);
 	cache_after(cache);
 	return 0;
 }
@@ -383,6 +505,7 @@ void cache_check_locked(const weakref_cache *cache)
 {
 	const struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
 
+	ASSERT(!cache_has_comers(cache));
 	ASSERT(cache->live + cache->loading <= cache->used && cache->used <= map->limit);
 	ASSERT((atomic_load_explicit(&cache->first, memory_order_relaxed) == NULL) == (cache->last == NULL));
 	if (cache->live > 100)

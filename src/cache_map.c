@@ -372,17 +372,6 @@ static void count_insert_locked(weakref_cache *cache)
 	atomic_store_explicit(&cache->inserts, inserts + 1, memory_order_release);
 }
 
-void cache_expect_locked(const weakref_cache *cache, const struct cache_entry *fresh)
-{
-	const struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
-	const struct policy_node *going[2];
-
-	policy_expect(&cache->policy, fresh->policy.hash, going);
-	for (int i = 0; i < 2; i++)
-		if (going[i] != NULL)
-			__builtin_prefetch(&map->at[cache_home(map, going[i]->hash)]);
-}
-
 void cache_insert_locked(weakref_cache *cache, struct cache_entry *entry)
 {
 	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
@@ -462,6 +451,13 @@ static int map_grow(weakref_cache *cache)
 	}
 	cache_unlock(cache);
 	return 0;
+}
+
+bool cache_absent_locked(const weakref_cache *cache, const struct cache_seen *seen)
+{
+	return seen->entry == NULL && likely(atomic_load_explicit(&cache->inserts, memory_order_relaxed) == seen->inserts) &&
+	       likely(cache->used + 1 < atomic_load_explicit(&cache->map, memory_order_relaxed)->limit) &&
+	       (likely(!cache->celled) || cell_ready_locked(cache));
 }
 
 /* With the lock: makes room for an entry. 0 with the lock where there is; 1 without it where it was made; -ENOMEM without it. */

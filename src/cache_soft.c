@@ -56,7 +56,7 @@ struct sweep {
 
 static void count_locked(weakref_cache *cache, struct sweep *s)
 {
-	cache_drain_locked(cache);
+	cache_drain(cache);
 	for (struct policy_node *node = policy_coldest(&cache->policy); node != NULL; node = policy_next_hotter(&cache->policy, node)) {
 		s->count[class_of(CACHE_OF(policy, node), s->now)]++;
 		s->all++;

@@ -45,11 +45,11 @@ static int lock_settled(struct cache_change *c, uint64_t now, struct cache_entry
 	return 0;
 }
 
-static int unlock_after(struct cache_change *c, struct cache_entry *entry, int result)
+static int unlock_after(struct cache_change *c, struct cache_entry *entry, uint64_t now, int result)
 {
 	if (entry != NULL)
 		cache_open_locked(c->cache, entry);
-	cache_unlock(c->cache);
+	cache_unlock_maintain(c->cache, now);
 	BASE_KEEP(c->key);
 	BASE_KEEP(c->value);
 	cache_after(c->cache);
@@ -89,7 +89,7 @@ int cache_store_if_absent(struct cache_change *c)
 		cache_write_locked(c->cache, entry, &w, now);
 		c->result = c->value;
 	}
-	return unlock_after(c, entry, 0);
+	return unlock_after(c, entry, now, 0);
 }
 
 void *weakref_cache_put_if_absent(weakref_cache *cache, const void *key, void *value)
@@ -122,7 +122,7 @@ static int replace(struct cache_change *c)
 	bool does = as_expected(c, c->result);
 	if (does)
 		cache_write_locked(c->cache, entry, &w, now);
-	return unlock_after(c, entry, does);
+	return unlock_after(c, entry, now, does);
 }
 
 int weakref_cache_replace(weakref_cache *cache, const void *key, void *expected, void *value)
@@ -146,8 +146,7 @@ static int remove_expected(struct cache_change *c)
 		c->cache->invalidations++;
 		cache_remove_locked(c->cache, entry, WEAKREF_CAUSE_EXPLICIT);
 	}
-	cache_maintain_locked(c->cache, now);
-	return unlock_after(c, entry, does);
+	return unlock_after(c, entry, now, does);
 }
 
 int weakref_cache_remove(weakref_cache *cache, const void *key, void *expected, void **value)

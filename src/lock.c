@@ -18,7 +18,7 @@ struct lock lock_threads = LOCK_INIT(LOCK_RANK_THREADS);
 /* Each in a line, so that the writers of two do not share one. */
 static struct {
 	_Alignas(64) struct lock_word lock;
-} words[LOCK_STRIPES], stripes[LOCK_STRIPES], directories[LOCK_STRIPES];
+} evictions[LOCK_STRIPES], words[LOCK_STRIPES], stripes[LOCK_STRIPES], directories[LOCK_STRIPES];
 
 unsigned lock_forks;
 
@@ -68,6 +68,11 @@ void lock_check_none(const char *where)
 }
 
 /* ---- words ---- */
+
+struct lock_word *lock_eviction(uint64_t hash)
+{
+	return &evictions[hash % LOCK_STRIPES].lock;
+}
 
 struct lock_word *lock_word(uint64_t hash)
 {
@@ -132,6 +137,8 @@ void lock_fork_prepare(void)
 	pthread_mutex_lock(&lock_init.mutex);
 	pthread_mutex_lock(&lock_pools.mutex);
 	for (int i = 0; i < LOCK_STRIPES; i++)
+		lock_word_get(&evictions[i].lock);
+	for (int i = 0; i < LOCK_STRIPES; i++)
 		lock_word_get(&words[i].lock);
 	for (int i = 0; i < LOCK_STRIPES; i++)
 		lock_word_get(&stripes[i].lock);
@@ -153,6 +160,8 @@ static void fork_release(void)
 		lock_word_give(&stripes[i].lock);
 	for (int i = LOCK_STRIPES; i-- > 0;)
 		lock_word_give(&words[i].lock);
+	for (int i = LOCK_STRIPES; i-- > 0;)
+		lock_word_give(&evictions[i].lock);
 	pthread_mutex_unlock(&lock_pools.mutex);
 	pthread_mutex_unlock(&lock_init.mutex);
 }

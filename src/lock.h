@@ -20,7 +20,8 @@
 enum lock_rank {
 	LOCK_RANK_INIT = 1,  /* gc_init, policy changes: rarely taken, outermost */
 	LOCK_RANK_POOLS,     /* which resource pools there are; adopting a resource that no pool knows */
-	LOCK_RANK_POOL,      /* a resource pool, a cache, who waits for whose load */
+	LOCK_RANK_EVICTION,  /* which entry of a cache goes */
+	LOCK_RANK_POOL,      /* a resource pool, the entries of a cache, who waits for whose load */
 	LOCK_RANK_STRIPE,    /* writers of a part of a table, or of an entry of a cache */
 	LOCK_RANK_DIRECTORY, /* which parts a table has */
 	LOCK_RANK_HANDLER,   /* who is told of failed callbacks */
@@ -55,9 +56,10 @@ struct lock_word {
 	_Atomic uint32_t state; /* 0 free, 1 held, 2 held and perhaps somebody sleeps */
 };
 
-/* That of a pool or a cache, of rank LOCK_RANK_POOL; that of a part of a table, or of an entry, of rank LOCK_RANK_STRIPE; and that of a table's
+/* That of a cache's eviction, of rank LOCK_RANK_EVICTION; that of a pool or of a cache's entries, of rank LOCK_RANK_POOL; that of a part of a table, or of an entry, of rank LOCK_RANK_STRIPE; and that of a table's
  * directory, of rank LOCK_RANK_DIRECTORY: any hash of its identity picks one, for its whole life. A thread holds one of a rank at a time. */
 #define LOCK_STRIPES 64
+struct lock_word *lock_eviction(uint64_t hash);
 struct lock_word *lock_word(uint64_t hash);
 struct lock_word *lock_stripe(uint64_t hash);
 struct lock_word *lock_directory(uint64_t hash);
@@ -88,23 +90,39 @@ static inline void lock_word_take(struct lock_word *lock)
 	lock_word_get(lock);
 }
 
-/* Takes it if it is free. */
-static inline bool lock_word_try(struct lock_word *lock)
-{
-	uint32_t none = 0;
-
-	if (!atomic_compare_exchange_strong_explicit(&lock->state, &none, 1, memory_order_acquire, memory_order_relaxed))
-		return false;
-	if (CHECKS)
-		lock_word_held(LOCK_RANK_POOL, true);
-	return true;
-}
-
 static inline void lock_word_drop(struct lock_word *lock)
 {
 	if (CHECKS)
 		lock_word_held(LOCK_RANK_POOL, false);
 	lock_word_give(lock);
+}
+
+static inline void lock_eviction_take(struct lock_word *lock)
+{
+	if (CHECKS)
+		lock_word_held(LOCK_RANK_EVICTION, true);
+	lock_word_get(lock);
+}
+
+/* Takes it if it is free. Who fails has before it, for who holds it, all that he wrote before a fence of sequential consistency. */
+static inline bool lock_eviction_try(struct lock_word *lock)
+{
+	uint32_t none = 0;
+
+	if (!atomic_compare_exchange_strong_explicit(&lock->state, &none, 1, memory_order_seq_cst, memory_order_seq_cst))
+		return false;
+	if (CHECKS)
+		lock_word_held(LOCK_RANK_EVICTION, true);
+	return true;
+}
+
+/* What is loaded after it, with sequential consistency, is what was written before a try that failed. */
+static inline void lock_eviction_drop(struct lock_word *lock)
+{
+	if (CHECKS)
+		lock_word_held(LOCK_RANK_EVICTION, false);
+	if (unlikely(atomic_exchange_explicit(&lock->state, 0, memory_order_seq_cst) == 2))
+		lock_word_wake(lock);
 }
 
 static inline void lock_stripe_take(struct lock_word *lock)

@@ -87,6 +87,8 @@ short_tests = \
 	tests/check_weakarray
 
 unit_tests = \
+	tests/check_cache_eviction \
+	tests/check_cache_eviction \
 	tests/check_cache_policy \
 	tests/check_cache_wheel \
 	tests/check_crew \
@@ -96,6 +98,8 @@ unit_tests = \
 	tests/check_table \
 	tests/check_validate \
 	tests/check_weakarray
+tests_check_cache_eviction_CPPFLAGS = $(core_cppflags)
+tests_check_cache_eviction_LDADD = $(unit_ldadd)
 tests_check_cache_policy_CPPFLAGS = $(core_cppflags)
 tests_check_cache_policy_LDADD = $(unit_ldadd)
 tests_check_cache_wheel_CPPFLAGS = $(core_cppflags)

@@ -82,6 +82,8 @@ WEAKREF_API int weakref_cache_builder_soft_values(weakref_cache_builder *builder
 
 /**
  * @brief How many entries there may be. 0: what is stored goes at once. Not together with a maximum weight or a weigher.
+ *
+ * While a thread evicts, others may bring 32 entries more, for which it evicts before it goes on.
  * @param builder the builder.
  * @param size the bound.
  * @return 0, or a negative error.

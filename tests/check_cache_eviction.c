@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * check_cache_eviction: entries that come while another thread has the lock of a cache's eviction (cache.h). That thread is this program's
+ * first one here, which takes the lock and does nothing with it, so that what is rare is certain. It looks after who came when it gives the
+ * lock back by cache_eviction_unlock; after `leave` nobody has looked yet, as where the lock was another cache's that shares it.
+ */
+#define GC_THREADS
+#include <gc/gc.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "cache.h"
+#include "cache_fixture.h"
+
+#define ROOM 8
+#define NEW 100 /* the first key of who comes */
+
+static _Atomic size_t done;
+
+static int count(const void *key, void *value, enum weakref_cause cause, void *user)
+{
+	return listen_by_cause(key, value, cause, user);
+}
+
+static void cache_of(const char *spec)
+{
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+
+	ck_assert_int_eq(weakref_cache_builder_spec(b, spec), 0);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, count, NULL), 0);
+	ck_assert_int_eq(weakref_cache_builder_ticker(b, tick, NULL), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_ptr_nonnull(cache);
+	memset(told_by_cause, 0, sizeof told_by_cause);
+	now_ns = SECOND;
+	done = 0;
+}
+
+/* Room for ROOM entries, all taken; who comes meanwhile need not wait for a larger map. */
+static void full_cache(const char *spec)
+{
+	cache_of(spec);
+	for (int i = 0; i < ROOM; i++)
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(i), thing((size_t)i)), 0);
+}
+
+/* Gives the lock back without a look at who came. */
+static void leave(void)
+{
+	lock_eviction_drop(cache->eviction);
+}
+
+static size_t live(void)
+{
+	cache_entries_lock(cache);
+	size_t n = cache->live;
+	cache_entries_unlock(cache);
+	return n;
+}
+
+static unsigned told(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i <= WEAKREF_CAUSE_SIZE; i++)
+		n += told_by_cause[i];
+	return n;
+}
+
+static int put_many(void *arg)
+{
+	size_t n = *(const size_t *)arg;
+
+	for (size_t i = 0; i < n; i++) {
+		SUPPORT_REQUIRE(weakref_cache_put(cache, KEY(NEW + (intptr_t)i), thing(NEW + i)) == 0);
+		SUPPORT_REQUIRE(n > CACHE_COMERS || weakref_cache_get_if_present(cache, KEY(NEW + (intptr_t)i)) == thing(NEW + i));
+		atomic_fetch_add(&done, 1);
+	}
+	return 0;
+}
+
+static int load(const void *key, void **value, void *user)
+{
+	(void)user;
+	*value = thing((size_t)(uintptr_t)key);
+	return 0;
+}
+
+static int load_many(void *arg)
+{
+	size_t n = *(const size_t *)arg;
+	void *value;
+
+	for (size_t i = 0; i < n; i++) {
+		SUPPORT_REQUIRE(weakref_cache_get_with(cache, KEY(NEW + (intptr_t)i), load, NULL, &value) == 0);
+		SUPPORT_REQUIRE(value == thing(NEW + i));
+		SUPPORT_REQUIRE(weakref_cache_get_if_present(cache, KEY(NEW + (intptr_t)i)) == value);
+	}
+	return 0;
+}
+
+/* n come by fn on another thread while this one has the lock. */
+static void come(support_fn fn, size_t n)
+{
+	cache_eviction_lock(cache);
+	int failed = support_on_thread(fn, &n);
+	leave();
+	ck_assert_int_eq(failed, 0);
+}
+
+/* Who comes meanwhile does not wait, and is there at once; who gives the lock back takes out what is too much. */
+START_TEST(test_comers_do_not_wait)
+{
+	size_t n = CACHE_COMERS;
+
+	full_cache("maximumSize=8,initialCapacity=100");
+	cache_eviction_lock(cache);
+	int failed = support_on_thread(put_many, &n);
+	size_t meanwhile = live();
+	cache_eviction_unlock(cache);
+	ck_assert_int_eq(failed, 0);
+	ck_assert_uint_eq(meanwhile, ROOM + n);
+	ck_assert_uint_eq(live(), ROOM);
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_SIZE], n);
+	ck_assert_uint_eq(told(), n);
+	ck_assert_uint_eq(weakref_cache_len(cache), ROOM);
+}
+END_TEST
+
+START_TEST(test_loads_do_not_wait)
+{
+	full_cache("maximumSize=8,initialCapacity=100");
+	come(load_many, CACHE_COMERS);
+	ck_assert_uint_eq(live(), ROOM + CACHE_COMERS);
+	ck_assert_uint_eq(weakref_cache_len(cache), ROOM);
+}
+END_TEST
+
+static void *put_more(void *failed)
+{
+	size_t n = CACHE_COMERS + 9;
+
+	*(int *)failed = put_many(&n);
+	return NULL;
+}
+
+/* No more than CACHE_COMERS are too many: the next one waits. */
+START_TEST(test_the_next_one_waits)
+{
+	struct timespec moment = {.tv_nsec = 20000000};
+	pthread_t thread;
+	int failed = 1;
+
+	full_cache("maximumSize=8,initialCapacity=100");
+	cache_eviction_lock(cache);
+	int error = pthread_create(&thread, NULL, put_more, &failed);
+	while (error == 0 && atomic_load(&done) < CACHE_COMERS)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	while (nanosleep(&moment, &moment) != 0)
+		;
+	size_t meanwhile = atomic_load(&done), there = live();
+	cache_eviction_unlock(cache);
+	ck_assert_int_eq(error, 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(failed, 0);
+	ck_assert_uint_eq(meanwhile, CACHE_COMERS);
+	ck_assert_uint_eq(there, ROOM + CACHE_COMERS);
+	ck_assert_uint_eq(weakref_cache_len(cache), ROOM);
+	ck_assert_uint_eq(atomic_load(&done), CACHE_COMERS + 9);
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_eq(told(), CACHE_COMERS + 9);
+}
+END_TEST
+
+/* Whatever is done to the cache next finds the policy in the know, and each entry is told of once. */
+START_TEST(test_any_call_looks_after_them)
+{
+	void *value;
+
+	for (int call = 0; call < 8; call++) {
+		size_t left = ROOM;
+		full_cache("maximumSize=8,initialCapacity=100");
+		come(put_many, 20);
+		switch (call) {
+		case 0:
+			ck_assert_int_eq(weakref_cache_put(cache, KEY(NEW + 3), thing(0)), 0);
+			break;
+		case 1:
+			ck_assert_int_ge(weakref_cache_remove(cache, KEY(NEW + 3), NULL, &value), 0);
+			break;
+		case 2:
+			ck_assert_int_eq(weakref_cache_invalidate(cache, KEY(NEW + 3)), 0);
+			break;
+		case 3:
+			ck_assert_int_eq(weakref_cache_invalidate_all(cache), 0);
+			left = 0;
+			break;
+		case 4:
+			ck_assert_int_eq(weakref_cache_policy_set_maximum(cache, 2), 0);
+			left = 2;
+			break;
+		case 5:
+			ck_assert_ptr_nonnull(weakref_cache_put_if_absent(cache, KEY(NEW + 99), thing(1)));
+			break;
+		case 6: {
+			weakref_cache_policy policy;
+			ck_assert_int_eq(weakref_cache_policy_get(cache, &policy), 0);
+			ck_assert_uint_eq(policy.weight, ROOM);
+			break;
+		}
+		default: {
+			weakref_pair pairs[2 * ROOM];
+			ck_assert_int_eq(weakref_cache_policy_order(cache, true, pairs, 2 * ROOM), ROOM);
+			break;
+		}
+		}
+		ck_assert_uint_le(weakref_cache_len(cache), left);
+		ck_assert_int_eq(weakref_cache_invalidate_all(cache), 0);
+		/* One was replaced, or came besides. */
+		ck_assert_uint_eq(told(), ROOM + 20 + (call == 5 || (call == 0 && told_by_cause[WEAKREF_CAUSE_REPLACED] != 0)) +
+						  (call == 0 && told_by_cause[WEAKREF_CAUSE_REPLACED] == 0));
+		ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	}
+}
+END_TEST
+
+START_TEST(test_they_expire)
+{
+	cache_of("maximumSize=64,initialCapacity=100,expireAfterWrite=10s");
+	come(put_many, 20);
+	now_ns += 9 * SECOND;
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), 20);
+	now_ns += SECOND;
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 20);
+}
+END_TEST
+
+static int put_mortal(void *arg)
+{
+	size_t n = *(const size_t *)arg;
+
+	for (size_t i = 0; i < n; i++)
+		SUPPORT_REQUIRE(weakref_cache_put(cache, KEY(NEW + (intptr_t)i), support_node_new(i)) == 0);
+	support_scrub();
+	return 0;
+}
+
+/* Values that a collection takes before anybody looked after their entries. */
+START_TEST(test_they_are_collected)
+{
+	cache_of("maximumSize=64,initialCapacity=100,weakValues");
+	/* The first one makes room for all. */
+	void *first = support_node_new(0);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(0), first), 0);
+	ck_assert_int_eq(weakref_cache_invalidate(cache, KEY(0)), 0);
+	SUPPORT_KEEP(first);
+	come(put_mortal, CACHE_COMERS);
+	support_collect();
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_le(weakref_cache_len(cache), SUPPORT_SLACK);
+	ck_assert_uint_ge(told_by_cause[WEAKREF_CAUSE_COLLECTED], CACHE_COMERS - SUPPORT_SLACK);
+	ck_assert_int_eq(weakref_cache_invalidate_all(cache), 0);
+	ck_assert_uint_eq(told(), CACHE_COMERS + 1);
+}
+END_TEST
+
+static int child_goes_on(void *arg)
+{
+	size_t n = 5;
+
+	(void)arg;
+	SUPPORT_REQUIRE(weakref_cache_len(cache) == ROOM);
+	SUPPORT_REQUIRE(put_many(&n) == 0);
+	SUPPORT_REQUIRE(weakref_cache_len(cache) == ROOM);
+	return 0;
+}
+
+/* A child finds them as its parent left them. */
+START_TEST(test_a_child_looks_after_them)
+{
+	full_cache("maximumSize=8,initialCapacity=100");
+	come(put_many, 20);
+	ck_assert_int_eq(support_in_child(child_goes_on, NULL), 0);
+	ck_assert_uint_eq(live(), ROOM + 20);
+	ck_assert_uint_eq(weakref_cache_len(cache), ROOM);
+}
+END_TEST
+
+/* ---- at random ---- */
+
+#define CROWD 4
+#define CROWD_KEYS 200
+
+struct guest {
+	uint64_t state;
+	size_t puts;
+};
+
+static int mingle(void *arg)
+{
+	struct guest *guest = arg;
+	size_t n = support_scaled(20000, 400);
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t draw = support_random(&guest->state);
+		const void *key = KEY((intptr_t)(draw >> 8) % CROWD_KEYS);
+		void *value = thing(1 + (size_t)(draw >> 40) % 1000);
+		switch (draw % 8) {
+		case 0:
+			SUPPORT_REQUIRE(weakref_cache_invalidate(cache, key) == 0);
+			break;
+		case 1:
+			SUPPORT_REQUIRE(weakref_cache_len(cache) <= ROOM);
+			break;
+		case 2:
+			SUPPORT_REQUIRE(weakref_cache_get_with(cache, key, load, NULL, &value) == 0 && value != NULL);
+			break;
+		default:
+			SUPPORT_REQUIRE(weakref_cache_put(cache, key, value) == 0);
+			break;
+		}
+	}
+	return 0;
+}
+
+/* However many come at once, nobody who counts them finds more than there may be. */
+START_TEST(test_never_too_many)
+{
+	struct guest guests[CROWD];
+
+	for (size_t i = 0; i < CROWD; i++)
+		guests[i].state = support_seed() + i;
+	full_cache("maximumSize=8,initialCapacity=100");
+	ck_assert_uint_eq(support_threads(CROWD, mingle, guests, sizeof guests[0]), 0);
+	ck_assert_uint_le(live(), ROOM);
+	ck_assert_uint_le(weakref_cache_len(cache), ROOM);
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("cache_eviction");
+	TCase *t = support_tcase("eviction");
+
+	tcase_add_test(t, test_comers_do_not_wait);
+	tcase_add_test(t, test_loads_do_not_wait);
+	tcase_add_test(t, test_the_next_one_waits);
+	tcase_add_test(t, test_any_call_looks_after_them);
+	tcase_add_test(t, test_they_expire);
+	tcase_add_test(t, test_they_are_collected);
+	tcase_add_test(t, test_a_child_looks_after_them);
+	tcase_add_test(t, test_never_too_many);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(void)
+{
+	return support_main(suite);
+}
