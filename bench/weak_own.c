@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * weak_own: the groups alloc, single, worst and pause, and what ours.h leaves to be defined; see weakbench.c.
+ * weak_own: the groups alloc, single, many, worst and pause, and what ours.h leaves to be defined; see weakbench.c.
  */
 #include "weak_own.h"
 
@@ -175,6 +175,107 @@ static void group_single(void)
 	n = full;
 }
 
+/* ---- many ---- */
+
+#define MANY_TURNS 5
+
+/* What is asked for in random order, and where the answers go; what is stored, in the same order. All scanned. */
+static const void **asked;
+static void **answers;
+static weakref_pair *pairs;
+
+/* One by one, and by one call, in turns; the middle of each. */
+static void emit_many(const char *workload, void (*one_by_one)(void), void (*together)(void))
+{
+	double single[MANY_TURNS], whole[MANY_TURNS];
+
+	for (int i = 0; i < MANY_TURNS; i++) {
+		double began = now();
+		one_by_one();
+		single[i] = now() - began;
+		began = now();
+		together();
+		whole[i] = now() - began;
+	}
+	double one = median(single, MANY_TURNS), all = median(whole, MANY_TURNS);
+	emit(workload, "one_by_one", one / (double)n, "ns/op");
+	emit(workload, "time", all / (double)n, "ns/op");
+	emit(workload, "ratio", all / one, "x");
+}
+
+static NOINLINE void many_wvd_get(void)
+{
+	for (long i = 0; i < n; i++)
+		answers[i] = weakref_valuedict_get(*table, asked[i]);
+}
+
+static NOINLINE void many_wvd_get_all(void)
+{
+	if (weakref_valuedict_get_all(*table, asked, (size_t)n, answers) != n)
+		die("a value is missing");
+}
+
+static NOINLINE void many_wvd_set(void)
+{
+	for (long i = 0; i < n; i++)
+		valuetable_set(*table, pairs[i].key, pairs[i].value);
+}
+
+static NOINLINE void many_wvd_update(void)
+{
+	if (weakref_valuedict_update_pairs(*table, pairs, (size_t)n) != 0)
+		die("cannot insert");
+}
+
+static NOINLINE void many_wkd_get(void)
+{
+	for (long i = 0; i < n; i++)
+		answers[i] = weakref_keydict_get(*table, asked[i]);
+}
+
+static NOINLINE void many_wkd_get_all(void)
+{
+	if (weakref_keydict_get_all(*table, asked, (size_t)n, answers) != n)
+		die("a value is missing");
+}
+
+static void check_answers(void)
+{
+	long sum = 0;
+
+	for (long i = 0; i < n; i++)
+		sum += ((obj *)answers[i])->v;
+	check_sum(sum);
+}
+
+/* What is stored is there already: nothing grows. */
+static void group_many(void)
+{
+	objs_make();
+	keys_make();
+	order = permutation();
+	table_place();
+	asked = made(GC_MALLOC_UNCOLLECTABLE((size_t)n * sizeof *asked));
+	answers = made(GC_MALLOC_UNCOLLECTABLE((size_t)n * sizeof *answers));
+	pairs = made(GC_MALLOC_UNCOLLECTABLE((size_t)n * sizeof *pairs));
+	*table = valuetable_new();
+	for (long i = 0; i < n; i++) {
+		asked[i] = keys[order[i]];
+		pairs[i] = (weakref_pair){.key = keys[order[i]], .value = objs[order[i]]};
+		valuetable_set(*table, keys[i], objs[i]);
+	}
+	emit_many("many_wvd_get", many_wvd_get, many_wvd_get_all);
+	check_answers();
+	emit_many("many_wvd_set", many_wvd_set, many_wvd_update);
+	*table = keytable_new();
+	for (long i = 0; i < n; i++) {
+		asked[i] = objs[order[i]];
+		keytable_set(*table, objs[i], objs[i]);
+	}
+	emit_many("many_wkd_get", many_wkd_get, many_wkd_get_all);
+	check_answers();
+}
+
 /* ---- worst ---- */
 
 #define PASSES 5
@@ -331,5 +432,5 @@ static void group_pause(void)
 }
 
 const struct group own_groups[] = {
-	{"alloc", group_alloc}, {"single", group_single}, {"worst", group_worst}, {"pause", group_pause}, {NULL, NULL},
+	{"alloc", group_alloc}, {"single", group_single}, {"many", group_many}, {"worst", group_worst}, {"pause", group_pause}, {NULL, NULL},
 };

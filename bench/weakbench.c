@@ -24,6 +24,7 @@
  *
  *     alloc     gc_new beside GC_MALLOC of the same total size, and a leaf beside GC_MALLOC_ATOMIC; by one thread and by two
  *     single    ephemerons outside any dictionary: making, their share of a collection, chains
+ *     many      get_all and update_pairs beside the same keys one by one
  *     worst     the slowest single insertion
  *     pause     how long the world stands, and how much of that is the library's hook
  *     limit     each beside the least that the machine needs: reads beside plain loads (limit_ref), many at once, and each

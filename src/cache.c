@@ -215,20 +215,47 @@ int weakref_cache_lookup(weakref_cache *cache, const void *key, void **value)
 	return cache_look_up(cache, key, value != NULL ? value : &unused);
 }
 
-long weakref_cache_get_all_present(weakref_cache *cache, const void *const *keys, size_t n, void **values)
-{
-	int error = cache_check(cache);
-	long found = 0;
+/* So many look-ups are done together: what each waits for is on its way while others are looked after. */
+#define TOGETHER 16
 
-	if (error == 0 && n != 0 && (keys == NULL || values == NULL))
-		error = -WEAKREF_EINVAL;
+/* How many there are, or an error. */
+static long look_up_some(weakref_cache *cache, const void *const *keys, size_t n, void **values)
+{
+	struct table_key ready[TOGETHER];
+	long found = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(keys[i]);
 	for (size_t i = 0; i < n && error == 0; i++) {
-		error = cache_look_up(cache, keys[i], &values[i]);
+		error = keys_ready(cache->config.kind, cache->config.hash, cache->config.key_user, keys[i], &ready[i]);
+		if (likely(error == 0))
+			cache_quick_expect_place(cache, ready[i].hash);
+	}
+	for (size_t i = 0; i < n && error == 0; i++)
+		cache_quick_expect_entry(cache, ready[i].hash);
+	for (size_t i = 0; i < n && error == 0; i++) {
+		error = cache->strings ? cache_look_up(cache, keys[i], &values[i]) : cache_look_up_ready(cache, &ready[i], &values[i]);
 		found += error == 0;
 		if (error == -WEAKREF_ENOENT)
 			error = 0;
 	}
+	/* A weak key is not to be kept by what is left on the stack. */
+	base_forget(ready, sizeof ready);
 	return error < 0 ? error : found;
+}
+
+long weakref_cache_get_all_present(weakref_cache *cache, const void *const *keys, size_t n, void **values)
+{
+	long found = 0, some = cache_check(cache);
+
+	if (some == 0 && n != 0 && (keys == NULL || values == NULL))
+		some = -WEAKREF_EINVAL;
+	for (size_t i = 0; i < n && some >= 0; i += TOGETHER) {
+		some = look_up_some(cache, keys + i, n - i < TOGETHER ? n - i : TOGETHER, values + i);
+		found += some;
+	}
+	return some < 0 ? some : found;
 }
 
 /* ---- writing ---- */

@@ -44,6 +44,22 @@ CACHE_QUICK struct cache_entry *cache_quick_hash(const weakref_cache *cache, uin
 	return likely(entry != CACHE_GONE) ? entry : NULL;
 }
 
+/* What a look-up of this hash will find first is fetched meanwhile; and, after that, its entry. */
+CACHE_QUICK void cache_quick_expect_place(const weakref_cache *cache, uint32_t hash)
+{
+	const struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_acquire);
+
+	__builtin_prefetch(&map->at[cache_home(map, hash)]);
+}
+
+CACHE_QUICK void cache_quick_expect_entry(const weakref_cache *cache, uint32_t hash)
+{
+	const struct cache_entry *entry = cache_quick_hash(cache, hash);
+
+	if (entry != NULL && entry != CACHE_GONE)
+		__builtin_prefetch(&entry->value);
+}
+
 /* A string's entry, of any length; CACHE_GONE where there is none. It may be DEAD, and has no value then. */
 CACHE_QUICK struct cache_entry *cache_quick_long(const weakref_cache *cache, const char *key)
 {

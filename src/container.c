@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "table_quick.h"
+
 int container_check_two(const void *a, const void *b, uint64_t signature)
 {
 	int error = container_check(a, signature);
@@ -220,16 +222,45 @@ int container_fill_ref(void *referent, void *out)
 	return ref == NULL ? -errno : 0;
 }
 
-int container_pairs(void *obj, uint64_t signature, const weakref_pair *pairs, size_t n, container_pair_fn look, container_pair_fn store)
+/* No more than CONTAINER_TOGETHER. */
+static int store_some(struct container *container, const weakref_pair *pairs, size_t n, const struct container_pair_ops *ops)
+{
+	struct table_key ready[CONTAINER_TOGETHER];
+	int error = 0;
+
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(pairs[i].key);
+	for (size_t i = 0; i < n && error == 0; i++) {
+		error = ops->ready(container, pairs[i].key, &ready[i]);
+		if (likely(error == 0))
+			table_expect(&container->table, &ready[i]);
+	}
+	if (error == 0 && container->table.layout == TABLE_BYTES)
+		for (size_t i = 0; i < n; i++)
+			table_quick_expect_key(&container->table, ready[i].hash);
+	for (size_t i = 0; i < n && error == 0; i++)
+		error = ops->store(container, &ready[i], pairs[i].value);
+	/* What was a key is not to be kept by what is left on the stack. */
+	base_forget(ready, sizeof ready);
+	return error;
+}
+
+int container_pairs(void *obj, uint64_t signature, const weakref_pair *pairs, size_t n, const struct container_pair_ops *ops)
 {
 	int error = container_check(obj, signature);
+	struct table_key ready;
 
 	if (error == 0 && pairs == NULL && n != 0)
 		error = -WEAKREF_EINVAL;
-	for (size_t i = 0; i < n && error == 0; i++)
-		error = look(obj, &pairs[i]);
-	for (size_t i = 0; i < n && error == 0; i++)
-		error = store(obj, &pairs[i]);
+	for (size_t i = 0; i < n && error == 0; i++) {
+		if (i + CONTAINER_TOGETHER < n)
+			__builtin_prefetch(pairs[i + CONTAINER_TOGETHER].key);
+		error = ops->ready(obj, pairs[i].key, &ready);
+		if (error == 0 && ops->check != NULL)
+			error = ops->check(pairs[i].value);
+	}
+	for (size_t i = 0; i < n && error == 0; i += CONTAINER_TOGETHER)
+		error = store_some(obj, pairs + i, n - i < CONTAINER_TOGETHER ? n - i : CONTAINER_TOGETHER, ops);
 	return error;
 }
 

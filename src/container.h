@@ -120,9 +120,18 @@ int container_fill_ref(void *referent, void *out);
 /* The words of an item. */
 #define CONTAINER_PAIR (sizeof(weakref_pair) / sizeof(void *))
 
-/* Looks at all pairs, and then stores them. 0, EINVAL for no array, or what `look` or `store` returned. */
-typedef int (*container_pair_fn)(void *obj, const weakref_pair *pair);
-int container_pairs(void *obj, uint64_t signature, const weakref_pair *pairs, size_t n, container_pair_fn look, container_pair_fn store);
+/* Operations on many keys do so many of them together: the memory that each needs is on its way while others are looked after. */
+#define CONTAINER_TOGETHER 16
+
+/* Of a pair, each gives 0 or a negative error: makes its key ready; tells whether its value may be stored; stores it, under the key that is
+ * ready. */
+struct container_pair_ops {
+	int (*ready)(const void *obj, const void *key, struct table_key *out);
+	int (*check)(const void *value); /* or NULL */
+	int (*store)(void *obj, struct table_key *key, void *value);
+};
+/* Looks at all pairs, and then stores them. 0, EINVAL for no array, or what ops returned. */
+int container_pairs(void *obj, uint64_t signature, const weakref_pair *pairs, size_t n, const struct container_pair_ops *ops);
 
 /* ---- iterators ---- */
 

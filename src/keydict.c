@@ -144,8 +144,6 @@ weakref_keydict *weakref_keydict_from_pairs(enum weakref_compare compare, const 
 static int store(weakref_keydict *dict, struct table_key *key, void *value, enum table_put_mode mode, void **now)
 {
 	enum slots_payload kind;
-
-	table_expect(&dict->container.table, key);
 	uintptr_t payload = weakarray_encode_payload(value, &kind);
 
 	table_key_tag(key, kind);
@@ -162,7 +160,10 @@ static int put(weakref_keydict *dict, const void *key, void *value, enum table_p
 
 	if (likely(error == 0))
 		error = element_key(rule_of(dict), key, &ready);
-	return unlikely(error < 0) ? error : store(dict, &ready, value, mode, now);
+	if (unlikely(error < 0))
+		return error;
+	table_expect(&dict->container.table, &ready);
+	return store(dict, &ready, value, mode, now);
 }
 
 int weakref_keydict_set(weakref_keydict *dict, void *key, void *value)
@@ -302,6 +303,28 @@ void *weakref_keydict_get_or(const weakref_keydict *dict, const void *key, void 
 	return likely(look_up_quickly(dict, key, fallback, &found)) ? found : get_slowly(dict, key, fallback);
 }
 
+long weakref_keydict_get_all(const weakref_keydict *dict, const void *const *keys, size_t n, void **values)
+{
+	long found = 0;
+	int error = check(dict);
+
+	if (error == 0 && n != 0 && (keys == NULL || values == NULL))
+		error = -WEAKREF_EINVAL;
+	if (unlikely(error < 0))
+		return error;
+	const struct table *table = &dict->container.table;
+	for (size_t i = 0; i < n && error == 0; i++) {
+		if (i % CONTAINER_TOGETHER == 0 && table->layout == TABLE_BARE)
+			for (size_t k = i; k < n && k < i + CONTAINER_TOGETHER; k++)
+				table_quick_expect_slot(table, table_fold(table_pointer_word((uintptr_t)keys[k])));
+		error = weakref_keydict_lookup(dict, keys[i], &values[i]);
+		found += error == 0;
+		if (error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE)
+			error = 0;
+	}
+	return error < 0 ? error : found;
+}
+
 static NOINLINE int contains_slowly(const weakref_keydict *dict, const void *key)
 {
 	struct table_key ready;
@@ -367,21 +390,23 @@ int weakref_keydict_update(weakref_keydict *dict, const weakref_keydict *other)
 	return error < 0 || dict == other ? error : store_all(dict, other, NULL, NULL);
 }
 
-static int pair_look(void *dict, const weakref_pair *pair)
+static int pair_ready(const void *dict, const void *key, struct table_key *out)
 {
-	struct table_key ready;
-
-	return element_key(rule_of(dict), pair->key, &ready);
+	return element_key(rule_of(dict), key, out);
 }
 
-static int pair_store(void *dict, const weakref_pair *pair)
+static int pair_store(void *dict, struct table_key *key, void *value)
 {
-	return weakref_keydict_set(dict, (void *)(uintptr_t)pair->key, pair->value);
+	void *now;
+
+	return store(dict, key, value, TABLE_REPLACE, &now);
 }
 
 int weakref_keydict_update_pairs(weakref_keydict *dict, const weakref_pair *pairs, size_t n)
 {
-	return container_pairs(dict, DICT_SIGNATURE, pairs, n, pair_look, pair_store);
+	static const struct container_pair_ops pair_ops = {.ready = pair_ready, .store = pair_store};
+
+	return container_pairs(dict, DICT_SIGNATURE, pairs, n, &pair_ops);
 }
 
 weakref_keydict *weakref_keydict_copy(const weakref_keydict *dict)

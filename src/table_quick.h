@@ -104,6 +104,25 @@ TABLE_QUICK bool table_quick_none(const struct table_quick *at, void **value)
 	return at->slot == NULL;
 }
 
+/* What a look-up of this hash will find first is fetched meanwhile. */
+TABLE_QUICK void table_quick_expect_slot(const struct table *table, uint32_t hash)
+{
+	const struct table_segment *seg = table_segment_of(table, hash);
+
+	__builtin_prefetch(table_value_at(seg, table_home(seg, hash)));
+}
+
+/* And, after that, the key of bytes that it will be compared with. */
+TABLE_QUICK void table_quick_expect_key(const struct table *table, uint32_t hash)
+{
+	const struct table_segment *seg = table_segment_of(table, hash);
+	const struct slots *slot;
+
+	/* Where there is a key, there is an arena. */
+	if (likely(table_quick_slot(seg, hash, TABLE_STRIDE, TABLE_COMPARE_HASH, hash, &slot)))
+		__builtin_prefetch((const char *)table_arena_of(seg) + (uint32_t)atomic_load_explicit(&slot->words[0], memory_order_relaxed));
+}
+
 /* Its value, where the slot has the same key still: nothing else has this key word. */
 TABLE_QUICK bool table_quick_value(const struct table_quick *at, void **value)
 {

@@ -191,6 +191,18 @@ weakref_valuedict *weakref_valuedict_from_pairs(enum weakref_key_kind kind, cons
 
 /* ---- writing ---- */
 
+/* Under a key that is ready. */
+static int store(weakref_valuedict *dict, const struct table_key *ready, void *value, enum table_put_mode mode, void **now)
+{
+	uintptr_t raw = weakarray_encode(value);
+
+	if (unlikely(raw == 0))
+		return -WEAKREF_EINVAL;
+	int error = table_put(&dict->container.table, ready, raw, mode, now);
+	BASE_KEEP(value);
+	return error;
+}
+
 static int put(weakref_valuedict *dict, const void *key, void *value, enum table_put_mode mode, void **now)
 {
 	struct table_key ready;
@@ -199,11 +211,7 @@ static int put(weakref_valuedict *dict, const void *key, void *value, enum table
 	if (unlikely(error < 0))
 		return error;
 	table_expect(&dict->container.table, &ready);
-	uintptr_t raw = weakarray_encode(value);
-	if (unlikely(raw == 0))
-		return -WEAKREF_EINVAL;
-	error = table_put(&dict->container.table, &ready, raw, mode, now);
-	BASE_KEEP(value);
+	error = store(dict, &ready, value, mode, now);
 	BASE_KEEP(key);
 	return error;
 }
@@ -274,6 +282,18 @@ int weakref_valuedict_clear(weakref_valuedict *dict)
 
 /* ---- reading ---- */
 
+/* With a key that was made ready. 0; -WEAKREF_ENOENT or another error, with NULL. */
+static inline int look_up_ready(const weakref_valuedict *dict, const struct table_key *ready, void **value)
+{
+	const struct table *table = &dict->container.table;
+
+	*value = NULL;
+	if (table->layout != TABLE_BYTES || ready->size >= TABLE_QUICK_MAX ||
+	    !table_quick_bytes(table, ready->hash, ready->data, ready->size, value))
+		return table_get(table, ready, value);
+	return *value != NULL ? 0 : -WEAKREF_ENOENT;
+}
+
 /* Not inlined: what it needs of the stack would be set up for every look-up. */
 static NOINLINE int look_up_slowly(const weakref_valuedict *dict, const void *key, void **value)
 {
@@ -281,13 +301,8 @@ static NOINLINE int look_up_slowly(const weakref_valuedict *dict, const void *ke
 	void *found = NULL;
 	int error = enter(dict, key, &ready);
 
-	if (likely(error == 0)) {
-		bool quick = dict->container.table.layout == TABLE_BYTES && ready.size < TABLE_QUICK_MAX;
-		if (!quick || !table_quick_bytes(&dict->container.table, ready.hash, ready.data, ready.size, &found))
-			error = table_get(&dict->container.table, &ready, &found);
-		else if (found == NULL)
-			error = -WEAKREF_ENOENT;
-	}
+	if (likely(error == 0))
+		error = look_up_ready(dict, &ready, &found);
 	if (value != NULL)
 		*value = found;
 	return error;
@@ -357,6 +372,51 @@ void *weakref_valuedict_get_or(const weakref_valuedict *dict, const void *key, v
 	return found != NULL ? found : fallback;
 }
 
+/* The values of some keys. How many there are, or an error of the keys'. */
+static long get_some(const weakref_valuedict *dict, const void *const *keys, size_t n, void **values)
+{
+	const struct table *table = &dict->container.table;
+	struct table_key ready[CONTAINER_TOGETHER];
+	long found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(keys[i]);
+	for (size_t i = 0; i < n; i++) {
+		int error = key_in(dict, keys[i], &ready[i]);
+		if (unlikely(error < 0))
+			return error;
+		table_quick_expect_slot(table, ready[i].hash);
+	}
+	if (table->layout == TABLE_BYTES)
+		for (size_t i = 0; i < n; i++)
+			table_quick_expect_key(table, ready[i].hash);
+	for (size_t i = 0; i < n; i++) {
+		int error = look_up_ready(dict, &ready[i], &values[i]);
+		if (unlikely(error < 0 && error != -WEAKREF_ENOENT && error != -WEAKREF_ESTALE))
+			return error;
+		found += error == 0;
+	}
+	return found;
+}
+
+long weakref_valuedict_get_all(const weakref_valuedict *dict, const void *const *keys, size_t n, void **values)
+{
+	long found = 0;
+	int error = check(dict);
+
+	if (error == 0 && n != 0 && (keys == NULL || values == NULL))
+		error = -WEAKREF_EINVAL;
+	if (unlikely(error < 0))
+		return error;
+	for (size_t i = 0; i < n; i += CONTAINER_TOGETHER) {
+		long some = get_some(dict, keys + i, n - i < CONTAINER_TOGETHER ? n - i : CONTAINER_TOGETHER, values + i);
+		if (unlikely(some < 0))
+			return some;
+		found += some;
+	}
+	return found;
+}
+
 static NOINLINE int contains_slowly(const weakref_valuedict *dict, const void *key)
 {
 	struct table_key ready;
@@ -401,22 +461,28 @@ int weakref_valuedict_update(weakref_valuedict *dict, const weakref_valuedict *o
 	return error < 0 || dict == other ? error : container_each(&other->container, true, copy_entry, dict);
 }
 
-static int pair_look(void *dict, const weakref_pair *pair)
+static int pair_ready(const void *dict, const void *key, struct table_key *out)
 {
-	struct table_key ready;
-	int error = key_in(dict, pair->key, &ready);
-
-	return error == 0 && weakarray_encode(pair->value) == 0 ? -WEAKREF_EINVAL : error;
+	return key_in(dict, key, out);
 }
 
-static int pair_store(void *dict, const weakref_pair *pair)
+static int pair_check(const void *value)
 {
-	return weakref_valuedict_set(dict, pair->key, pair->value);
+	return weakarray_encode(value) != 0 ? 0 : -WEAKREF_EINVAL;
+}
+
+static int pair_store(void *dict, struct table_key *key, void *value)
+{
+	void *now;
+
+	return store(dict, key, value, TABLE_REPLACE, &now);
 }
 
 int weakref_valuedict_update_pairs(weakref_valuedict *dict, const weakref_pair *pairs, size_t n)
 {
-	return container_pairs(dict, DICT_SIGNATURE, pairs, n, pair_look, pair_store);
+	static const struct container_pair_ops pair_ops = {.ready = pair_ready, .check = pair_check, .store = pair_store};
+
+	return container_pairs(dict, DICT_SIGNATURE, pairs, n, &pair_ops);
 }
 
 weakref_valuedict *weakref_valuedict_copy(const weakref_valuedict *dict)

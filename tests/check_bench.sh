@@ -33,7 +33,7 @@ printed[memory]='memory_wvd.mean memory_wvd.worst memory_wkd.mean memory_wkd.wor
 printed[mortal]='mortal_new.time mortal_new.beyond_object mortal_run.time mortal_run.not_run'
 same='wvd wkd eph ref fin'
 work='churn threads memory mortal'
-own='alloc single worst pause limit_ref limit_hit limit_get limit_live limit_wkd limit_chain limit_gc'
+own='alloc single many worst pause limit_ref limit_hit limit_get limit_live limit_wkd limit_chain limit_gc'
 
 words() {
 	# shellcheck disable=SC2086 # blanks are to be made one

@@ -32,6 +32,7 @@ contract_tests = \
 	tests/check_keydict \
 	tests/check_keydict_chains \
 	tests/check_method \
+	tests/check_many \
 	tests/check_mortal \
 	tests/check_module \
 	tests/check_object \
@@ -71,6 +72,7 @@ short_tests = \
 	tests/check_hostile \
 	tests/check_interner \
 	tests/check_method \
+	tests/check_many \
 	tests/check_mortal \
 	tests/check_object \
 	tests/check_pairdict \

@@ -139,6 +139,21 @@ WEAKREF_API int weakref_keydict_set(weakref_keydict *dict, void *key, void *valu
 WEAKREF_API void *weakref_keydict_get(const weakref_keydict *dict, const void *key);
 
 /**
+ * @brief The values under many keys: as weakref_keydict_lookup for each, in less time where the dictionary is large and compares by identity.
+ * @param dict the dictionary.
+ * @param keys n keys.
+ * @param n how many.
+ * @param values n places, where the collector looks, for a value each; NULL where there is none.
+ * @return how many there were, or a negative error: then some of the values may have been stored.
+ * Errors: as weakref_keydict_lookup, but for keys that are not there; EINVAL without keys or values.
+ * Cost: n look-ups; no lock.
+ * Thread: any thread known to the collector.
+ * GC: collects only if hash or equal does.
+ * Source: Cache.getAllPresent(keys); [d.get(k) for k in keys].
+ */
+WEAKREF_API long weakref_keydict_get_all(const weakref_keydict *dict, const void *const *keys, size_t n, void **values);
+
+/**
  * @brief The value under a key, or a default.
  * @param dict the dictionary.
  * @param key the key, or one that is equal to it.

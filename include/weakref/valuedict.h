@@ -125,6 +125,22 @@ WEAKREF_API int weakref_valuedict_set(weakref_valuedict *dict, const void *key, 
 WEAKREF_API void *weakref_valuedict_get(const weakref_valuedict *dict, const void *key);
 
 /**
+ * @brief The values under many keys: as weakref_valuedict_lookup for each, in less time where the dictionary is large, since the memory that
+ * one look-up waits for is fetched while others are done.
+ * @param dict the dictionary.
+ * @param keys n keys.
+ * @param n how many.
+ * @param values n places, where the collector looks, for a value each; NULL where there is none, or it is dead.
+ * @return how many values there were, or a negative error: then some of the values may have been stored.
+ * Errors: as weakref_valuedict_lookup, but ENOENT and ESTALE; EINVAL without keys or values.
+ * Cost: n look-ups, in random order at a million entries each a third of one alone; no lock.
+ * Thread: any thread known to the collector.
+ * GC: collects only if hash or equal does.
+ * Source: Cache.getAllPresent(keys); [d.get(k) for k in keys].
+ */
+WEAKREF_API long weakref_valuedict_get_all(const weakref_valuedict *dict, const void *const *keys, size_t n, void **values);
+
+/**
  * @brief The value under a key, or a default.
  * @param dict the dictionary.
  * @param key the key.
