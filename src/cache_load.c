@@ -547,7 +547,8 @@ static int task_gone(weakref_ref *ref, void *data)
 
 	(void)ref;
 	cache_lock(cache);
-	bool dropped = work->entry->work == work && work->owner == NULL;
+	/* There is none where the entry was gone before the reload could begin. */
+	bool dropped = work->entry != NULL && work->entry->work == work && work->owner == NULL;
 	if (dropped) {
 		cache_overtake_locked(cache, work->entry);
 		cache_open_locked(cache, work->entry);
