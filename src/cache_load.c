@@ -577,7 +577,7 @@ static bool parent_reloaded(weakref_cache *cache, struct cache_entry *entry)
 {
 	if (likely(lock_forks == 0) || !cache_eviction_try(cache))
 		return false;
-	cache_entries_lock(cache);
+	cache_entries_lock_too(cache);
 	bool over = cache_state(entry) == CACHE_LIVE && settle_fork_locked(cache, entry) && entry->work == NULL;
 	cache_unlock(cache);
 	return over;

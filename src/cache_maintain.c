@@ -208,7 +208,7 @@ bool cache_has_place_locked(const weakref_cache *cache)
 {
 	uint32_t came = atomic_load_explicit(&cache->came, memory_order_relaxed);
 
-	return came - atomic_load_explicit(&cache->received, memory_order_acquire) < CACHE_COMERS;
+	return came - atomic_load_explicit(&cache->settled, memory_order_acquire) < CACHE_COMERS;
 }
 
 void cache_come_locked(weakref_cache *cache, struct cache_entry *entry)
@@ -229,8 +229,8 @@ static void receive(weakref_cache *cache)
 		_Atomic(struct cache_entry *) *place = &cache->comers[received % CACHE_COMERS];
 		cache_track(cache, atomic_load_explicit(place, memory_order_relaxed));
 		atomic_store_explicit(place, NULL, memory_order_relaxed);
-		atomic_store_explicit(&cache->received, received + 1, memory_order_release);
 	}
+	atomic_store_explicit(&cache->received, received, memory_order_relaxed);
 }
 
 /* ---- what is due ---- */
@@ -284,16 +284,40 @@ static void bury_taken(weakref_cache *cache, const struct cache_bank *bank)
 	cache_entries_unlock(cache);
 }
 
+static struct cache_entry *too_much(weakref_cache *cache)
+{
+	struct policy_node *node = cache->config.bounded ? policy_evict(&cache->policy) : NULL;
+
+	return node == NULL ? NULL : CACHE_OF(policy, node);
+}
+
+/* What was too much is out: there is room for all that the policy knows. */
+static void settle(weakref_cache *cache)
+{
+	if (cache->config.bounded)
+		atomic_store_explicit(&cache->wants, policy_sketch_wanted(&cache->policy), memory_order_relaxed);
+	atomic_store_explicit(&cache->settled, atomic_load_explicit(&cache->received, memory_order_relaxed), memory_order_release);
+}
+
 static void evict(weakref_cache *cache)
 {
-	struct policy_node *node;
+	struct cache_entry *entry;
 
-	while ((node = policy_evict(&cache->policy)) != NULL) {
+	while ((entry = too_much(cache)) != NULL) {
 		cache_entries_lock(cache);
-		cache_remove_locked(cache, CACHE_OF(policy, node), WEAKREF_CAUSE_SIZE);
+		cache_remove_locked(cache, entry, WEAKREF_CAUSE_SIZE);
 		cache_entries_unlock(cache);
 	}
-	atomic_store_explicit(&cache->wants, policy_sketch_wanted(&cache->policy), memory_order_relaxed);
+	settle(cache);
+}
+
+static void evict_locked(weakref_cache *cache)
+{
+	struct cache_entry *entry;
+
+	while ((entry = too_much(cache)) != NULL)
+		cache_remove_locked(cache, entry, WEAKREF_CAUSE_SIZE);
+	settle(cache);
 }
 
 void cache_due(weakref_cache *cache, uint64_t now)
@@ -305,8 +329,7 @@ void cache_due(weakref_cache *cache, uint64_t now)
 		bury_taken(cache, &cache->banks[i]);
 	if (cache->expires)
 		expire(cache, now);
-	if (cache->config.bounded)
-		evict(cache);
+	evict(cache);
 	/* Readers look at it often. */
 	next = pace_now(cache);
 	if (next != atomic_load_explicit(&cache->pace, memory_order_relaxed))
@@ -357,24 +380,24 @@ void cache_entries_unlock_maintain(weakref_cache *cache, bool evicts, uint64_t n
 	}
 }
 
-void cache_receive_late(weakref_cache *cache)
+void cache_receive_locked(weakref_cache *cache)
 {
-	while (cache_has_comers(cache) && cache_eviction_try(cache)) {
-		receive(cache);
-		if (cache->config.bounded)
-			evict(cache);
-		lock_eviction_drop(cache->eviction);
-	}
+	receive(cache);
+	evict_locked(cache);
 }
 
-void cache_lock_more(weakref_cache *cache)
+void cache_receive_late(weakref_cache *cache)
 {
-	while (cache_has_comers(cache)) {
+	if (!cache_eviction_try(cache))
+		return;
+	receive(cache);
+	evict(cache);
+	cache_eviction_drop(cache);
+	/* However fast others come, this thread gets away: who comes after this finds the lock free, or with another thread. */
+	if (unlikely(cache_has_comers(cache)) && cache_eviction_try(cache)) {
+		cache_entries_lock_too(cache);
+		cache_eviction_drop(cache);
 		cache_entries_unlock(cache);
-		receive(cache);
-		if (cache->config.bounded)
-			evict(cache);
-		cache_entries_lock(cache);
 	}
 }
 
