@@ -248,6 +248,7 @@ struct weakref_cache {
 	/* Entries that came while somebody had the eviction's lock: a ring, written with `lock`, read with `eviction`. How many came, of how many
 	 * the policy knows, and for how many there is room: only then another may come in their place. */
 	_Atomic uint32_t came, received, settled;
+	_Atomic bool evicting; /* somebody has the eviction's lock for this cache, and not for another one that shares it */
 	_Atomic(struct cache_entry *) comers[CACHE_COMERS];
 	struct policy policy; /* eviction */
 	struct wheel *wheel;  /* eviction */
@@ -337,16 +338,21 @@ static inline bool cache_has_comers(const weakref_cache *cache)
 static inline void cache_eviction_lock(weakref_cache *cache)
 {
 	lock_eviction_take(cache->eviction);
+	atomic_store_explicit(&cache->evicting, true, memory_order_relaxed);
 }
 
 static inline bool cache_eviction_try(weakref_cache *cache)
 {
-	return lock_eviction_try(cache->eviction);
+	if (!lock_eviction_try(cache->eviction))
+		return false;
+	atomic_store_explicit(&cache->evicting, true, memory_order_relaxed);
+	return true;
 }
 
 /* Where nobody need look after who came. */
 static inline void cache_eviction_drop(weakref_cache *cache)
 {
+	atomic_store_explicit(&cache->evicting, false, memory_order_relaxed);
 	lock_eviction_drop(cache->eviction);
 }
 

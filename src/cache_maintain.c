@@ -21,9 +21,8 @@
  * it: a listener that never returns loses no other. In a listener the thread's own operations only queue; the loop that called it goes on.
  *
  * A thread that brings a new entry does not wait for one that evicts: the entry is in the map, and in a ring of CACHE_COMERS places for the
- * policy. He tries the eviction's lock after that, and who has it looks at the ring after he dropped it: one of the two sees to the entry. Only
- * where the ring is full somebody waits. Of two caches that share the lock one may look for the other in vain; that ring is seen to by the next
- * call, whatever it is.
+ * policy. He tries the eviction's lock after that, and who has it looks at the ring after he dropped it: one of the two sees to the entry. He
+ * waits where the ring is full, and where who has the lock has it for another cache (lock.h), or for a fork.
  *
  * Locks: cache.h. Deliberately not here: a thread, and any promise about the order in which entries go.
  */
@@ -366,13 +365,24 @@ bool cache_expect(weakref_cache *cache, const struct cache_entry *fresh)
 	return true;
 }
 
+/* Takes the eviction's lock, unless somebody has it for this cache, who looks after the ring once more when he has dropped it. */
+static bool take_unless_evicting(weakref_cache *cache)
+{
+	if (likely(cache_eviction_try(cache)))
+		return true;
+	/* After the try: whose lock it was that made it fail is seen by now. */
+	if (likely(atomic_load_explicit(&cache->evicting, memory_order_relaxed)))
+		return false;
+	cache_eviction_lock(cache);
+	return true;
+}
+
 void cache_entries_unlock_maintain(weakref_cache *cache, bool evicts, uint64_t now)
 {
 	cache_entries_unlock(cache);
 	if (!evicts) {
-		/* Who has it looks after the ring once more when he drops it. */
 		atomic_thread_fence(memory_order_seq_cst);
-		evicts = cache_eviction_try(cache);
+		evicts = take_unless_evicting(cache);
 	}
 	if (evicts) {
 		cache_maintain(cache, now);
@@ -388,13 +398,13 @@ void cache_receive_locked(weakref_cache *cache)
 
 void cache_receive_late(weakref_cache *cache)
 {
-	if (!cache_eviction_try(cache))
+	if (!take_unless_evicting(cache))
 		return;
 	receive(cache);
 	evict(cache);
 	cache_eviction_drop(cache);
 	/* However fast others come, this thread gets away: who comes after this finds the lock free, or with another thread. */
-	if (unlikely(cache_has_comers(cache)) && cache_eviction_try(cache)) {
+	if (unlikely(cache_has_comers(cache)) && take_unless_evicting(cache)) {
 		cache_entries_lock_too(cache);
 		cache_eviction_drop(cache);
 		cache_entries_unlock(cache);

@@ -187,6 +187,61 @@ START_TEST(test_a_place_is_free_when_there_is_room)
 }
 END_TEST
 
+/* fn begins while this thread has the lock of a cache, and has time to come to an end; then this one gives it back. */
+static void begin_meanwhile(weakref_cache *locked, void *(*fn)(void *failed))
+{
+	pthread_t thread;
+	int failed = 1;
+
+	cache_eviction_lock(locked);
+	int error = pthread_create(&thread, NULL, fn, &failed);
+	moment();
+	cache_eviction_unlock(locked);
+	ck_assert_int_eq(error, 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(failed, 0);
+}
+
+static void *put_three(void *failed)
+{
+	*(int *)failed = 0;
+	for (intptr_t i = 0; i < 3; i++)
+		*(int *)failed |= weakref_cache_put(cache, KEY(NEW + i), thing(NEW));
+	return NULL;
+}
+
+static void *load_three(void *failed)
+{
+	void *value;
+
+	*(int *)failed = 0;
+	for (intptr_t i = 0; i < 3; i++)
+		*(int *)failed |= weakref_cache_get_with(cache, KEY(NEW + i), load, NULL, &value);
+	return NULL;
+}
+
+/* Who has the lock of another cache, which is the same, does not look after those of this one. */
+START_TEST(test_a_lock_that_two_caches_share)
+{
+	weakref_cache *others[2000];
+	size_t n = 0;
+
+	full_cache("maximumSize=8,initialCapacity=100");
+	do {
+		weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+		others[n] = weakref_cache_builder_build(b);
+		ck_assert_ptr_nonnull(others[n]);
+	} while (others[n]->eviction != cache->eviction && ++n < sizeof others / sizeof others[0]);
+	ck_assert_uint_lt(n, sizeof others / sizeof others[0]);
+	begin_meanwhile(others[n], put_three);
+	ck_assert_uint_eq(live(), ROOM);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_SIZE], 3);
+	begin_meanwhile(others[n], load_three);
+	ck_assert_uint_eq(live(), ROOM);
+	SUPPORT_KEEP(others);
+}
+END_TEST
+
 /* No more than CACHE_COMERS are too many: the next one waits. */
 START_TEST(test_the_next_one_waits)
 {
@@ -450,6 +505,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_loads_do_not_wait);
 	tcase_add_test(t, test_the_next_one_waits);
 	tcase_add_test(t, test_a_place_is_free_when_there_is_room);
+	tcase_add_test(t, test_a_lock_that_two_caches_share);
 	tcase_add_test(t, test_any_call_looks_after_them);
 	tcase_add_test(t, test_they_expire);
 	tcase_add_test(t, test_they_are_collected);
