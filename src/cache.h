@@ -545,6 +545,8 @@ struct cache_write {
 };
 /* Asks weigher and expiry, and makes the entry. `before` is the key's entry now, or NULL. 0 or a negative error. */
 int cache_write_prepare(weakref_cache *cache, const struct table_key *key, struct cache_entry *before, uint64_t now, struct cache_write *w);
+/* Whether what is written lives for a while. What does not is out before the write returns (R143): the writer takes it out himself. */
+bool cache_lives(const weakref_cache *cache, const struct cache_write *w);
 /* The new value takes the place of `entry`, which may be NULL, LOADING or LIVE, and overtakes its work. */
 void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_write *w, uint64_t now);
 /* A LOADING entry becomes LIVE with a value; the policy is to be told. */

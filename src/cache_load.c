@@ -369,7 +369,7 @@ int cache_work_finish(struct cache_work *work, void *value, int error)
 		work->wrote = true;
 		cache_level_put(cache, work->key, value);
 	}
-	bool stored = error == 0 && value != NULL && complete_alone(work, &w, now);
+	bool stored = error == 0 && value != NULL && cache_lives(cache, &w) && complete_alone(work, &w, now);
 	if (!stored)
 		stored = settle(work, &w, &error, now);
 	if (!stored && (work->stands_aside || work->wrote))

@@ -242,6 +242,19 @@ START_TEST(test_a_lock_that_two_caches_share)
 }
 END_TEST
 
+/* What has no time to live is out when the write is over, and told of. */
+START_TEST(test_no_time_to_live)
+{
+	cache_of("maximumSize=64,initialCapacity=100,expireAfterWrite=0s");
+	begin_meanwhile(cache, put_three);
+	ck_assert_uint_eq(live(), 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 3);
+	begin_meanwhile(cache, load_three);
+	ck_assert_uint_eq(live(), 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 6);
+}
+END_TEST
+
 /* No more than CACHE_COMERS are too many: the next one waits. */
 START_TEST(test_the_next_one_waits)
 {
@@ -506,6 +519,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_the_next_one_waits);
 	tcase_add_test(t, test_a_place_is_free_when_there_is_room);
 	tcase_add_test(t, test_a_lock_that_two_caches_share);
+	tcase_add_test(t, test_no_time_to_live);
 	tcase_add_test(t, test_any_call_looks_after_them);
 	tcase_add_test(t, test_they_expire);
 	tcase_add_test(t, test_they_are_collected);
