@@ -421,6 +421,15 @@ static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void
 	return true;
 }
 
+bool cache_lives(const weakref_cache *cache, const struct cache_write *w)
+{
+	if (likely(!cache->expires))
+		return true;
+	if (cache->config.expiry.create != NULL)
+		return w->lives != 0;
+	return cache_time(cache, WEAKREF_CACHE_AFTER_WRITE) != 0 && cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS) != 0;
+}
+
 /* A key that was not there comes in with the entries' lock alone: nobody waits for who evicts. Whether it did: not where there is no room
  * for it, or another entry came since the search. */
 static bool insert_alone(weakref_cache *cache, const struct cache_seen *seen, struct cache_write *w, uint64_t now)
@@ -465,7 +474,7 @@ int cache_store(struct cache_change *c)
 	}
 	if (error == 0)
 		error = cache_write_prepare(cache, ready, seen.entry, now, &w);
-	if (error == 0 && (seen.entry != NULL || !insert_alone(cache, &seen, &w, now)))
+	if (error == 0 && (seen.entry != NULL || !cache_lives(cache, &w) || !insert_alone(cache, &seen, &w, now)))
 		error = write_over(cache, ready, &seen, &w, now);
 	if (unlikely(error < 0))
 		return error;

@@ -165,7 +165,7 @@ struct cache_bank {
 };
 
 #define CACHE_READS 64
-/* The most entries that a cache has more than it may, and only while a thread is about to take others out. A power of two. */
+/* The most entries that others bring while a thread is about to take out what is too much. A power of two. */
 #define CACHE_COMERS 32
 
 /* What a share of the threads did lately: figures, and the last entries that they read, of which some may be missing or there twice. */
@@ -245,8 +245,10 @@ struct weakref_cache {
 	size_t used, live, loading;
 	struct cache_bank *banks;
 	size_t nbanks, banks_room;
-	/* Entries that came while somebody had the eviction's lock: a ring, written with `lock`, read with `eviction`. */
-	_Atomic uint32_t came, received;
+	/* Entries that came while somebody had the eviction's lock: a ring, written with `lock`, read with `eviction`. How many came, of how many
+	 * the policy knows, and for how many there is room: only then another may come in their place. */
+	_Atomic uint32_t came, received, settled;
+	_Atomic bool evicting; /* somebody has the eviction's lock for this cache, and not for another one that shares it */
 	_Atomic(struct cache_entry *) comers[CACHE_COMERS];
 	struct policy policy; /* eviction */
 	struct wheel *wheel;  /* eviction */
@@ -336,31 +338,49 @@ static inline bool cache_has_comers(const weakref_cache *cache)
 static inline void cache_eviction_lock(weakref_cache *cache)
 {
 	lock_eviction_take(cache->eviction);
+	atomic_store_explicit(&cache->evicting, true, memory_order_relaxed);
 }
 
 static inline bool cache_eviction_try(weakref_cache *cache)
 {
-	return lock_eviction_try(cache->eviction);
+	if (!lock_eviction_try(cache->eviction))
+		return false;
+	atomic_store_explicit(&cache->evicting, true, memory_order_relaxed);
+	return true;
+}
+
+/* Where nobody need look after who came. */
+static inline void cache_eviction_drop(weakref_cache *cache)
+{
+	atomic_store_explicit(&cache->evicting, false, memory_order_relaxed);
+	lock_eviction_drop(cache->eviction);
 }
 
 void cache_receive_late(weakref_cache *cache);
 
 static inline void cache_eviction_unlock(weakref_cache *cache)
 {
-	lock_eviction_drop(cache->eviction);
+	cache_eviction_drop(cache);
 	if (unlikely(cache_has_comers(cache)))
 		cache_receive_late(cache);
 }
 
-/* Both locks, with nobody on the way between them. */
-void cache_lock_more(weakref_cache *cache);
+/* The policy gets to know who came, and who is too much then goes: both locks. */
+void cache_receive_locked(weakref_cache *cache);
 
+/* With the eviction's lock, the entries' as well, and nobody on the way between them. */
+static inline void cache_entries_lock_too(weakref_cache *cache)
+{
+	cache_entries_lock(cache);
+	if (unlikely(cache_has_comers(cache)))
+		cache_receive_locked(cache);
+}
+
+/* Both locks. */
 static inline void cache_lock(weakref_cache *cache)
 {
 	cache_eviction_lock(cache);
-	cache_entries_lock(cache);
-	if (unlikely(cache_has_comers(cache)))
-		cache_lock_more(cache);
+	cache_entries_lock_too(cache);
 }
 
 /* Of both, the entries'. */
@@ -525,6 +545,8 @@ struct cache_write {
 };
 /* Asks weigher and expiry, and makes the entry. `before` is the key's entry now, or NULL. 0 or a negative error. */
 int cache_write_prepare(weakref_cache *cache, const struct table_key *key, struct cache_entry *before, uint64_t now, struct cache_write *w);
+/* Whether what is written lives for a while. What does not is out before the write returns (R143): the writer takes it out himself. */
+bool cache_lives(const weakref_cache *cache, const struct cache_write *w);
 /* The new value takes the place of `entry`, which may be NULL, LOADING or LIVE, and overtakes its work. */
 void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_write *w, uint64_t now);
 /* A LOADING entry becomes LIVE with a value; the policy is to be told. */

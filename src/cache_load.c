@@ -369,7 +369,7 @@ int cache_work_finish(struct cache_work *work, void *value, int error)
 		work->wrote = true;
 		cache_level_put(cache, work->key, value);
 	}
-	bool stored = error == 0 && value != NULL && complete_alone(work, &w, now);
+	bool stored = error == 0 && value != NULL && cache_lives(cache, &w) && complete_alone(work, &w, now);
 	if (!stored)
 		stored = settle(work, &w, &error, now);
 	if (!stored && (work->stands_aside || work->wrote))
@@ -547,7 +547,8 @@ static int task_gone(weakref_ref *ref, void *data)
 
 	(void)ref;
 	cache_lock(cache);
-	bool dropped = work->entry->work == work && work->owner == NULL;
+	/* There is none where the entry was gone before the reload could begin. */
+	bool dropped = work->entry != NULL && work->entry->work == work && work->owner == NULL;
 	if (dropped) {
 		cache_overtake_locked(cache, work->entry);
 		cache_open_locked(cache, work->entry);
@@ -576,7 +577,7 @@ static bool parent_reloaded(weakref_cache *cache, struct cache_entry *entry)
 {
 	if (likely(lock_forks == 0) || !cache_eviction_try(cache))
 		return false;
-	cache_entries_lock(cache);
+	cache_entries_lock_too(cache);
 	bool over = cache_state(entry) == CACHE_LIVE && settle_fork_locked(cache, entry) && entry->work == NULL;
 	cache_unlock(cache);
 	return over;

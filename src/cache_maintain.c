@@ -21,9 +21,8 @@
  * it: a listener that never returns loses no other. In a listener the thread's own operations only queue; the loop that called it goes on.
  *
  * A thread that brings a new entry does not wait for one that evicts: the entry is in the map, and in a ring of CACHE_COMERS places for the
- * policy. He tries the eviction's lock after that, and who has it looks at the ring after he dropped it: one of the two sees to the entry. Only
- * where the ring is full somebody waits. Of two caches that share the lock one may look for the other in vain; that ring is seen to by the next
- * call, whatever it is.
+ * policy. He tries the eviction's lock after that, and who has it looks at the ring after he dropped it: one of the two sees to the entry. He
+ * waits where the ring is full, and where who has the lock has it for another cache (lock.h), or for a fork.
  *
  * Locks: cache.h. Deliberately not here: a thread, and any promise about the order in which entries go.
  */
@@ -208,7 +207,7 @@ bool cache_has_place_locked(const weakref_cache *cache)
 {
 	uint32_t came = atomic_load_explicit(&cache->came, memory_order_relaxed);
 
-	return came - atomic_load_explicit(&cache->received, memory_order_acquire) < CACHE_COMERS;
+	return came - atomic_load_explicit(&cache->settled, memory_order_acquire) < CACHE_COMERS;
 }
 
 void cache_come_locked(weakref_cache *cache, struct cache_entry *entry)
@@ -229,8 +228,8 @@ static void receive(weakref_cache *cache)
 		_Atomic(struct cache_entry *) *place = &cache->comers[received % CACHE_COMERS];
 		cache_track(cache, atomic_load_explicit(place, memory_order_relaxed));
 		atomic_store_explicit(place, NULL, memory_order_relaxed);
-		atomic_store_explicit(&cache->received, received + 1, memory_order_release);
 	}
+	atomic_store_explicit(&cache->received, received, memory_order_relaxed);
 }
 
 /* ---- what is due ---- */
@@ -284,16 +283,40 @@ static void bury_taken(weakref_cache *cache, const struct cache_bank *bank)
 	cache_entries_unlock(cache);
 }
 
+static struct cache_entry *too_much(weakref_cache *cache)
+{
+	struct policy_node *node = cache->config.bounded ? policy_evict(&cache->policy) : NULL;
+
+	return node == NULL ? NULL : CACHE_OF(policy, node);
+}
+
+/* What was too much is out: there is room for all that the policy knows. */
+static void settle(weakref_cache *cache)
+{
+	if (cache->config.bounded)
+		atomic_store_explicit(&cache->wants, policy_sketch_wanted(&cache->policy), memory_order_relaxed);
+	atomic_store_explicit(&cache->settled, atomic_load_explicit(&cache->received, memory_order_relaxed), memory_order_release);
+}
+
 static void evict(weakref_cache *cache)
 {
-	struct policy_node *node;
+	struct cache_entry *entry;
 
-	while ((node = policy_evict(&cache->policy)) != NULL) {
+	while ((entry = too_much(cache)) != NULL) {
 		cache_entries_lock(cache);
-		cache_remove_locked(cache, CACHE_OF(policy, node), WEAKREF_CAUSE_SIZE);
+		cache_remove_locked(cache, entry, WEAKREF_CAUSE_SIZE);
 		cache_entries_unlock(cache);
 	}
-	atomic_store_explicit(&cache->wants, policy_sketch_wanted(&cache->policy), memory_order_relaxed);
+	settle(cache);
+}
+
+static void evict_locked(weakref_cache *cache)
+{
+	struct cache_entry *entry;
+
+	while ((entry = too_much(cache)) != NULL)
+		cache_remove_locked(cache, entry, WEAKREF_CAUSE_SIZE);
+	settle(cache);
 }
 
 void cache_due(weakref_cache *cache, uint64_t now)
@@ -305,8 +328,7 @@ void cache_due(weakref_cache *cache, uint64_t now)
 		bury_taken(cache, &cache->banks[i]);
 	if (cache->expires)
 		expire(cache, now);
-	if (cache->config.bounded)
-		evict(cache);
+	evict(cache);
 	/* Readers look at it often. */
 	next = pace_now(cache);
 	if (next != atomic_load_explicit(&cache->pace, memory_order_relaxed))
@@ -343,13 +365,24 @@ bool cache_expect(weakref_cache *cache, const struct cache_entry *fresh)
 	return true;
 }
 
+/* Takes the eviction's lock, unless somebody has it for this cache, who looks after the ring once more when he has dropped it. */
+static bool take_unless_evicting(weakref_cache *cache)
+{
+	if (likely(cache_eviction_try(cache)))
+		return true;
+	/* After the try: whose lock it was that made it fail is seen by now. */
+	if (likely(atomic_load_explicit(&cache->evicting, memory_order_relaxed)))
+		return false;
+	cache_eviction_lock(cache);
+	return true;
+}
+
 void cache_entries_unlock_maintain(weakref_cache *cache, bool evicts, uint64_t now)
 {
 	cache_entries_unlock(cache);
 	if (!evicts) {
-		/* Who has it looks after the ring once more when he drops it. */
 		atomic_thread_fence(memory_order_seq_cst);
-		evicts = cache_eviction_try(cache);
+		evicts = take_unless_evicting(cache);
 	}
 	if (evicts) {
 		cache_maintain(cache, now);
@@ -357,24 +390,24 @@ void cache_entries_unlock_maintain(weakref_cache *cache, bool evicts, uint64_t n
 	}
 }
 
-void cache_receive_late(weakref_cache *cache)
+void cache_receive_locked(weakref_cache *cache)
 {
-	while (cache_has_comers(cache) && cache_eviction_try(cache)) {
-		receive(cache);
-		if (cache->config.bounded)
-			evict(cache);
-		lock_eviction_drop(cache->eviction);
-	}
+	receive(cache);
+	evict_locked(cache);
 }
 
-void cache_lock_more(weakref_cache *cache)
+void cache_receive_late(weakref_cache *cache)
 {
-	while (cache_has_comers(cache)) {
+	if (!take_unless_evicting(cache))
+		return;
+	receive(cache);
+	evict(cache);
+	cache_eviction_drop(cache);
+	/* However fast others come, this thread gets away: who comes after this finds the lock free, or with another thread. */
+	if (unlikely(cache_has_comers(cache)) && take_unless_evicting(cache)) {
+		cache_entries_lock_too(cache);
+		cache_eviction_drop(cache);
 		cache_entries_unlock(cache);
-		receive(cache);
-		if (cache->config.bounded)
-			evict(cache);
-		cache_entries_lock(cache);
 	}
 }
 

@@ -56,8 +56,9 @@ struct lock_word {
 	_Atomic uint32_t state; /* 0 free, 1 held, 2 held and perhaps somebody sleeps */
 };
 
-/* That of a cache's eviction, of rank LOCK_RANK_EVICTION; that of a pool or of a cache's entries, of rank LOCK_RANK_POOL; that of a part of a table, or of an entry, of rank LOCK_RANK_STRIPE; and that of a table's
- * directory, of rank LOCK_RANK_DIRECTORY: any hash of its identity picks one, for its whole life. A thread holds one of a rank at a time. */
+/* That of a cache's eviction, of rank LOCK_RANK_EVICTION; that of a pool or of a cache's entries, of rank LOCK_RANK_POOL; that of a part of a
+ * table, or of an entry, of rank LOCK_RANK_STRIPE; and that of a table's directory, of rank LOCK_RANK_DIRECTORY: any hash of its identity picks
+ * one, for its whole life. A thread holds one of a rank at a time. */
 #define LOCK_STRIPES 64
 struct lock_word *lock_eviction(uint64_t hash);
 struct lock_word *lock_word(uint64_t hash);

@@ -145,10 +145,119 @@ static void *put_more(void *failed)
 	return NULL;
 }
 
+static void *clean_up(void *failed)
+{
+	*(int *)failed = weakref_cache_cleanup(cache);
+	return NULL;
+}
+
+static void moment(void)
+{
+	struct timespec left = {.tv_nsec = 20000000};
+
+	while (nanosleep(&left, &left) != 0)
+		;
+}
+
+/* Who evicts stands at the first that is to go, and the policy knows all that came: as long as they are there, nobody comes in their stead. */
+START_TEST(test_a_place_is_free_when_there_is_room)
+{
+	size_t n = CACHE_COMERS;
+	pthread_t thread;
+	int failed = 1;
+
+	full_cache("maximumSize=8,initialCapacity=100");
+	cache_eviction_lock(cache);
+	int came = support_on_thread(put_many, &n), error = pthread_create(&thread, NULL, clean_up, &failed);
+	cache_entries_lock(cache);
+	leave();
+	while (error == 0 && cache_has_comers(cache))
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	size_t meanwhile = cache->live;
+	bool place = cache_has_place_locked(cache);
+	cache_entries_unlock(cache);
+	ck_assert_int_eq(came, 0);
+	ck_assert_int_eq(error, 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(failed, 0);
+	ck_assert_uint_eq(meanwhile, ROOM + CACHE_COMERS);
+	ck_assert(!place);
+	ck_assert_uint_eq(live(), ROOM);
+	ck_assert_uint_eq(told(), CACHE_COMERS);
+}
+END_TEST
+
+/* fn begins while this thread has the lock of a cache, and has time to come to an end; then this one gives it back. */
+static void begin_meanwhile(weakref_cache *locked, void *(*fn)(void *failed))
+{
+	pthread_t thread;
+	int failed = 1;
+
+	cache_eviction_lock(locked);
+	int error = pthread_create(&thread, NULL, fn, &failed);
+	moment();
+	cache_eviction_unlock(locked);
+	ck_assert_int_eq(error, 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(failed, 0);
+}
+
+static void *put_three(void *failed)
+{
+	*(int *)failed = 0;
+	for (intptr_t i = 0; i < 3; i++)
+		*(int *)failed |= weakref_cache_put(cache, KEY(NEW + i), thing(NEW));
+	return NULL;
+}
+
+static void *load_three(void *failed)
+{
+	void *value;
+
+	*(int *)failed = 0;
+	for (intptr_t i = 0; i < 3; i++)
+		*(int *)failed |= weakref_cache_get_with(cache, KEY(NEW + i), load, NULL, &value);
+	return NULL;
+}
+
+/* Who has the lock of another cache, which is the same, does not look after those of this one. */
+START_TEST(test_a_lock_that_two_caches_share)
+{
+	weakref_cache *others[2000];
+	size_t n = 0;
+
+	full_cache("maximumSize=8,initialCapacity=100");
+	do {
+		weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+		others[n] = weakref_cache_builder_build(b);
+		ck_assert_ptr_nonnull(others[n]);
+	} while (others[n]->eviction != cache->eviction && ++n < sizeof others / sizeof others[0]);
+	ck_assert_uint_lt(n, sizeof others / sizeof others[0]);
+	begin_meanwhile(others[n], put_three);
+	ck_assert_uint_eq(live(), ROOM);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_SIZE], 3);
+	begin_meanwhile(others[n], load_three);
+	ck_assert_uint_eq(live(), ROOM);
+	SUPPORT_KEEP(others);
+}
+END_TEST
+
+/* What has no time to live is out when the write is over, and told of. */
+START_TEST(test_no_time_to_live)
+{
+	cache_of("maximumSize=64,initialCapacity=100,expireAfterWrite=0s");
+	begin_meanwhile(cache, put_three);
+	ck_assert_uint_eq(live(), 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 3);
+	begin_meanwhile(cache, load_three);
+	ck_assert_uint_eq(live(), 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 6);
+}
+END_TEST
+
 /* No more than CACHE_COMERS are too many: the next one waits. */
 START_TEST(test_the_next_one_waits)
 {
-	struct timespec moment = {.tv_nsec = 20000000};
 	pthread_t thread;
 	int failed = 1;
 
@@ -157,8 +266,7 @@ START_TEST(test_the_next_one_waits)
 	int error = pthread_create(&thread, NULL, put_more, &failed);
 	while (error == 0 && atomic_load(&done) < CACHE_COMERS)
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-	while (nanosleep(&moment, &moment) != 0)
-		;
+	moment();
 	size_t meanwhile = atomic_load(&done), there = live();
 	cache_eviction_unlock(cache);
 	ck_assert_int_eq(error, 0);
@@ -290,6 +398,63 @@ START_TEST(test_a_child_looks_after_them)
 }
 END_TEST
 
+static _Atomic bool reloads, goes_on;
+
+static int reload(const void *key, void *old, void **value, void *user)
+{
+	(void)key;
+	(void)user;
+	reloads = true;
+	while (!goes_on)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	*value = old;
+	return 0;
+}
+
+static void *refresh(void *failed)
+{
+	*(int *)failed = weakref_cache_refresh(cache, KEY(0));
+	return NULL;
+}
+
+static int child_reloads(void *arg)
+{
+	(void)arg;
+	reloads = false;
+	goes_on = true;
+	SUPPORT_REQUIRE(weakref_cache_get_if_present(cache, KEY(0)) == thing(0));
+	SUPPORT_REQUIRE(reloads);
+	SUPPORT_REQUIRE(weakref_cache_len(cache) <= ROOM);
+	return 0;
+}
+
+/* Nor does it mind that one is reloaded by a thread that it does not have. */
+START_TEST(test_a_child_reloads)
+{
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+	pthread_t thread;
+	int failed = 1;
+
+	ck_assert_int_eq(weakref_cache_builder_spec(b, "maximumSize=8,initialCapacity=100,refreshAfterWrite=10s"), 0);
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &(weakref_cache_loader){.load = load, .reload = reload}), 0);
+	ck_assert_int_eq(weakref_cache_builder_ticker(b, tick, NULL), 0);
+	now_ns = SECOND;
+	cache = weakref_cache_builder_build(b);
+	ck_assert_ptr_nonnull(cache);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(0), thing(0)), 0);
+	reloads = goes_on = false;
+	ck_assert_int_eq(pthread_create(&thread, NULL, refresh, &failed), 0);
+	while (!reloads)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	come(put_many, 5);
+	now_ns += 10 * SECOND;
+	ck_assert_int_eq(support_in_child(child_reloads, NULL), 0);
+	goes_on = true;
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(failed, 0);
+}
+END_TEST
+
 /* ---- at random ---- */
 
 #define CROWD 4
@@ -315,6 +480,8 @@ static int mingle(void *arg)
 			break;
 		case 1:
 			SUPPORT_REQUIRE(weakref_cache_len(cache) <= ROOM);
+			/* One is of who evicts. */
+			SUPPORT_REQUIRE(live() <= ROOM + CACHE_COMERS + 1);
 			break;
 		case 2:
 			SUPPORT_REQUIRE(weakref_cache_get_with(cache, key, load, NULL, &value) == 0 && value != NULL);
@@ -350,10 +517,14 @@ static Suite *suite(void)
 	tcase_add_test(t, test_comers_do_not_wait);
 	tcase_add_test(t, test_loads_do_not_wait);
 	tcase_add_test(t, test_the_next_one_waits);
+	tcase_add_test(t, test_a_place_is_free_when_there_is_room);
+	tcase_add_test(t, test_a_lock_that_two_caches_share);
+	tcase_add_test(t, test_no_time_to_live);
 	tcase_add_test(t, test_any_call_looks_after_them);
 	tcase_add_test(t, test_they_expire);
 	tcase_add_test(t, test_they_are_collected);
 	tcase_add_test(t, test_a_child_looks_after_them);
+	tcase_add_test(t, test_a_child_reloads);
 	tcase_add_test(t, test_never_too_many);
 	suite_add_tcase(s, t);
 	return s;

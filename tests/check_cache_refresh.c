@@ -6,6 +6,7 @@
 #define GC_THREADS
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include <gc/gc.h>
@@ -482,6 +483,53 @@ START_TEST(test_executor_drops)
 }
 END_TEST
 
+static double forever(const void *key, void *value, void *user)
+{
+	(void)key;
+	(void)value;
+	(void)user;
+	return HUGE_VAL;
+}
+
+/* The entry that is being read goes. */
+static double invalidate_it(const void *key, void *value, double left, void *user)
+{
+	(void)value;
+	(void)user;
+	ck_assert_int_eq(weakref_cache_invalidate(cache, key), 0);
+	return left;
+}
+
+static int read_what_goes(void *none)
+{
+	SUPPORT_REQUIRE(none == NULL);
+	for (size_t i = 0; i < N; i++) {
+		SUPPORT_REQUIRE(weakref_cache_put(cache, KEY(1), thing(1)) == 0);
+		now_ns += 10 * SECOND;
+		SUPPORT_REQUIRE(GET(1) == thing(1));
+		/* A collection between finds the task, but not the work that the stack still shows. */
+		if (i % 10 == 9)
+			SUPPORT_REQUIRE(gc_collect() >= 0);
+	}
+	return 0;
+}
+
+/* A task for an entry that went before the reload could begin is given to nobody, and is nothing to whoever finds that it died. */
+START_TEST(test_gone_before_the_reload)
+{
+	weakref_cache_builder *b = builder("refreshAfterWrite=10s", true, false);
+
+	ck_assert_int_eq(weakref_cache_builder_executor(b, drop_task, NULL), 0);
+	ck_assert_int_eq(weakref_cache_builder_expire_after(b, &(weakref_cache_expiry){.create = forever, .read = invalidate_it}), 0);
+	cache = weakref_cache_builder_build(b);
+	given = 0;
+	ck_assert_int_eq(read_what_goes(NULL), 0);
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_eq(given, 0);
+	ck_assert_uint_eq(reloads, 0);
+}
+END_TEST
+
 /* Nobody waits for a task that has not begun: a refresh that is asked for overtakes it, and so does a write; it then does nothing. */
 START_TEST(test_executor_is_late)
 {
@@ -568,6 +616,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_refresh_and_expiry);
 	tcase_add_test(tc, test_executor);
 	tcase_add_test(tc, test_executor_drops);
+	tcase_add_test(tc, test_gone_before_the_reload);
 	tcase_add_test(tc, test_executor_is_late);
 	tcase_add_test(tc, test_executor_of_the_parent);
 	tcase_add_test(tc, test_executor_no_memory);

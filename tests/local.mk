@@ -90,7 +90,6 @@ short_tests = \
 
 unit_tests = \
 	tests/check_cache_eviction \
-	tests/check_cache_eviction \
 	tests/check_cache_policy \
 	tests/check_cache_wheel \
 	tests/check_crew \

@@ -97,6 +97,8 @@ WEAKREF_API int weakref_cache_builder_maximum_size(weakref_cache_builder *builde
 
 /**
  * @brief What all entries together may weigh. Needs a weigher.
+ *
+ * While a thread evicts, others may bring 32 entries more, of any weight, as with a maximum size.
  * @param builder the builder.
  * @param weight the bound.
  * @return 0, or a negative error.
