@@ -222,6 +222,9 @@ long weakref_cache_get_all_present(weakref_cache *cache, const void *const *keys
 
 	if (error == 0 && n != 0 && (keys == NULL || values == NULL))
 		error = -WEAKREF_EINVAL;
+	/* What is not looked at because of an error is not there either. */
+	if (error == 0 && n != 0)
+		memset(values, 0, n * sizeof *values);
 	for (size_t i = 0; i < n && error == 0; i++) {
 		error = cache_look_up(cache, keys[i], &values[i]);
 		found += error == 0;
