@@ -149,9 +149,7 @@ static inline struct pool_entry *pool_lend_locked(weakref_pool *pool)
 /* Whether one more is allowed by the hard maximum. */
 static inline bool pool_room_locked(const weakref_pool *pool)
 {
-	size_t max = pool->options.hardmax;
-
-	return max == 0 || pool->idle + pool->leased + pool->moving < max;
+	return pool->idle + pool->leased + pool->moving < pool->hardmax;
 }
 
 /* One less. A thread that forks within a user function finds `moving` reset. */

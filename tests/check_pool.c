@@ -560,6 +560,43 @@ START_TEST(test_clear)
 }
 END_TEST
 
+/* WEAKREF_POOL_ZERO is 0 of each size: a pool that has nothing to give, none to be made beforehand, none to be kept. Zero maxima that turn
+ * into no bound: HikariCP's maximumPoolSize, lru-rs' capacity. */
+START_TEST(test_sizes_of_zero)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = WEAKREF_POOL_ZERO);
+	void *out;
+
+	ck_assert_int_eq(weakref_pool_pop(pool, &out), -ENOENT);
+	ck_assert_int_eq(weakref_pool_fill(pool, 3), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, res_new()), -ENOSPC);
+	ck_assert_ptr_null(POOL(.alloc = res_alloc, .hardmax = WEAKREF_POOL_ZERO, .minsize = 1));
+	ck_assert_int_eq(errno, EINVAL);
+	pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = 8, .maxsize = 4, .minsize = 2);
+	ck_assert_int_eq(weakref_pool_clear(pool), 2);
+	ck_assert_int_eq(weakref_pool_fill(pool, WEAKREF_POOL_ZERO), 0);
+	ck_assert_int_eq(weakref_pool_fill(pool, 0), 2);
+	pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .maxsize = WEAKREF_POOL_ZERO);
+	ck_assert_int_eq(weakref_pool_fill(pool, 3), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, pop(pool)), 0);
+	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_uint_eq(stats_of(pool).deallocs, 1);
+}
+END_TEST
+
+/* R128: what is pushed to a closed pool goes, however many of its own are leased. */
+START_TEST(test_closed_and_full)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = 1);
+	struct res *a = pop(pool);
+
+	ck_assert_int_eq(weakref_pool_close(pool), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, res_new()), 1);
+	ck_assert_int_eq(weakref_pool_push(pool, a), 1);
+	ck_assert_uint_eq(gone, 2);
+}
+END_TEST
+
 /* R208: what is detached is not the pool's: no dealloc, room for another, foreign when it is pushed again, as often as one likes. */
 START_TEST(test_detach)
 {
@@ -1165,6 +1202,8 @@ static Suite *suite(void)
 	tcase_add_test(t, test_fifo_and_failing_check);
 	tcase_add_test(t, test_fill);
 	tcase_add_test(t, test_clear);
+	tcase_add_test(t, test_sizes_of_zero);
+	tcase_add_test(t, test_closed_and_full);
 	tcase_add_test(t, test_detach);
 	tcase_add_test(t, test_bad_options);
 	tcase_add_test(t, test_double_push);

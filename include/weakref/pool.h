@@ -74,7 +74,7 @@ typedef struct weakref_pool_options {
 	/** Idle resources above softmax are deallocated when they are older than ttl seconds, never below minsize. ttl 0: never. */
 	size_t softmax;
 	double ttl;
-	/** Leased and idle resources together never exceed it. 0: no bound. */
+	/** Leased and idle resources together never exceed it. 0: no bound; WEAKREF_POOL_ZERO: the pool has none to give. */
 	size_t hardmax;
 	/** Seconds after which a resource is deallocated instead of being kept, minsize or not, counted from when the pool got to know it,
 	 * however busy it is: when it is pushed, or while it is idle. 0 or infinite: never. Each resource's own time is shorter by up to
@@ -185,7 +185,7 @@ WEAKREF_API size_t weakref_pool_len(weakref_pool *pool);
  * @brief Makes resources until so many are idle, as far as maxsize and the hard maximum allow: beforehand, or after some were
  * invalidated.
  * @param pool a pool with alloc.
- * @param n how many there are to be; 0: minsize.
+ * @param n how many there are to be; 0: minsize; WEAKREF_POOL_ZERO: none.
  * @return how many were made, or a negative error; those that were made before it stay.
  * Errors: ENOTSUP (no alloc), ECANCELED (closed), EINVAL, ENOMEM, EPERM, EEXIST (alloc gave a resource that the pool has already),
  * and what alloc returned.
