@@ -22,8 +22,9 @@
  *
  * Invariants, whenever the pool's lock is free
  *  1. `idle` and `leased` are the numbers of entries in the hash that are IDLE, and CHECKING or LEASED. `moving` counts resources
- *     that are with alloc or dealloc. The three together do not exceed the hard maximum, but in a closed pool, which
- *     deallocates what anybody pushes, however many there are.
+ *     that are with alloc or dealloc. The three together do not exceed the hard maximum, unless it was lowered (`over`): then
+ *     nothing is made or adopted, and what comes back goes, until they do not any more. A closed pool deallocates what anybody
+ *     pushes, however many there are.
  *  2. While somebody waits, no resource is idle, and none could be made: whoever brings either about hands it to the first waiter.
  *  3. `hold` of an idle entry is its resource: the collector sees it. A leased one is kept alive by its holder alone, unless it
  *     was leased by a lease: then the pool has to have it when the lease dies.
@@ -80,7 +81,7 @@ struct weakref_pool {
 	struct pool_entry **buckets;
 	unsigned shift; /* of a hash, to the bucket's number */
 	unsigned forks; /* lock_forks when it was last locked */
-	bool closed, aged, fifo, resets;
+	bool closed, aged, fifo, resets, over;
 	struct pool_waiter *first;
 	sem_t *wake;                         /* to be posted by whoever drops the lock */
 	_Atomic(struct pool_entry *) newest; /* written with the lock held, and read without by those who look whether there is one */

@@ -152,6 +152,15 @@ static inline bool pool_room_locked(const weakref_pool *pool)
 	return pool->idle + pool->leased + pool->moving < pool->hardmax;
 }
 
+/* Whether something is to go, since there is more than a hard maximum allows that was lowered. */
+static inline bool pool_surplus_locked(weakref_pool *pool)
+{
+	if (likely(!pool->over))
+		return false;
+	pool->over = pool->idle + pool->leased + pool->moving > pool->hardmax;
+	return pool->over;
+}
+
 /* One less. A thread that forks within a user function finds `moving` reset. */
 static inline void pool_moved_locked(weakref_pool *pool)
 {

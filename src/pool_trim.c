@@ -92,3 +92,49 @@ int pool_set_sizes(weakref_pool *pool)
 	pool->floor_age = minsize;
 	return 0;
 }
+
+static size_t *size_of_options(weakref_pool_options *options, enum weakref_pool_size which)
+{
+	switch (which) {
+	case WEAKREF_POOL_MINSIZE:
+		return &options->minsize;
+	case WEAKREF_POOL_MAXSIZE:
+		return &options->maxsize;
+	case WEAKREF_POOL_SOFTMAX:
+		return &options->softmax;
+	case WEAKREF_POOL_HARDMAX:
+		return &options->hardmax;
+	}
+	return NULL;
+}
+
+/* After the sizes were changed: what is idle goes as far as they say, and who waits may have room now. */
+static void fit_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
+{
+	while (pool->idle > 0 && pool->idle + pool->leased > pool->hardmax)
+		pool_evict_locked(pool, pool->oldest, out);
+	pool_trim_locked(pool, now, out);
+	pool->over = pool->idle + pool->leased + pool->moving > pool->hardmax;
+	pool_serve_locked(pool);
+}
+
+long weakref_pool_set_size(weakref_pool *pool, enum weakref_pool_size which, size_t n)
+{
+	struct pool_entry *out = NULL;
+	int error = pool_check(pool);
+	size_t *size = error == 0 ? size_of_options(&pool->options, which) : NULL;
+
+	if (size == NULL)
+		return error != 0 ? error : -WEAKREF_EINVAL;
+	uint64_t now = pool_time(pool);
+	pool_lock(pool);
+	size_t before = *size;
+	*size = n;
+	error = pool_set_sizes(pool);
+	if (error == 0)
+		fit_locked(pool, now, &out);
+	else
+		*size = before;
+	pool_unlock(pool);
+	return error != 0 ? error : pool_dispose(pool, out);
+}

@@ -39,6 +39,9 @@ typedef struct weakref_pool_lease weakref_pool_lease;
 /** In place of a size: 0, where 0 itself means "not given". */
 #define WEAKREF_POOL_ZERO ((size_t)-1)
 
+/** The sizes among a pool's options, for weakref_pool_set_size. */
+enum weakref_pool_size { WEAKREF_POOL_MINSIZE, WEAKREF_POOL_MAXSIZE, WEAKREF_POOL_SOFTMAX, WEAKREF_POOL_HARDMAX };
+
 /** What weakref_pool_new takes. Zero what is not wanted. */
 typedef struct weakref_pool_options {
 	/** Resources to begin with, the first of them to be popped first. Borrowed for the call, never written to. */
@@ -220,6 +223,22 @@ WEAKREF_API long weakref_pool_maintain(weakref_pool *pool);
  * Source: GenericObjectPool.clear() of Apache Commons Pool.
  */
 WEAKREF_API long weakref_pool_clear(weakref_pool *pool);
+
+/**
+ * @brief Sets one of the sizes anew, while the pool is in use. Idle resources that are too many now go, the oldest first; those
+ * that are too many for a hard maximum that was lowered go when they come back, and until then none is made or adopted. Where it
+ * was raised, those who wait may make some at once. None is made beforehand: see weakref_pool_fill.
+ * @param pool the pool; a closed one takes note.
+ * @param which the size.
+ * @param n as among the options: 0 for what 0 means there, WEAKREF_POOL_ZERO for 0.
+ * @return how many were deallocated, or a negative error, and then nothing has changed.
+ * Errors: EINVAL (no such size; minsize > maxsize or hardmax), EPERM.
+ * Cost: a lock, and dealloc for each.
+ * Thread: any thread known to the collector.
+ * GC: collects only if dealloc does.
+ * Source: GenericObjectPool.setMaxTotal(int), setMaxIdle(int), setMinIdle(int) of Apache Commons Pool; Pool::resize of deadpool.
+ */
+WEAKREF_API long weakref_pool_set_size(weakref_pool *pool, enum weakref_pool_size which, size_t n);
 
 /**
  * @brief Closes the pool: idle resources are deallocated, waiters get ECANCELED, later pushes deallocate at once.
