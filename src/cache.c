@@ -218,23 +218,24 @@ int weakref_cache_lookup(weakref_cache *cache, const void *key, void **value)
 /* So many look-ups are done together: what each waits for is on its way while others are looked after. */
 #define TOGETHER 16
 
-/* How many there are, or an error. */
+/* How many there are, or an error of a key's: those before it were looked up. */
 static long look_up_some(weakref_cache *cache, const void *const *keys, size_t n, void **values)
 {
 	struct table_key ready[TOGETHER];
 	long found = 0;
-	int error = 0;
+	size_t good = 0;
+	int refused = 0, error = 0;
 
 	for (size_t i = 0; i < n; i++)
 		__builtin_prefetch(keys[i]);
-	for (size_t i = 0; i < n && error == 0; i++) {
-		error = keys_ready(cache->config.kind, cache->config.hash, cache->config.key_user, keys[i], &ready[i]);
-		if (likely(error == 0))
-			cache_quick_expect_place(cache, ready[i].hash);
+	while (good < n && refused == 0) {
+		refused = keys_ready(cache->config.kind, cache->config.hash, cache->config.key_user, keys[good], &ready[good]);
+		if (likely(refused == 0))
+			cache_quick_expect_place(cache, ready[good++].hash);
 	}
-	for (size_t i = 0; i < n && error == 0; i++)
+	for (size_t i = 0; i < good; i++)
 		cache_quick_expect_entry(cache, ready[i].hash);
-	for (size_t i = 0; i < n && error == 0; i++) {
+	for (size_t i = 0; i < good && error == 0; i++) {
 		error = cache->strings ? cache_look_up(cache, keys[i], &values[i]) : cache_look_up_ready(cache, &ready[i], &values[i]);
 		found += error == 0;
 		if (error == -WEAKREF_ENOENT)
@@ -242,7 +243,7 @@ static long look_up_some(weakref_cache *cache, const void *const *keys, size_t n
 	}
 	/* A weak key is not to be kept by what is left on the stack. */
 	base_forget(ready, sizeof ready);
-	return error < 0 ? error : found;
+	return error < 0 ? error : refused < 0 ? refused : found;
 }
 
 long weakref_cache_get_all_present(weakref_cache *cache, const void *const *keys, size_t n, void **values)
@@ -251,6 +252,9 @@ long weakref_cache_get_all_present(weakref_cache *cache, const void *const *keys
 
 	if (some == 0 && n != 0 && (keys == NULL || values == NULL))
 		some = -WEAKREF_EINVAL;
+	/* What is not looked at because of an error is not there either. */
+	if (some == 0 && n != 0)
+		memset(values, 0, n * sizeof *values);
 	for (size_t i = 0; i < n && some >= 0; i += TOGETHER) {
 		some = look_up_some(cache, keys + i, n - i < TOGETHER ? n - i : TOGETHER, values + i);
 		found += some;

@@ -426,12 +426,15 @@ static inline enum cache_state cache_state(const struct cache_entry *entry)
 	return (enum cache_state)atomic_load_explicit(&entry->state, memory_order_acquire);
 }
 
-/* The time; 0 where nobody looks at it. The ticker is a user function. */
+/* The time; 0 where nobody looks at it. The ticker is a user function; whatever it says, it is never CACHE_NEVER. */
 static inline uint64_t cache_now(const weakref_cache *cache)
 {
 	if (likely(!cache->timed))
 		return 0;
-	return cache->config.ticker != NULL ? cache->config.ticker(cache->config.ticker_user) : base_now();
+	if (cache->config.ticker == NULL)
+		return base_now();
+	uint64_t now = cache->config.ticker(cache->config.ticker_user);
+	return now < CACHE_NEVER ? now : CACHE_NEVER - 1;
 }
 
 static inline uint64_t cache_time(const weakref_cache *cache, enum weakref_cache_rule rule)
@@ -445,10 +448,11 @@ static inline uint64_t cache_later(uint64_t a, uint64_t b)
 	return b >= CACHE_NEVER - a ? CACHE_NEVER : a + b;
 }
 
-/* Seconds to nanoseconds; more than 30 years is never. Not for negative ones or NaN. */
+/* Seconds to nanoseconds; more than 30 years is never. Not for negative ones or NaN. To the nearest: who gets seconds from
+ * cache_seconds and gives them back means the same nanosecond. */
 static inline uint64_t cache_ns(double seconds)
 {
-	return seconds < 1e9 ? (uint64_t)(seconds * 1e9) : CACHE_NEVER;
+	return seconds < 1e9 ? (uint64_t)(seconds * 1e9 + 0.5) : CACHE_NEVER;
 }
 
 static inline double cache_seconds(uint64_t ns)

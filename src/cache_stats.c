@@ -77,9 +77,15 @@ union figures {
 
 _Static_assert(sizeof(weakref_cache_stats) == FIGURES * sizeof(uint64_t), "nothing but numbers of 64 bits");
 
+/* As everywhere here, NULL is no figures. */
+static union figures figures_of(const weakref_cache_stats *stats)
+{
+	return stats == NULL ? (union figures){0} : (union figures){.stats = *stats};
+}
+
 weakref_cache_stats weakref_cache_stats_minus(const weakref_cache_stats *a, const weakref_cache_stats *b)
 {
-	union figures x = {.stats = *a}, y = {.stats = *b};
+	union figures x = figures_of(a), y = figures_of(b);
 
 	for (size_t i = 0; i < FIGURES; i++)
 		x.at[i] = x.at[i] > y.at[i] ? x.at[i] - y.at[i] : 0;
@@ -88,7 +94,7 @@ weakref_cache_stats weakref_cache_stats_minus(const weakref_cache_stats *a, cons
 
 weakref_cache_stats weakref_cache_stats_plus(const weakref_cache_stats *a, const weakref_cache_stats *b)
 {
-	union figures x = {.stats = *a}, y = {.stats = *b};
+	union figures x = figures_of(a), y = figures_of(b);
 
 	for (size_t i = 0; i < FIGURES; i++)
 		x.at[i] = sum(x.at[i], y.at[i]);

@@ -313,6 +313,9 @@ long weakref_keydict_get_all(const weakref_keydict *dict, const void *const *key
 	if (unlikely(error < 0))
 		return error;
 	const struct table *table = &dict->container.table;
+	/* What is not looked at because of an error is not there either. */
+	if (n != 0)
+		memset(values, 0, n * sizeof *values);
 	for (size_t i = 0; i < n && error == 0; i++) {
 		if (i % CONTAINER_TOGETHER == 0 && table->layout == TABLE_BARE)
 			for (size_t k = i; k < n && k < i + CONTAINER_TOGETHER; k++)

@@ -159,7 +159,7 @@ int pool_put_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now, 
 		pool_evict_locked(pool, entry, out);
 		return 1;
 	}
-	if (unlikely(now >= entry->ends))
+	if (unlikely(now >= entry->ends || pool_surplus_locked(pool)))
 		pool_evict_locked(pool, entry, out);
 	pool_serve_locked(pool);
 	pool_trim_locked(pool, now, out);

@@ -22,7 +22,9 @@
  *
  * Invariants, whenever the pool's lock is free
  *  1. `idle` and `leased` are the numbers of entries in the hash that are IDLE, and CHECKING or LEASED. `moving` counts resources
- *     that are with alloc or dealloc. Where there is a hard maximum, the three together do not exceed it.
+ *     that are with alloc or dealloc. The three together do not exceed the hard maximum, unless it was lowered (`over`): then
+ *     nothing is made or adopted, and what comes back goes, until they do not any more. A closed pool deallocates what anybody
+ *     pushes, however many there are.
  *  2. While somebody waits, no resource is idle, and none could be made: whoever brings either about hands it to the first waiter.
  *  3. `hold` of an idle entry is its resource: the collector sees it. A leased one is kept alive by its holder alone, unless it
  *     was leased by a lease: then the pool has to have it when the lease dies.
@@ -79,7 +81,7 @@ struct weakref_pool {
 	struct pool_entry **buckets;
 	unsigned shift; /* of a hash, to the bucket's number */
 	unsigned forks; /* lock_forks when it was last locked */
-	bool closed, aged, fifo, resets;
+	bool closed, aged, fifo, resets, over;
 	struct pool_waiter *first;
 	sem_t *wake;                         /* to be posted by whoever drops the lock */
 	_Atomic(struct pool_entry *) newest; /* written with the lock held, and read without by those who look whether there is one */
@@ -93,8 +95,9 @@ struct weakref_pool {
 	uint64_t patience;    /* nanoseconds for which a pop looks on before it queues; 0 until one had to */
 	uint64_t maxage, ttl; /* nanoseconds; UINT64_MAX for never */
 	uint64_t lifetime, spread;
-	size_t floor_size;    /* what trimming by size leaves */
-	size_t floor_age;     /* what trimming by age leaves */
+	size_t maxsize, softmax, hardmax; /* what the sizes among the options mean: SIZE_MAX for no bound */
+	size_t floor_size;                /* what trimming by size leaves */
+	size_t floor_age;                 /* what trimming by age leaves */
 	uintptr_t next_pool, prev_pool; /* hidden: the list keeps no pool alive */
 	struct pool_end *end;
 	weakref_finalize *finalizer;
@@ -177,6 +180,14 @@ void pool_grow(weakref_pool *pool);
 
 /* ---- pool_trim.c ---- */
 
+/* A size as it was given: `none` for 0, 0 for WEAKREF_POOL_ZERO. */
+static inline size_t pool_size_or(size_t given, size_t none)
+{
+	return given == 0 ? none : given == WEAKREF_POOL_ZERO ? 0 : given;
+}
+
+/* Takes over what the sizes among the options mean. 0; or -EINVAL, and then nothing has changed. */
+int pool_set_sizes(weakref_pool *pool);
 /* Takes an idle entry out for deallocation, in front of the chain `out`. */
 void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
 /* What is too old; whose lifetime is over, as far as a pop would meet it, or all of it. */
@@ -189,7 +200,7 @@ void pool_shrink_locked(weakref_pool *pool, struct pool_entry **out);
 /* After a push: maxsize, then ages. */
 static inline void pool_trim_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
 {
-	if (unlikely(pool->idle > pool->options.maxsize))
+	if (unlikely(pool->idle > pool->maxsize))
 		pool_shrink_locked(pool, out);
 	if (unlikely(pool->aged))
 		pool_expire_locked(pool, now, out);

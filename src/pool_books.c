@@ -63,7 +63,7 @@ void pool_check_locked(const weakref_pool *pool)
 
 	ASSERT((pool->idle == 0) == (newest == NULL) && (newest == NULL) == (pool->oldest == NULL));
 	ASSERT(newest == NULL || (newest->newer == NULL && newest->hold == pool_resource(newest)));
-	ASSERT(pool->options.hardmax == 0 || pool->idle + pool->leased + pool->moving <= pool->options.hardmax);
+	ASSERT(pool->over || pool->closed || pool->idle + pool->leased + pool->moving <= pool->hardmax);
 	ASSERT((pool->waiting == 0) == (pool->first == NULL));
 	ASSERT(pool->first == NULL || (pool->idle == 0 && !pool->closed && (pool->options.alloc == NULL || !pool_room_locked(pool))));
 	ASSERT(!pool->closed || pool->idle == 0);

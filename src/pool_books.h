@@ -149,9 +149,16 @@ static inline struct pool_entry *pool_lend_locked(weakref_pool *pool)
 /* Whether one more is allowed by the hard maximum. */
 static inline bool pool_room_locked(const weakref_pool *pool)
 {
-	size_t max = pool->options.hardmax;
+	return pool->idle + pool->leased + pool->moving < pool->hardmax;
+}
 
-	return max == 0 || pool->idle + pool->leased + pool->moving < max;
+/* Whether something is to go, since there is more than a hard maximum allows that was lowered. */
+static inline bool pool_surplus_locked(weakref_pool *pool)
+{
+	if (likely(!pool->over))
+		return false;
+	pool->over = pool->idle + pool->leased + pool->moving > pool->hardmax;
+	return pool->over;
 }
 
 /* One less. A thread that forks within a user function finds `moving` reset. */

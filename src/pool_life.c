@@ -22,8 +22,6 @@
 #include "pool.h"
 #include "weakref/object.h"
 
-#define SIZE_NONE ((size_t)-1)
-
 /* ---- the end ---- */
 
 /* There is nothing left to do at exit, or at the pool's death. */
@@ -99,12 +97,6 @@ static int age(double seconds, uint64_t *ns)
 	return 0;
 }
 
-/* A size as it was given: `none` for 0, 0 for WEAKREF_POOL_ZERO. */
-static size_t size_or(size_t given, size_t none)
-{
-	return given == 0 ? none : given == WEAKREF_POOL_ZERO ? 0 : given;
-}
-
 static int configure(weakref_pool *pool, const weakref_pool_options *options)
 {
 	weakref_pool_options *o = &pool->options;
@@ -114,15 +106,9 @@ static int configure(weakref_pool *pool, const weakref_pool_options *options)
 	o->init = NULL; /* the caller's */
 	pool->fifo = o->fifo;
 	pool->resets = o->reset != NULL;
-	o->maxsize = size_or(o->maxsize, SIZE_NONE);
-	pool->floor_size = size_or(o->minsize, o->maxsize);
-	o->minsize = pool->floor_age = size_or(o->minsize, 0);
-	o->softmax = size_or(o->softmax, 0);
-	o->hardmax = size_or(o->hardmax, 0);
-	size_t max = o->hardmax != 0 ? o->hardmax : SIZE_NONE;
 	if (options != NULL && o->ninit > 0 && options->init == NULL)
 		return -WEAKREF_EINVAL;
-	if (o->minsize > o->maxsize || o->minsize > max || o->ninit > max)
+	if (pool_set_sizes(pool) != 0 || o->ninit > pool->hardmax)
 		return -WEAKREF_EINVAL;
 	if (age(o->maxage, &pool->maxage) != 0 || age(o->ttl, &pool->ttl) != 0 || age(o->lifetime, &pool->lifetime) != 0)
 		return -WEAKREF_EINVAL;

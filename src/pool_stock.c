@@ -61,7 +61,7 @@ int pool_stock_alloc(weakref_pool *pool)
 	struct pool_entry *entry;
 	int result = 0;
 
-	while (pool->options.alloc != NULL && (result = make_one(pool, pool->options.minsize, &entry)) > 0) {
+	while (pool->options.alloc != NULL && (result = make_one(pool, pool->floor_age, &entry)) > 0) {
 		uint64_t now = pool_time(pool);
 		pool_lock(pool);
 		pool->leased--;
@@ -109,11 +109,10 @@ long weakref_pool_fill(weakref_pool *pool, size_t n)
 		result = -WEAKREF_ENOTSUP;
 	if (result < 0)
 		return result;
-	if (n == 0)
-		n = pool->options.minsize;
+	n = pool_size_or(n, pool->floor_age);
 	/* More would be trimmed as soon as they are there. */
-	if (n > pool->options.maxsize)
-		n = pool->options.maxsize;
+	if (n > pool->maxsize)
+		n = pool->maxsize;
 	do {
 		result = fill_one(pool, n);
 		made += result > 0;

@@ -372,49 +372,48 @@ void *weakref_valuedict_get_or(const weakref_valuedict *dict, const void *key, v
 	return found != NULL ? found : fallback;
 }
 
-/* The values of some keys. How many there are, or an error of the keys'. */
+/* The values of some keys: how many there are, or an error of a key's: those before it were looked up. */
 static long get_some(const weakref_valuedict *dict, const void *const *keys, size_t n, void **values)
 {
 	const struct table *table = &dict->container.table;
 	struct table_key ready[CONTAINER_TOGETHER];
+	size_t good = 0;
 	long found = 0;
+	int refused = 0;
 
 	for (size_t i = 0; i < n; i++)
 		__builtin_prefetch(keys[i]);
-	for (size_t i = 0; i < n; i++) {
-		int error = key_in(dict, keys[i], &ready[i]);
-		if (unlikely(error < 0))
-			return error;
-		table_quick_expect_slot(table, ready[i].hash);
+	while (good < n && refused == 0) {
+		refused = key_in(dict, keys[good], &ready[good]);
+		if (likely(refused == 0))
+			table_quick_expect_slot(table, ready[good++].hash);
 	}
 	if (table->layout == TABLE_BYTES)
-		for (size_t i = 0; i < n; i++)
+		for (size_t i = 0; i < good; i++)
 			table_quick_expect_key(table, ready[i].hash);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < good; i++) {
 		int error = look_up_ready(dict, &ready[i], &values[i]);
 		if (unlikely(error < 0 && error != -WEAKREF_ENOENT && error != -WEAKREF_ESTALE))
 			return error;
 		found += error == 0;
 	}
-	return found;
+	return refused < 0 ? refused : found;
 }
 
 long weakref_valuedict_get_all(const weakref_valuedict *dict, const void *const *keys, size_t n, void **values)
 {
-	long found = 0;
-	int error = check(dict);
+	long found = 0, some = check(dict);
 
-	if (error == 0 && n != 0 && (keys == NULL || values == NULL))
-		error = -WEAKREF_EINVAL;
-	if (unlikely(error < 0))
-		return error;
-	for (size_t i = 0; i < n; i += CONTAINER_TOGETHER) {
-		long some = get_some(dict, keys + i, n - i < CONTAINER_TOGETHER ? n - i : CONTAINER_TOGETHER, values + i);
-		if (unlikely(some < 0))
-			return some;
+	if (some == 0 && n != 0 && (keys == NULL || values == NULL))
+		some = -WEAKREF_EINVAL;
+	/* What is not looked at because of an error is not there either. */
+	if (some == 0 && n != 0)
+		memset(values, 0, n * sizeof *values);
+	for (size_t i = 0; i < n && some >= 0; i += CONTAINER_TOGETHER) {
+		some = get_some(dict, keys + i, n - i < CONTAINER_TOGETHER ? n - i : CONTAINER_TOGETHER, values + i);
 		found += some;
 	}
-	return found;
+	return some < 0 ? some : found;
 }
 
 static NOINLINE int contains_slowly(const weakref_valuedict *dict, const void *key)

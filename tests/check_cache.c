@@ -435,6 +435,77 @@ START_TEST(test_expiry_of_each_entry)
 }
 END_TEST
 
+static double left_as_it_was(const void *key, void *value, double remaining, void *user)
+{
+	(void)key;
+	(void)value;
+	(void)user;
+	return remaining;
+}
+
+/* What `update` and `read` were told to be left, and give back, changes nothing: Expiry.expireAfterRead(key, value, now, currentDuration) of
+ * Caffeine, which returns currentDuration for that. Nor is any time cut off that a program gives. */
+START_TEST(test_time_given_back)
+{
+	static const struct {
+		double seconds;
+		uint64_t ns;
+	} times[] = {{0.57, 570000000}, {0.29, 290000000}, {1.1, 1100000000}, {9e-9, 9}, {86400.000000001, 86400000000001}};
+	weakref_cache_expiry expiry = {.create = on_create, .update = left_as_it_was, .read = left_as_it_was};
+
+	for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+		weakref_cache_builder *b = (start(), builder(""));
+		now_ns = 123456789;
+		ck_assert_int_eq(weakref_cache_builder_expire_after(b, &expiry), 0);
+		weakref_cache *cache = weakref_cache_builder_build(b);
+		created = times[i].seconds;
+		PUT(cache, 1, thing(1));
+		for (int turn = 0; turn < 300; turn++) {
+			now_ns += times[i].ns / 300;
+			if (turn == 299)
+				now_ns = 123456789 + times[i].ns - 1;
+			ck_assert_ptr_eq(GET(cache, 1), thing(1));
+			PUT(cache, 1, thing(1));
+		}
+		now_ns++;
+		ck_assert_ptr_null(GET(cache, 1));
+	}
+}
+END_TEST
+
+/* A clock that is at its end is one like others: what is to live on lives on. Overflow of now + duration: Caffeine's Expiry with
+ * Long.MAX_VALUE, ExpiringMap with long times. */
+START_TEST(test_clock_at_its_end)
+{
+	static const double never[] = {INFINITY, 1e9, 9.3e9, 1e18, 1e300};
+
+	for (size_t i = 0; i < sizeof never / sizeof *never; i++) {
+		weakref_cache_builder *b = (start(), builder(""));
+		ck_assert_int_eq(weakref_cache_builder_expire_after(b, &(weakref_cache_expiry){.create = on_create}), 0);
+		weakref_cache *cache = weakref_cache_builder_build(b);
+		created = never[i];
+		PUT(cache, 1, thing(1));
+		/* It keeps no shorter time of another entry from being over. */
+		created = 1;
+		PUT(cache, 2, thing(2));
+		now_ns += SECOND;
+		CLEAN(cache);
+		ck_assert_uint_eq(weakref_cache_len(cache), 1);
+		now_ns = UINT64_MAX;
+		CLEAN(cache);
+		ck_assert_ptr_eq(GET(cache, 1), thing(1));
+	}
+	weakref_cache *cache = cache_of("expireAfterWrite=10s");
+	now_ns = UINT64_MAX - 5 * SECOND;
+	PUT(cache, 1, thing(1));
+	now_ns = UINT64_MAX;
+	PUT(cache, 2, thing(2));
+	CLEAN(cache);
+	ck_assert_ptr_eq(GET(cache, 1), thing(1));
+	ck_assert_ptr_eq(GET(cache, 2), thing(2));
+}
+END_TEST
+
 /* A clock that goes back expires nothing, and breaks nothing. */
 START_TEST(test_clock_going_back)
 {
@@ -870,6 +941,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_h17_expire_after_access);
 	tcase_add_test(tc, test_h18_expire_at_once);
 	tcase_add_test(tc, test_expiry_of_each_entry);
+	tcase_add_test(tc, test_time_given_back);
+	tcase_add_test(tc, test_clock_at_its_end);
 	tcase_add_test(tc, test_clock_going_back);
 	tcase_add_test(tc, test_virtual_clock);
 	tcase_add_test(tc, test_h21_h22_maintenance);

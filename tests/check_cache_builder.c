@@ -233,6 +233,36 @@ START_TEST(test_hashed_once)
 }
 END_TEST
 
+/* ---- odd specs ---- */
+
+/* What reports of CacheBuilderSpec and CaffeineSpec ask for: no unit, ISO 8601, signs and fractions, case, blanks, repeats, commas too many. */
+START_TEST(test_h15_odd_specs)
+{
+	static const char *const good[] = {"   ", "\n", "maximumSize=0", " maximumSize = 9223372036854775807 ", "expireAfterWrite=0ns",
+					   "maximumSize=1\n,\n recordStats", "initialCapacity=0", "expireAfterAccess=9223372036854775807d",
+					   "refreshAfterWrite=1ns", "maximumSize=0010", "\tweakValues\t"};
+	static const char *const bad[] = {
+		",", "=", "=1", "foo", "foo=1", "maximumSize", "maximumSize=", "maximumSize= ", "maximumSize=-1", "maximumSize=+1",
+		"maximumSize=1.5", "maximumSize=0x10", "maximumSize=9223372036854775808", "maximumSize=1e3", "maximumSize=1_000",
+		"MaximumSize=1", "maximumsize=1", "maximumSize=1,maximumSize=1", "maximumSize=1,", ",maximumSize=1",
+		"maximumSize=1,,recordStats", "maximumSize=1=2", "maximumSize==1", "maximumSize=1 2", "maximumSize=1;recordStats",
+		"maximumSize=1,maximumWeight=1", "recordStats=true", "recordStats=", "weakValues,weakValues", "weakValues,softValues",
+		"weakKeys", "expireAfterWrite=10", "expireAfterWrite=10S", "expireAfterWrite=10 s", "expireAfterWrite=-1s",
+		"expireAfterWrite=1.5s", "expireAfterWrite=s", "expireAfterWrite=", "expireAfterWrite=PT10S", "expireAfterWrite=1s1s",
+		"expireAfterWrite=inf", "expireAfterWrite=nan", "expireAfterWrite=99999999999999999999s", "refreshAfterWrite=0s",
+		"initialCapacity=-1", "concurrencyLevel=4"};
+
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		builder_of(good[i]);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		weakref_cache_builder *b = builder_of("");
+		ck_assert_msg(weakref_cache_builder_spec(b, bad[i]) == -EINVAL, "taken: %s", bad[i]);
+		ck_assert_str_ne(weakref_cache_builder_error(b), "");
+		ck_assert_ptr_nonnull(weakref_cache_builder_build(b));
+	}
+}
+END_TEST
+
 /* ---- figures ---- */
 
 /* H40: rates of nothing; minus stops at 0; plus adds. */
@@ -264,6 +294,9 @@ START_TEST(test_h40_arithmetic)
 	ck_assert_double_eq(weakref_cache_stats_miss_rate(&c), 1.0);
 	ck_assert_double_eq(weakref_cache_stats_hit_rate(NULL), 1.0);
 	ck_assert_uint_eq(weakref_cache_stats_requests(NULL), 0);
+	ck_assert_uint_eq(weakref_cache_stats_minus(&a, NULL).hits, 5);
+	ck_assert_uint_eq(weakref_cache_stats_minus(NULL, &a).hits, 0);
+	ck_assert_uint_eq(weakref_cache_stats_plus(NULL, &b).hits, 2);
 }
 END_TEST
 
@@ -274,6 +307,7 @@ static Suite *suite(void)
 
 	tcase_add_test(tc, test_h15_builder_refuses);
 	tcase_add_test(tc, test_h15_spec);
+	tcase_add_test(tc, test_h15_odd_specs);
 	tcase_add_test(tc, test_kinds_of_key);
 	tcase_add_test(tc, test_hashed_once);
 	tcase_add_test(tc, test_h40_arithmetic);

@@ -692,6 +692,22 @@ START_TEST(test_h38_get_all_present)
 }
 END_TEST
 
+/* Values that could not be looked at any more are not those that stood in the array before. */
+START_TEST(test_get_all_present_fails)
+{
+	const void *keys[] = {"a", NULL, "b"};
+	void *values[] = {thing(9), thing(9), thing(9)};
+
+	cache = weakref_cache_builder_build(weakref_cache_builder_new(WEAKREF_KEY_STRING));
+	ck_assert_int_eq(weakref_cache_put(cache, "a", thing(1)), 0);
+	ck_assert_int_eq(weakref_cache_put(cache, "b", thing(2)), 0);
+	ck_assert_int_eq(weakref_cache_get_all_present(cache, keys, 3, values), -EINVAL);
+	ck_assert_ptr_eq(values[0], thing(1));
+	ck_assert_ptr_null(values[1]);
+	ck_assert_ptr_null(values[2]);
+}
+END_TEST
+
 /* ---- the second level ---- */
 
 static void *level_has[16];
@@ -893,6 +909,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_fork_during_a_bulk_load);
 	tcase_add_test(tc, test_fork_in_a_bulk_load);
 	tcase_add_test(tc, test_h38_get_all_present);
+	tcase_add_test(tc, test_get_all_present_fails);
 	tcase_add_loop_test(tc, test_second_level, 0, 2);
 	tcase_add_test(tc, test_second_level_fails);
 	tcase_add_test(tc, test_second_level_overtaken);

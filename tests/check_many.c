@@ -129,7 +129,13 @@ START_TEST(test_valuedict_get_all_is_refused)
 	ck_assert_int_eq(weakref_valuedict_get_all(dict, NULL, 1, values), -EINVAL);
 	ck_assert_int_eq(weakref_valuedict_get_all(dict, keys, 1, NULL), -EINVAL);
 	ck_assert_int_eq(weakref_valuedict_get_all(dict, NULL, 0, NULL), 0);
+	void *one = support_node_new(1);
+	ck_assert_int_eq(weakref_valuedict_set(dict, "one", one), 0);
+	memset(values, 255, sizeof values);
 	ck_assert_int_eq(weakref_valuedict_get_all(dict, bad, 3, values), -EINVAL);
+	ck_assert_ptr_eq(values[0], one);
+	ck_assert(values[1] == NULL && values[2] == NULL && values[3] != NULL);
+	memset(values, 0, sizeof values);
 	ck_assert_int_eq(weakref_valuedict_get_all(custom, refused, 2, values), -EDOM);
 	ck_assert_int_eq(weakref_valuedict_get_all((void *)texts, keys, 1, values), -EINVAL);
 }

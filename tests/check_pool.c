@@ -560,6 +560,91 @@ START_TEST(test_clear)
 }
 END_TEST
 
+/* WEAKREF_POOL_ZERO is 0 of each size: a pool that has nothing to give, none to be made beforehand, none to be kept. Zero maxima that turn
+ * into no bound: HikariCP's maximumPoolSize, lru-rs' capacity. */
+START_TEST(test_sizes_of_zero)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = WEAKREF_POOL_ZERO);
+	void *out;
+
+	ck_assert_int_eq(weakref_pool_pop(pool, &out), -ENOENT);
+	ck_assert_int_eq(weakref_pool_fill(pool, 3), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, res_new()), -ENOSPC);
+	ck_assert_ptr_null(POOL(.alloc = res_alloc, .hardmax = WEAKREF_POOL_ZERO, .minsize = 1));
+	ck_assert_int_eq(errno, EINVAL);
+	pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = 8, .maxsize = 4, .minsize = 2);
+	ck_assert_int_eq(weakref_pool_clear(pool), 2);
+	ck_assert_int_eq(weakref_pool_fill(pool, WEAKREF_POOL_ZERO), 0);
+	ck_assert_int_eq(weakref_pool_fill(pool, 0), 2);
+	pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .maxsize = WEAKREF_POOL_ZERO);
+	ck_assert_int_eq(weakref_pool_fill(pool, 3), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, pop(pool)), 0);
+	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_uint_eq(stats_of(pool).deallocs, 1);
+}
+END_TEST
+
+/* R128: what is pushed to a closed pool goes, however many of its own are leased. */
+START_TEST(test_closed_and_full)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = 1);
+	struct res *a = pop(pool);
+
+	ck_assert_int_eq(weakref_pool_close(pool), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, res_new()), 1);
+	ck_assert_int_eq(weakref_pool_push(pool, a), 1);
+	ck_assert_uint_eq(gone, 2);
+}
+END_TEST
+
+/* R213: each size may be set anew: what is idle goes at once, what is leased when it comes back. setMaxTotal, setMaxIdle,
+ * setMinIdle of Apache Commons Pool; resize of deadpool. */
+START_TEST(test_set_size)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = 6, .minsize = 2);
+	struct res *r[6];
+	void *out;
+
+	for (int i = 0; i < 6; i++)
+		ck_assert_ptr_nonnull(r[i] = pop(pool));
+	/* Against another size: nothing has changed. */
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_HARDMAX, 1), -EINVAL);
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_MAXSIZE, 1), -EINVAL);
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_MINSIZE, 7), -EINVAL);
+	ck_assert_int_eq(weakref_pool_set_size(pool, (enum weakref_pool_size)4, 1), -EINVAL);
+	ck_assert_int_eq(weakref_pool_set_size(NULL, WEAKREF_POOL_MINSIZE, 1), -EINVAL);
+	ck_assert_int_eq(weakref_pool_push(pool, r[5]), 0);
+	ck_assert_int_eq(LEN(pool), 1);
+	/* The idle one goes, three are leased too many. */
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_HARDMAX, 2), 1);
+	ck_assert_int_eq(weakref_pool_pop(pool, &out), -ENOENT);
+	ck_assert_int_eq(weakref_pool_push(pool, res_new()), -ENOSPC);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(weakref_pool_push(pool, r[i]), 0);
+	ck_assert_uint_eq(gone, 4);
+	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, r[3]), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, r[4]), 0);
+	ck_assert_int_eq(LEN(pool), 2);
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_MINSIZE, WEAKREF_POOL_ZERO), 0);
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_HARDMAX, WEAKREF_POOL_ZERO), 2);
+	ck_assert_int_eq(weakref_pool_pop(pool, &out), -ENOENT);
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_HARDMAX, 0), 0);
+	/* None is bound: those made now are kept, until fewer are to be. */
+	for (int i = 0; i < 6; i++)
+		ck_assert_ptr_nonnull(r[i] = pop(pool));
+	for (int i = 0; i < 6; i++)
+		ck_assert_int_eq(weakref_pool_push(pool, r[i]), 0);
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_MINSIZE, 3), 0);
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_MAXSIZE, 5), 3);
+	ck_assert_ptr_eq(pop(pool), r[5]);
+	ck_assert_int_eq(weakref_pool_fill(pool, 0), 1);
+	ck_assert_int_eq(weakref_pool_close(pool), 3);
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_HARDMAX, 3), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, r[5]), 1);
+}
+END_TEST
+
 /* R208: what is detached is not the pool's: no dealloc, room for another, foreign when it is pushed again, as often as one likes. */
 START_TEST(test_detach)
 {
@@ -1165,6 +1250,9 @@ static Suite *suite(void)
 	tcase_add_test(t, test_fifo_and_failing_check);
 	tcase_add_test(t, test_fill);
 	tcase_add_test(t, test_clear);
+	tcase_add_test(t, test_sizes_of_zero);
+	tcase_add_test(t, test_closed_and_full);
+	tcase_add_test(t, test_set_size);
 	tcase_add_test(t, test_detach);
 	tcase_add_test(t, test_bad_options);
 	tcase_add_test(t, test_double_push);

@@ -253,6 +253,38 @@ START_TEST(test_reset_and_waiters)
 }
 END_TEST
 
+/* R213: who waits makes one where the hard maximum is raised; where it was lowered, what comes back goes first, until there are not
+ * too many. */
+START_TEST(test_set_size_and_waiters)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = 2);
+	struct res *a = pop(pool), *b = pop(pool);
+	struct popper p[3] = {0};
+
+	ck_assert(popper_start(&p[0], pool, 0, 1));
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_HARDMAX, 3), 0);
+	pthread_join(p[0].thread, NULL);
+	ck_assert_ptr_eq(p[0].got, &all[2]);
+	ck_assert(popper_start(&p[1], pool, 0, 1));
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_HARDMAX, 1), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, a), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, b), 0);
+	ck_assert_int_eq(a->deallocs + b->deallocs, 2);
+	ck_assert_uint_eq(stats_of(pool).waiting, 1);
+	ck_assert_int_eq(weakref_pool_push(pool, p[0].got), 0);
+	pthread_join(p[1].thread, NULL);
+	ck_assert_ptr_eq(p[1].got, p[0].got);
+	/* One who waits on a pool that has none to give is served when it has. */
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_HARDMAX, WEAKREF_POOL_ZERO), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, p[1].got), 0);
+	ck_assert(popper_start(&p[2], pool, 0, 1));
+	ck_assert_int_eq(weakref_pool_set_size(pool, WEAKREF_POOL_HARDMAX, 1), 0);
+	pthread_join(p[2].thread, NULL);
+	ck_assert_ptr_eq(p[2].got, &all[3]);
+	ck_assert_uint_eq(gone, 3);
+}
+END_TEST
+
 /* P40: close deallocates the idle, wakes waiters with an error, and later pushes deallocate at once. */
 START_TEST(test_p40_close)
 {
@@ -780,6 +812,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_p34_invalidate);
 	tcase_add_test(t, test_detach_and_clear_with_waiters);
 	tcase_add_test(t, test_reset_and_waiters);
+	tcase_add_test(t, test_set_size_and_waiters);
 	tcase_add_test(t, test_p40_close);
 	tcase_add_test(t, test_p41_fair);
 	tcase_add_test(t, test_p41_pusher_goes_behind);

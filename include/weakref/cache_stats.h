@@ -42,7 +42,7 @@ WEAKREF_API int weakref_cache_get_stats(weakref_cache *cache, weakref_cache_stat
 
 /**
  * @brief Hits among the requests.
- * @param stats statistics.
+ * @param stats statistics; NULL has none.
  * @return hits / requests; 1.0 when nothing was asked.
  * Errors: none.
  * Cost: none.
@@ -54,7 +54,7 @@ WEAKREF_API double weakref_cache_stats_hit_rate(const weakref_cache_stats *stats
 
 /**
  * @brief Misses among the requests.
- * @param stats statistics.
+ * @param stats statistics; NULL has none.
  * @return misses / requests; 0.0 when nothing was asked.
  * Errors: none.
  * Cost: none.
@@ -66,7 +66,7 @@ WEAKREF_API double weakref_cache_stats_miss_rate(const weakref_cache_stats *stat
 
 /**
  * @brief Look-ups that were counted: hits and misses.
- * @param stats statistics.
+ * @param stats statistics; NULL has none.
  * @return their number, at most UINT64_MAX.
  * Errors: none.
  * Cost: none.
@@ -78,7 +78,7 @@ WEAKREF_API uint64_t weakref_cache_stats_requests(const weakref_cache_stats *sta
 
 /**
  * @brief Loads and reloads, those that failed as well.
- * @param stats statistics.
+ * @param stats statistics; NULL has none.
  * @return their number, at most UINT64_MAX.
  * Errors: none.
  * Cost: none.
@@ -90,7 +90,7 @@ WEAKREF_API uint64_t weakref_cache_stats_loads(const weakref_cache_stats *stats)
 
 /**
  * @brief Those of the loads that failed.
- * @param stats statistics.
+ * @param stats statistics; NULL has none.
  * @return failures / loads; 0.0 when nothing was loaded.
  * Errors: none.
  * Cost: none.
@@ -102,7 +102,7 @@ WEAKREF_API double weakref_cache_stats_failure_rate(const weakref_cache_stats *s
 
 /**
  * @brief How long a load takes.
- * @param stats statistics.
+ * @param stats statistics; NULL has none.
  * @return nanoseconds, in the mean of all loads; 0.0 when nothing was loaded.
  * Errors: none.
  * Cost: none.
@@ -114,8 +114,8 @@ WEAKREF_API double weakref_cache_stats_load_penalty(const weakref_cache_stats *s
 
 /**
  * @brief The difference of two, each figure at least 0.
- * @param a the later ones.
- * @param b the earlier ones.
+ * @param a the later ones; NULL has none.
+ * @param b the earlier ones; likewise.
  * @return the difference.
  * Errors: none.
  * Cost: none.
@@ -127,8 +127,8 @@ WEAKREF_API weakref_cache_stats weakref_cache_stats_minus(const weakref_cache_st
 
 /**
  * @brief The sum of two; what would overflow stays at the largest number.
- * @param a one.
- * @param b another.
+ * @param a one; NULL has none.
+ * @param b another; likewise.
  * @return the sum.
  * Errors: none.
  * Cost: none.

@@ -144,7 +144,7 @@ WEAKREF_API void *weakref_keydict_get(const weakref_keydict *dict, const void *k
  * @param keys n keys.
  * @param n how many.
  * @param values n places, where the collector looks, for a value each; NULL where there is none.
- * @return how many there were, or a negative error: then some of the values may have been stored.
+ * @return how many there were, or a negative error of a key's: then there are the values of those before it, and NULL.
  * Errors: as weakref_keydict_lookup, but for keys that are not there; EINVAL without keys or values.
  * Cost: n look-ups; no lock.
  * Thread: any thread known to the collector.

@@ -39,6 +39,9 @@ typedef struct weakref_pool_lease weakref_pool_lease;
 /** In place of a size: 0, where 0 itself means "not given". */
 #define WEAKREF_POOL_ZERO ((size_t)-1)
 
+/** The sizes among a pool's options, for weakref_pool_set_size. */
+enum weakref_pool_size { WEAKREF_POOL_MINSIZE, WEAKREF_POOL_MAXSIZE, WEAKREF_POOL_SOFTMAX, WEAKREF_POOL_HARDMAX };
+
 /** What weakref_pool_new takes. Zero what is not wanted. */
 typedef struct weakref_pool_options {
 	/** Resources to begin with, the first of them to be popped first. Borrowed for the call, never written to. */
@@ -74,7 +77,7 @@ typedef struct weakref_pool_options {
 	/** Idle resources above softmax are deallocated when they are older than ttl seconds, never below minsize. ttl 0: never. */
 	size_t softmax;
 	double ttl;
-	/** Leased and idle resources together never exceed it. 0: no bound. */
+	/** Leased and idle resources together never exceed it. 0: no bound; WEAKREF_POOL_ZERO: the pool has none to give. */
 	size_t hardmax;
 	/** Seconds after which a resource is deallocated instead of being kept, minsize or not, counted from when the pool got to know it,
 	 * however busy it is: when it is pushed, or while it is idle. 0 or infinite: never. Each resource's own time is shorter by up to
@@ -185,7 +188,7 @@ WEAKREF_API size_t weakref_pool_len(weakref_pool *pool);
  * @brief Makes resources until so many are idle, as far as maxsize and the hard maximum allow: beforehand, or after some were
  * invalidated.
  * @param pool a pool with alloc.
- * @param n how many there are to be; 0: minsize.
+ * @param n how many there are to be; 0: minsize; WEAKREF_POOL_ZERO: none.
  * @return how many were made, or a negative error; those that were made before it stay.
  * Errors: ENOTSUP (no alloc), ECANCELED (closed), EINVAL, ENOMEM, EPERM, EEXIST (alloc gave a resource that the pool has already),
  * and what alloc returned.
@@ -220,6 +223,22 @@ WEAKREF_API long weakref_pool_maintain(weakref_pool *pool);
  * Source: GenericObjectPool.clear() of Apache Commons Pool.
  */
 WEAKREF_API long weakref_pool_clear(weakref_pool *pool);
+
+/**
+ * @brief Sets one of the sizes anew, while the pool is in use. Idle resources that are too many now go, the oldest first; those
+ * that are too many for a hard maximum that was lowered go when they come back, and until then none is made or adopted. Where it
+ * was raised, those who wait may make some at once. None is made beforehand: see weakref_pool_fill.
+ * @param pool the pool; a closed one takes note.
+ * @param which the size.
+ * @param n as among the options: 0 for what 0 means there, WEAKREF_POOL_ZERO for 0.
+ * @return how many were deallocated, or a negative error, and then nothing has changed.
+ * Errors: EINVAL (no such size; minsize > maxsize or hardmax), EPERM.
+ * Cost: a lock, and dealloc for each.
+ * Thread: any thread known to the collector.
+ * GC: collects only if dealloc does.
+ * Source: GenericObjectPool.setMaxTotal(int), setMaxIdle(int), setMinIdle(int) of Apache Commons Pool; Pool::resize of deadpool.
+ */
+WEAKREF_API long weakref_pool_set_size(weakref_pool *pool, enum weakref_pool_size which, size_t n);
 
 /**
  * @brief Closes the pool: idle resources are deallocated, waiters get ECANCELED, later pushes deallocate at once.
