@@ -7,8 +7,8 @@
  * (A host's finalizer that leaves libgc by longjmp leaves the thread named until it collects again: figures are late then.)
  *
  * Telling: around gc_collect the callbacks run in the caller. All other collections leave a record in a ring, and a node in the delivery
- * queue announces what is in it. Callbacks run as every other delivered callback does, one run at a time in a thread, and what they
- * collect is not announced, or an announcement would make the next.
+ * queue announces what is in it. Callbacks run as every other delivered callback does, one run at a time in a thread. No collection of
+ * their thread is announced meanwhile, whoever asked for it, or an announcement would make the next.
  *
  * Invariants
  *  1. Where the ring is not empty, the node is in the queue, or somebody who took it from there is about to empty it (in a child after
@@ -103,9 +103,16 @@ static bool somebody_listens(void)
 	return roots->list != NULL || (atomic_load(&debug) & (WEAKREF_DEBUG_STATS | WEAKREF_DEBUG_COLLECTABLE)) != 0;
 }
 
+/* Whether this thread is in a callback of ours. A frame that one left by longjmp is above us at most until the next run. */
+static bool is_announcing(void)
+{
+	return announcing > (uintptr_t)__builtin_frame_address(0) && deliver_running();
+}
+
+/* In the thread that collected. */
 static void announce_locked(int generation, uint64_t collected, uint64_t uncollectable)
 {
-	if (!somebody_listens())
+	if (is_announcing() || !somebody_listens())
 		return;
 	if (ring_used == RING) {
 		ring[RING - 1].collected += collected;
@@ -245,12 +252,6 @@ static NOINLINE void tell(void *arg)
 	announcing = 0;
 }
 
-/* Whether this thread is in a callback of ours. A frame that one left by longjmp is above us at most until the next run. */
-static bool is_announcing(void)
-{
-	return announcing > (uintptr_t)__builtin_frame_address(0) && deliver_running();
-}
-
 struct notices {
 	gc_collection_info at[RING];
 	size_t n;
@@ -351,7 +352,7 @@ long gc_collect_generation(int generation)
 	cycle_stats(&before);
 	deliver_put_back();
 	const void *held = deliver_hold(__builtin_frame_address(0));
-	bool done = collect_named(COLLECTOR_TRIES, !own && !is_announcing(), &t.info);
+	bool done = collect_named(COLLECTOR_TRIES, !own, &t.info);
 	cycle_stats(&after);
 	weakarray_purge_all();
 	deliver_hold(held);
@@ -400,7 +401,7 @@ static void pace(void)
 	if (!heap_is_automatic() || heap_with_lock(due_locked, &info.generation) == NULL)
 		return;
 	const void *held = deliver_hold(__builtin_frame_address(0));
-	collect_named(1, !is_announcing(), &info);
+	collect_named(1, true, &info);
 	deliver_hold(held);
 	deliver_announce();
 }

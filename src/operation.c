@@ -55,6 +55,12 @@ static int resolve_if(bool fine, void **obj, const gc_type **type)
 	return fine ? resolve(obj, type) : -WEAKREF_EINVAL;
 }
 
+/* What a slot says to a question: 1 for any yes, since in C a yes is any number but 0. */
+static int answer(int result)
+{
+	return result > 0 ? 1 : result;
+}
+
 /* ---- what every object has ---- */
 
 int gc_repr(void *obj, char *buf, size_t size)
@@ -105,8 +111,8 @@ int gc_equal(void *a, void *b)
 	if (a == b)
 		return 1;
 	if (type_a->equal != NULL)
-		return type_a->equal(a, b);
-	return type_b->equal != NULL ? type_b->equal(b, a) : 0;
+		return answer(type_a->equal(a, b));
+	return type_b->equal != NULL ? answer(type_b->equal(b, a)) : 0;
 }
 
 int gc_truth(void *obj)
@@ -118,7 +124,7 @@ int gc_truth(void *obj)
 	if (error != 0)
 		return error;
 	if (type->truth != NULL)
-		return type->truth(obj);
+		return answer(type->truth(obj));
 	if (type->len == NULL)
 		return 1;
 	error = type->len(obj, &len);
@@ -291,7 +297,7 @@ int gc_contains(void *obj, void *item)
 
 	if (error != 0)
 		return error;
-	return type->contains != NULL ? type->contains(obj, item) : missing(type, "contains");
+	return type->contains != NULL ? answer(type->contains(obj, item)) : missing(type, "contains");
 }
 
 int gc_bytes(void *obj, const void **data, size_t *size)

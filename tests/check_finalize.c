@@ -18,6 +18,8 @@
 
 #include "weakref/checks.h"
 #include "weakref/finalize.h"
+#include "weakref/set.h"
+#include "weakref/valuedict.h"
 
 #define N SUPPORT_N
 #define LEAST (SUPPORT_N - SUPPORT_SLACK)
@@ -1190,6 +1192,53 @@ START_TEST(test_F28_cycle_is_reported)
 }
 END_TEST
 
+struct rings {
+	weakref_finalize *own[2 * N];
+};
+
+static _Atomic unsigned own_done, holder_done;
+
+static int count_done(void *args)
+{
+	++*(_Atomic unsigned *)args;
+	return 0;
+}
+
+static int make_containers(void *args)
+{
+	struct rings *rings = args;
+
+	for (size_t i = 0; i < many(); i++) {
+		struct support_node *holder = support_node_new(i);
+
+		holder->other = weakref_valuedict_new(WEAKREF_KEY_INT);
+		SUPPORT_REQUIRE(weakref_finalize_new_ordered(holder, count_done, &holder_done) != NULL);
+		rings->own[2 * i] = weakref_finalize_new_ordered(weakref_valuedict_new(WEAKREF_KEY_STRING), count_done, &own_done);
+		rings->own[2 * i + 1] = weakref_finalize_new_ordered(weakref_set_new(WEAKREF_BY_IDENTITY), count_done, &own_done);
+	}
+	return 0;
+}
+
+/* F28, R79: a weak container is a cycle by itself; an object that holds one is none. */
+START_TEST(test_F28_containers_are_cycles)
+{
+	struct rings *rings = gc_alloc(sizeof *rings);
+
+	told = own_done = holder_done = 0;
+	ck_assert_int_eq(gc_set_unraisable_handler(tell_cycle, NULL), 0);
+	ck_assert_int_eq(support_on_thread(make_containers, rings), 0);
+	support_scrub();
+	ck_assert_int_ge(weakref_finalize_run_ordered(), 0);
+	ck_assert_uint_ge(holder_done, least());
+	ck_assert_uint_eq(own_done, 0);
+	ck_assert_uint_ge(told, 2 * least());
+	for (size_t i = 0; i < 2 * many(); i++)
+		ck_assert_int_eq(weakref_finalize_detach(rings->own[i], NULL, NULL, NULL), 1);
+	ck_assert_int_eq(gc_set_unraisable_handler(NULL, NULL), 0);
+	SUPPORT_KEEP(rings);
+}
+END_TEST
+
 /* More than are told of in one go. */
 #define CYCLES 40
 
@@ -1989,6 +2038,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, test_F26_undelivered_holds_the_next, 0, 2);
 	tcase_add_loop_test(t, test_F27_fixpoint, 0, RULES);
 	tcase_add_loop_test(t, test_F28_cycle_is_reported, 0, RULES);
+	tcase_add_test(t, test_F28_containers_are_cycles);
 	tcase_add_test(t, test_cycles_found_within_a_report);
 	tcase_add_loop_test(t, test_F29_unordered_chain, 0, 4);
 	tcase_add_loop_test(t, test_ordered_chains_hosts_finalizer, 0, 2);

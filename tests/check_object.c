@@ -758,6 +758,34 @@ START_TEST(test_truth)
 }
 END_TEST
 
+static int much(void *obj)
+{
+	(void)obj;
+	return 0x40;
+}
+
+static int much_in(void *obj, void *item)
+{
+	(void)item;
+	return much(obj);
+}
+
+/* In C a yes is any number but 0, as a slot that tests a flag gives it; what asks says 1, as PyObject_IsTrue does. */
+START_TEST(test_any_yes_is_1)
+{
+	static const gc_type type = {.name = "yes", .equal = much_in, .truth = much, .contains = much_in};
+	void *a = gc_new(&type), *b = gc_new(&type), *other = gc_new(&empty_type);
+
+	ck_assert_int_eq(gc_truth(a), 1);
+	ck_assert_int_eq(gc_contains(a, b), 1);
+	ck_assert_int_eq(gc_equal(a, b), 1);
+	ck_assert_int_eq(gc_equal(other, b), 1);
+	ck_assert_int_eq(weakref_ref_equal(weakref_ref_new(a, NULL, NULL), weakref_ref_new(b, NULL, NULL)), 1);
+	SUPPORT_KEEP(a);
+	SUPPORT_KEEP(b);
+}
+END_TEST
+
 struct seen {
 	size_t n;
 	void *items[BAG_SIZE];
@@ -1576,6 +1604,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_equal_whose_type);
 	tcase_add_test(t, test_hash_foreign);
 	tcase_add_test(t, test_truth);
+	tcase_add_test(t, test_any_yes_is_1);
 	tcase_add_test(t, test_iterate);
 	suite_add_tcase(s, t);
 

@@ -59,9 +59,9 @@ WEAKREF_API weakref_finalize *weakref_finalize_new(void *obj, weakref_finalize_f
  * finalized one level in a collection; weakref_finalize_run_ordered does all of them. Objects that lead to each other are never
  * finalized, but at exit: of each such cycle an object is reported, once, to the unraisable handler, as "finalizer in a cycle" with
  * ENOTSUP; its type is gc_type_of(subject). All that wait for a cycle are counted as uncollectable (gc_get_stats). An object that leads to
- * itself directly is no cycle. References are cleared, and weakref_finalize_new's finalizers run, with the first collection that finds the
- * object unreachable; the ordered one stays alive until its turn. It takes libgc's finalizer slot of the block, and calls what was in it at
- * its turn.
+ * itself directly is no cycle; a weak dictionary, a weak set, and a weak method with a callback are: an object that holds one is not.
+ * References are cleared, and weakref_finalize_new's finalizers run, with the first collection that finds the object unreachable; the
+ * ordered one stays alive until its turn. It takes libgc's finalizer slot of the block, and calls what was in it at its turn.
  * @param obj as for weakref_finalize_new; not an object whose type has a destructor.
  * @param fn as for weakref_finalize_new.
  * @param args as for weakref_finalize_new.

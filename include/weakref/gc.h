@@ -179,8 +179,8 @@ typedef struct gc_collection_info {
 } gc_collection_info;
 
 /**
- * Called before and after each collection, with no lock held; it may do anything, but a collection that it makes is not announced to
- * anybody. A negative result goes to the unraisable handler; the others are called all the same.
+ * Called before and after each collection, with no lock held; it may do anything, but a collection that it makes, in whatever way, is not
+ * announced to anybody. A negative result goes to the unraisable handler; the others are called all the same.
  */
 typedef int (*gc_collection_fn)(enum weakref_phase phase, const gc_collection_info *info, void *user);
 
