@@ -384,7 +384,7 @@ static inline void cache_lock(weakref_cache *cache)
 }
 
 /* Of both, the entries'. */
-static inline void cache_unlock_entries(weakref_cache *cache)
+static inline void cache_unlock_inner(weakref_cache *cache)
 {
 	if (CHECKS)
 		cache_check_locked(cache);
@@ -393,7 +393,7 @@ static inline void cache_unlock_entries(weakref_cache *cache)
 
 static inline void cache_unlock(weakref_cache *cache)
 {
-	cache_unlock_entries(cache);
+	cache_unlock_inner(cache);
 	cache_eviction_unlock(cache);
 }
 

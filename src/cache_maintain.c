@@ -413,7 +413,7 @@ void cache_receive_late(weakref_cache *cache)
 
 void cache_unlock_maintain(weakref_cache *cache, uint64_t now)
 {
-	cache_unlock_entries(cache);
+	cache_unlock_inner(cache);
 	cache_maintain(cache, now);
 	cache_eviction_unlock(cache);
 }
