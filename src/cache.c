@@ -215,13 +215,11 @@ int weakref_cache_lookup(weakref_cache *cache, const void *key, void **value)
 	return cache_look_up(cache, key, value != NULL ? value : &unused);
 }
 
-/* So many look-ups are done together: what each waits for is on its way while others are looked after. */
-#define TOGETHER 16
-
-/* How many there are, or an error of a key's: those before it were looked up. */
-static long look_up_some(weakref_cache *cache, const void *const *keys, size_t n, void **values)
+/* keys_part_fn: an error of a key's leaves those before it looked up. */
+static long look_up_some(void *arg, const void *const *keys, size_t n, void **values)
 {
-	struct table_key ready[TOGETHER];
+	weakref_cache *cache = arg;
+	struct table_key ready[KEYS_TOGETHER];
 	long found = 0;
 	size_t good = 0;
 	int refused = 0, error = 0;
@@ -248,18 +246,9 @@ static long look_up_some(weakref_cache *cache, const void *const *keys, size_t n
 
 long weakref_cache_get_all_present(weakref_cache *cache, const void *const *keys, size_t n, void **values)
 {
-	long found = 0, some = cache_check(cache);
+	int error = cache_check(cache);
 
-	if (some == 0 && n != 0 && (keys == NULL || values == NULL))
-		some = -WEAKREF_EINVAL;
-	/* What is not looked at because of an error is not there either. */
-	if (some == 0 && n != 0)
-		memset(values, 0, n * sizeof *values);
-	for (size_t i = 0; i < n && some >= 0; i += TOGETHER) {
-		some = look_up_some(cache, keys + i, n - i < TOGETHER ? n - i : TOGETHER, values + i);
-		found += some;
-	}
-	return some < 0 ? some : found;
+	return error < 0 ? error : keys_each_part(cache, keys, n, values, look_up_some);
 }
 
 /* ---- writing ---- */

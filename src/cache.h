@@ -39,7 +39,7 @@
  * Invariants, whenever the locks are free
  *  1. For each key there is at most one entry in the map. All entries in the map are LIVE or LOADING.
  *  2. `live` is the number of LIVE entries. Each is in the policy and, if it has a deadline, in the wheel, unless it is being computed, or
- *     in the ring. Whoever has both locks finds the ring empty.
+ *     in the ring. Whoever took both by cache_lock finds the ring empty.
  *  3. An entry leaves the map before its state becomes DEAD, and is DEAD before its cell is given away: what a reader finds in a cell is
  *     the entry's if the entry is not DEAD afterwards. Its value is out of the reach of readers after that.
  *  4. A DEAD entry is in the queue of notices once, or, where nobody listens, nowhere.

@@ -193,16 +193,15 @@ static int begin_locked(const struct cache_begin *b, struct cache_entry *entry, 
 	return CACHE_BEGUN;
 }
 
-/* Begins a work for a key that is not there, with the entries' lock alone. Whether it did; the rest as in cache_work_begin. */
-static bool begin_alone(const struct cache_begin *b, struct cache_entry *fresh, struct cache_work *work)
+/* Begins a work for a key that was not there, with the entries' lock alone. Whether it did. */
+static bool begin_alone(const struct cache_begin *b, const struct cache_seen *seen, struct cache_entry *fresh, struct cache_work *work)
 {
 	weakref_cache *cache = b->cache;
-	struct cache_seen seen;
 
-	if (b->present_only || cache_see(cache, b->ready, &seen) < 0 || seen.entry != NULL)
+	if (b->present_only || seen->entry != NULL)
 		return false;
 	cache_entries_lock(cache);
-	bool does = cache_absent_locked(cache, &seen);
+	bool does = cache_absent_locked(cache, seen);
 	if (does)
 		begin_locked(b, NULL, fresh, work, NULL);
 	cache_entries_unlock(cache);
@@ -213,25 +212,28 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 {
 	weakref_cache *cache = b->cache;
 	struct cache_work *work = work_new(cache, b->key, b->ready, b->kind);
-	struct cache_entry *fresh = work == NULL ? NULL : cache_entry_new(cache, b->ready), *entry;
+	struct cache_entry *fresh = work == NULL ? NULL : cache_entry_new(cache, b->ready);
+	struct cache_seen seen;
 
 	*out = NULL;
 	*value = NULL;
 	if (fresh == NULL)
 		return -errno;
 	work->counted = b->counted;
-	if (begin_alone(b, fresh, work)) {
-		*out = work;
-		work->began = base_now();
-		cache_after(cache);
-		return CACHE_BEGUN;
-	}
 	for (;;) {
 		uint64_t now = cache_now(cache);
-		int result = cache_lock_at(cache, b->ready, true, &entry);
+		int result = cache_see(cache, b->ready, &seen);
+		if (result == 0 && begin_alone(b, &seen, fresh, work)) {
+			*out = work;
+			work->began = base_now();
+			cache_after(cache);
+			return CACHE_BEGUN;
+		}
+		if (result == 0)
+			result = cache_lock_seen(cache, b->ready, true, &seen);
 		if (result < 0)
 			return result;
-		entry = sound_locked(cache, entry, now, value);
+		struct cache_entry *entry = sound_locked(cache, seen.entry, now, value);
 		result = begin_locked(b, entry, fresh, work, *value);
 		*out = result == CACHE_BEGUN ? work : entry != NULL ? entry->work : NULL;
 		if (entry != NULL)

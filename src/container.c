@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "keys.h"
 #include "table_quick.h"
 
 int container_check_two(const void *a, const void *b, uint64_t signature)
@@ -222,10 +223,10 @@ int container_fill_ref(void *referent, void *out)
 	return ref == NULL ? -errno : 0;
 }
 
-/* No more than CONTAINER_TOGETHER. */
+/* No more than KEYS_TOGETHER. */
 static int store_some(struct container *container, const weakref_pair *pairs, size_t n, const struct container_pair_ops *ops)
 {
-	struct table_key ready[CONTAINER_TOGETHER];
+	struct table_key ready[KEYS_TOGETHER];
 	int error = 0;
 
 	for (size_t i = 0; i < n; i++)
@@ -253,14 +254,14 @@ int container_pairs(void *obj, uint64_t signature, const weakref_pair *pairs, si
 	if (error == 0 && pairs == NULL && n != 0)
 		error = -WEAKREF_EINVAL;
 	for (size_t i = 0; i < n && error == 0; i++) {
-		if (i + CONTAINER_TOGETHER < n)
-			__builtin_prefetch(pairs[i + CONTAINER_TOGETHER].key);
+		if (i + KEYS_TOGETHER < n)
+			__builtin_prefetch(pairs[i + KEYS_TOGETHER].key);
 		error = ops->ready(obj, pairs[i].key, &ready);
 		if (error == 0 && ops->check != NULL)
 			error = ops->check(pairs[i].value);
 	}
-	for (size_t i = 0; i < n && error == 0; i += CONTAINER_TOGETHER)
-		error = store_some(obj, pairs + i, n - i < CONTAINER_TOGETHER ? n - i : CONTAINER_TOGETHER, ops);
+	for (size_t i = 0; i < n && error == 0; i += KEYS_TOGETHER)
+		error = store_some(obj, pairs + i, n - i < KEYS_TOGETHER ? n - i : KEYS_TOGETHER, ops);
 	return error;
 }
 

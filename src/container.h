@@ -120,9 +120,6 @@ int container_fill_ref(void *referent, void *out);
 /* The words of an item. */
 #define CONTAINER_PAIR (sizeof(weakref_pair) / sizeof(void *))
 
-/* Operations on many keys do so many of them together: the memory that each needs is on its way while others are looked after. */
-#define CONTAINER_TOGETHER 16
-
 /* Of a pair, each gives 0 or a negative error: makes its key ready; tells whether its value may be stored; stores it, under the key that is
  * ready. */
 struct container_pair_ops {

@@ -14,6 +14,7 @@
 #include "weakref/keydict.h"
 
 #include "container.h"
+#include "keys.h"
 #include "table_quick.h"
 #include "weakarray.h"
 
@@ -303,29 +304,31 @@ void *weakref_keydict_get_or(const weakref_keydict *dict, const void *key, void 
 	return likely(look_up_quickly(dict, key, fallback, &found)) ? found : get_slowly(dict, key, fallback);
 }
 
-long weakref_keydict_get_all(const weakref_keydict *dict, const void *const *keys, size_t n, void **values)
+/* keys_part_fn. */
+static long get_some(void *arg, const void *const *keys, size_t n, void **values)
 {
-	long found = 0;
-	int error = check(dict);
-
-	if (error == 0 && n != 0 && (keys == NULL || values == NULL))
-		error = -WEAKREF_EINVAL;
-	if (unlikely(error < 0))
-		return error;
+	const weakref_keydict *dict = arg;
 	const struct table *table = &dict->container.table;
-	/* What is not looked at because of an error is not there either. */
-	if (n != 0)
-		memset(values, 0, n * sizeof *values);
+	long found = 0;
+	int error = 0;
+
+	if (table->layout == TABLE_BARE)
+		for (size_t i = 0; i < n; i++)
+			table_quick_expect_slot(table, table_fold(table_pointer_word((uintptr_t)keys[i])));
 	for (size_t i = 0; i < n && error == 0; i++) {
-		if (i % CONTAINER_TOGETHER == 0 && table->layout == TABLE_BARE)
-			for (size_t k = i; k < n && k < i + CONTAINER_TOGETHER; k++)
-				table_quick_expect_slot(table, table_fold(table_pointer_word((uintptr_t)keys[k])));
 		error = weakref_keydict_lookup(dict, keys[i], &values[i]);
 		found += error == 0;
 		if (error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE)
 			error = 0;
 	}
 	return error < 0 ? error : found;
+}
+
+long weakref_keydict_get_all(const weakref_keydict *dict, const void *const *keys, size_t n, void **values)
+{
+	int error = check(dict);
+
+	return error < 0 ? error : keys_each_part((void *)(uintptr_t)dict, keys, n, values, get_some);
 }
 
 static NOINLINE int contains_slowly(const weakref_keydict *dict, const void *key)

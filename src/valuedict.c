@@ -372,14 +372,15 @@ void *weakref_valuedict_get_or(const weakref_valuedict *dict, const void *key, v
 	return found != NULL ? found : fallback;
 }
 
-/* The values of some keys: how many there are, or an error of a key's: those before it were looked up. */
-static long get_some(const weakref_valuedict *dict, const void *const *keys, size_t n, void **values)
+/* keys_part_fn: an error of a key's leaves those before it looked up. */
+static long get_some(void *arg, const void *const *keys, size_t n, void **values)
 {
+	const weakref_valuedict *dict = arg;
 	const struct table *table = &dict->container.table;
-	struct table_key ready[CONTAINER_TOGETHER];
+	struct table_key ready[KEYS_TOGETHER];
 	size_t good = 0;
 	long found = 0;
-	int refused = 0;
+	int refused = 0, error = 0;
 
 	for (size_t i = 0; i < n; i++)
 		__builtin_prefetch(keys[i]);
@@ -391,29 +392,22 @@ static long get_some(const weakref_valuedict *dict, const void *const *keys, siz
 	if (table->layout == TABLE_BYTES)
 		for (size_t i = 0; i < good; i++)
 			table_quick_expect_key(table, ready[i].hash);
-	for (size_t i = 0; i < good; i++) {
-		int error = look_up_ready(dict, &ready[i], &values[i]);
-		if (unlikely(error < 0 && error != -WEAKREF_ENOENT && error != -WEAKREF_ESTALE))
-			return error;
+	for (size_t i = 0; i < good && error == 0; i++) {
+		error = look_up_ready(dict, &ready[i], &values[i]);
 		found += error == 0;
+		if (error == -WEAKREF_ENOENT || error == -WEAKREF_ESTALE)
+			error = 0;
 	}
-	return refused < 0 ? refused : found;
+	/* What was a key is not to be kept by what is left on the stack. */
+	base_forget(ready, sizeof ready);
+	return error < 0 ? error : refused < 0 ? refused : found;
 }
 
 long weakref_valuedict_get_all(const weakref_valuedict *dict, const void *const *keys, size_t n, void **values)
 {
-	long found = 0, some = check(dict);
+	int error = check(dict);
 
-	if (some == 0 && n != 0 && (keys == NULL || values == NULL))
-		some = -WEAKREF_EINVAL;
-	/* What is not looked at because of an error is not there either. */
-	if (some == 0 && n != 0)
-		memset(values, 0, n * sizeof *values);
-	for (size_t i = 0; i < n && some >= 0; i += CONTAINER_TOGETHER) {
-		some = get_some(dict, keys + i, n - i < CONTAINER_TOGETHER ? n - i : CONTAINER_TOGETHER, values + i);
-		found += some;
-	}
-	return some < 0 ? some : found;
+	return error < 0 ? error : keys_each_part((void *)(uintptr_t)dict, keys, n, values, get_some);
 }
 
 static NOINLINE int contains_slowly(const weakref_valuedict *dict, const void *key)

@@ -133,7 +133,7 @@ WEAKREF_API void *weakref_valuedict_get(const weakref_valuedict *dict, const voi
  * @param values n places, where the collector looks, for a value each; NULL where there is none, or it is dead.
  * @return how many values there were, or a negative error of a key's: then there are the values of those before it, and NULL.
  * Errors: as weakref_valuedict_lookup, but ENOENT and ESTALE; EINVAL without keys or values.
- * Cost: n look-ups, in random order at a million entries each a third of one alone; no lock.
+ * Cost: n look-ups, in random order at a million entries each a third to a half of one alone; no lock.
  * Thread: any thread known to the collector.
  * GC: collects only if hash or equal does.
  * Source: Cache.getAllPresent(keys); [d.get(k) for k in keys].
