@@ -3,7 +3,8 @@
  * cache: caches, as their files see them.
  *
  *   cache_builder.c    options, the spec string, making a cache
- *   cache_map.c        entries, their cells, the map from key to entry
+ *   cache_map.c        entries, the map from key to entry
+ *   cache_cell.c       where what is weak stands
  *   cache.c            look-up, put, invalidate
  *   cache_quick.h      the look-up of a string
  *   cache_load.c       loads and functions of compute: one at a time for each key
@@ -107,7 +108,7 @@ struct cache_entry {
 		_Atomic(void *) value; /* NULL in what is not LIVE */
 		struct slots *bank;    /* `celled`: of its cell */
 	};
-	uint32_t cell;
+	uint32_t cell; /* its number */
 	_Atomic uint8_t state;
 	union {
 		uint8_t cause; /* DEAD: enum weakref_cause */
@@ -157,11 +158,17 @@ static inline size_t cache_home(const struct cache_map *map, uint32_t hash)
 /* Words of a cell; as many as stand before CELL_VALUE where keys are not weak. */
 enum { CELL_OWN, CELL_KEY, CELL_VALUE, CELL_WORDS };
 
-/* An array of cells. */
-struct cache_bank {
-	struct slots *slots;
-	uint32_t fresh; /* cells from here on were never used */
-	uint32_t free;  /* the first free one before, + 1; 0 for none */
+#define CACHE_BANK_MAX 16384
+/* A cell's number + 1 has 32 bits. */
+#define CACHE_BANKS_MAX (UINT32_MAX / CACHE_BANK_MAX)
+
+/* All cells of a cache; cache_cell.c. */
+struct cache_cells {
+	struct slots **banks;
+	size_t nbanks, room;
+	uint32_t fresh; /* of the newest bank: cells from here on were never used */
+	uint32_t free;  /* the number of a free cell before, + 1; 0 for none */
+	uint64_t seen;  /* eviction */
 };
 
 #define CACHE_READS 64
@@ -243,8 +250,7 @@ struct weakref_cache {
 	_Atomic size_t wants;     /* bytes that the policy would like to have */
 	_Atomic uint64_t inserts; /* places of the map that got an entry */
 	size_t used, live, loading;
-	struct cache_bank *banks;
-	size_t nbanks, banks_room;
+	struct cache_cells cells;
 	/* Entries that came while somebody had the eviction's lock: a ring, written with `lock`, read with `eviction`. How many came, of how many
 	 * the policy knows, and for how many there is room: only then another may come in their place. */
 	_Atomic uint32_t came, received, settled;
@@ -521,6 +527,28 @@ bool cache_absent_locked(const weakref_cache *cache, const struct cache_seen *se
 void cache_insert_locked(weakref_cache *cache, struct cache_entry *entry);
 void cache_displace_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_entry *fresh);
 void cache_unmap_locked(weakref_cache *cache, const struct cache_entry *entry);
+/* Another map, with room for n entries. NULL: no memory. */
+struct cache_map *cache_map_new(size_t n);
+struct cache_stripe *cache_stripes_new(uint32_t *mask);
+/* Forgets all entries at once. */
+void cache_map_clear_locked(weakref_cache *cache);
+
+/* ---- cache_cell.c ---- */
+
+/* Where a celled entry's cell is in its bank; a word of it. */
+static inline uint32_t cache_cell_place(const struct cache_entry *entry)
+{
+	return entry->cell % CACHE_BANK_MAX;
+}
+
+static inline _Atomic(uintptr_t) *cache_cell_word(const struct cache_entry *entry, unsigned word)
+{
+	return slots_word(entry->bank, cache_cell_place(entry), word);
+}
+
+/* Whether there is a free cell; one more bank where there is none: 0 or -ENOMEM. GC: may collect. */
+bool cache_cell_ready_locked(const weakref_cache *cache);
+int cache_bank_add(weakref_cache *cache);
 /* A cell for an entry: cache_lock_at made sure that there is one. key and value are held; value may be NULL, for later. */
 void cache_cell_take_locked(weakref_cache *cache, struct cache_entry *entry, const void *key);
 void cache_value_set_locked(weakref_cache *cache, struct cache_entry *entry, const void *key, void *value);
@@ -530,11 +558,8 @@ bool cache_value_change_locked(struct cache_entry *entry, void *value, uintptr_t
 void cache_cell_drop_locked(weakref_cache *cache, struct cache_entry *entry);
 /* How many values in cells were taken by collections, and not looked after yet. */
 size_t cache_taken_locked(const weakref_cache *cache);
-/* Another map, with room for n entries. NULL: no memory. */
-struct cache_map *cache_map_new(size_t n);
-struct cache_stripe *cache_stripes_new(uint32_t *mask);
-/* Forgets all entries at once. */
-void cache_map_clear_locked(weakref_cache *cache);
+/* Takes their entries out. */
+void cache_bury_taken_locked(weakref_cache *cache);
 
 /* ---- cache.c ---- */
 

@@ -234,19 +234,6 @@ static void receive(weakref_cache *cache)
 
 /* ---- what is due ---- */
 
-/* Takes out what collections took. */
-static void bury_taken_locked(weakref_cache *cache, struct slots *slots, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		uintptr_t own = atomic_load_explicit(slots_word(slots, i, 0), memory_order_relaxed);
-		struct cache_entry *entry = (struct cache_entry *)(own & ~(uintptr_t)15);
-		bool used = own != 0 && (own & 8) == 0;
-		if (used && atomic_load_explicit(slots_word(slots, i, 1), memory_order_relaxed) == SLOTS_VACANT &&
-		    cache_state(entry) == CACHE_LIVE)
-			cache_remove_locked(cache, entry, WEAKREF_CAUSE_COLLECTED);
-	}
-}
-
 /* The entry of a node of the wheel, which is not waiting any more. */
 static void expire_locked(weakref_cache *cache, struct wheel_node *node, uint64_t now)
 {
@@ -272,15 +259,23 @@ static void expire(weakref_cache *cache, uint64_t now)
 	}
 }
 
-static void bury_taken(weakref_cache *cache, const struct cache_bank *bank)
+/* Takes out what collections took. The epoch comes first: a collection that ends during the look is one for the next look. */
+static void bury_taken(weakref_cache *cache)
 {
-	if (likely(atomic_load_explicit(&bank->slots->dead, memory_order_relaxed) == 0))
+	uint64_t now = atomic_load_explicit(&epoch_now, memory_order_acquire);
+
+	if (likely(now == cache->cells.seen))
 		return;
-	cache_entries_lock(cache);
-	/* One may have come, and lost its value, since the last look. */
-	receive(cache);
-	bury_taken_locked(cache, bank->slots, bank->fresh);
-	cache_entries_unlock(cache);
+	if (cache_taken_locked(cache) != 0) {
+		cache_entries_lock(cache);
+		/* One may have come, and lost its value, since the last look. */
+		receive(cache);
+		cache_bury_taken_locked(cache);
+		cache_entries_unlock(cache);
+	}
+	/* While it is odd, the collection may still take some. */
+	if (now % 2 == 0)
+		cache->cells.seen = now;
 }
 
 static struct cache_entry *too_much(weakref_cache *cache)
@@ -324,8 +319,8 @@ void cache_due(weakref_cache *cache, uint64_t now)
 	uint32_t next;
 
 	receive(cache);
-	for (size_t i = 0; i < cache->nbanks; i++)
-		bury_taken(cache, &cache->banks[i]);
+	if (cache->celled)
+		bury_taken(cache);
 	if (cache->expires)
 		expire(cache, now);
 	evict(cache);

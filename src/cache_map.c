@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_map: entries, their cells, and the map from key to entry. States, invariants and locks: cache.h.
+ * cache_map: entries, and the map from key to entry. States, invariants and locks: cache.h.
  *
  * A reader loads the place's entry, then its hash: what was written into a place was its hash first. It may see the hash of one entry with the
  * pointer of another, and so looks at the entry's own key before it believes either. It may miss an entry only where that came or went
@@ -16,13 +16,8 @@
 #include <errno.h>
 
 #include "bytes.h"
-#include "weakarray.h"
 
 #define MAP_MIN 16
-#define BANK_MIN 64
-#define BANK_MAX 16384
-
-#define CELL_FREE ((uintptr_t)8) /* in CELL_OWN of a free cell, beside the link << 4 */
 
 /* ---- entries ---- */
 
@@ -69,187 +64,6 @@ const void *cache_key(const weakref_cache *cache, const struct cache_entry *entr
 	return key;
 }
 
-/* ---- cells ---- */
-
-void *cache_cell_value(const struct cache_entry *entry, void **key)
-{
-	struct slots *slots = entry->bank;
-	uintptr_t raw, payload = 0;
-	void *weak;
-
-	if (slots->weakness == SLOTS_WEAK_VALUE) {
-		weak = epoch_load(slots_word(slots, entry->cell, CELL_KEY), &raw);
-		payload = (uintptr_t)weak;
-	} else {
-		raw = slots_load(slots, entry->cell, &weak, &payload);
-		if (key != NULL)
-			*key = slots_is_value(raw) ? weak : NULL;
-	}
-	if (unlikely(!slots_is_value(raw) || cache_state(entry) == CACHE_DEAD)) {
-		if (key != NULL)
-			*key = NULL;
-		return NULL;
-	}
-	return (void *)payload;
-}
-
-static struct slots *slots_for(const weakref_cache *cache, uint32_t n)
-{
-	enum slots_weakness weakness = cache->config.weak_values ? SLOTS_WEAK_BOTH : SLOTS_WEAK_EPHEMERON;
-	struct slots *slots = cache->config.weak_keys ? weakarray_new_weak(n, CELL_WORDS, CELL_KEY, CELL_VALUE, weakness, cache_purge)
-						      : weakarray_new(n, CELL_VALUE, CELL_KEY, cache_purge);
-
-	if (slots != NULL)
-		weakarray_set_owner(slots, cache);
-	return slots;
-}
-
-static bool cell_ready_locked(const weakref_cache *cache)
-{
-	/* The newest bank is the largest; older ones have free cells only. */
-	for (size_t i = cache->nbanks; i-- > 0;)
-		if (cache->banks[i].free != 0 || cache->banks[i].fresh < cache->banks[i].slots->n)
-			return true;
-	return false;
-}
-
-/* One more bank. 0 or -ENOMEM. */
-static int bank_add(weakref_cache *cache)
-{
-	cache_lock(cache);
-	size_t n = cache->nbanks, room = cache->banks_room;
-	cache_unlock(cache);
-	uint32_t cells = n < 8 ? (uint32_t)BANK_MIN << n : BANK_MAX;
-	struct cache_bank *more = n < room ? NULL : heap_alloc(2 * (room + 2) * sizeof *more);
-	struct slots *slots = n < room || more != NULL ? slots_for(cache, cells) : NULL;
-	if (slots == NULL)
-		return -WEAKREF_ENOMEM;
-	cache_lock(cache);
-	if (cache->nbanks == n && cache->banks_room == room) {
-		if (more != NULL) {
-			if (n != 0)
-				memcpy(more, cache->banks, n * sizeof *more);
-			cache->banks = more;
-			cache->banks_room = 2 * (room + 2);
-		}
-		cache->banks[n] = (struct cache_bank){.slots = slots};
-		cache->nbanks++;
-	}
-	cache_unlock(cache);
-	return 0;
-}
-
-static struct cache_bank *bank_with_cell_locked(const weakref_cache *cache)
-{
-	for (size_t i = cache->nbanks; i-- > 0;)
-		if (cache->banks[i].free != 0 || cache->banks[i].fresh < cache->banks[i].slots->n)
-			return &cache->banks[i];
-	return NULL;
-}
-
-void cache_cell_take_locked(weakref_cache *cache, struct cache_entry *entry, const void *key)
-{
-	struct cache_bank *bank = bank_with_cell_locked(cache);
-
-	ASSERT(bank != NULL);
-	if (bank->free != 0) {
-		entry->cell = bank->free - 1;
-		bank->free = (uint32_t)(atomic_load_explicit(slots_word(bank->slots, entry->cell, CELL_OWN), memory_order_relaxed) >> 4);
-	} else {
-		entry->cell = bank->fresh++;
-	}
-	entry->bank = bank->slots;
-	entry->celled = true;
-	/* VACANT is what a collection makes of a cell in use. */
-	atomic_store_explicit(slots_word(bank->slots, entry->cell, CELL_KEY), SLOTS_EMPTY, memory_order_release);
-	if (cache->config.weak_keys)
-		cache_value_set_locked(cache, entry, key, NULL);
-	else
-		atomic_store_explicit(slots_word(bank->slots, entry->cell, CELL_OWN), (uintptr_t)entry, memory_order_relaxed);
-}
-
-/* Into a cell that has no value: in the order that slots.h asks for. */
-static void cell_fill_locked(struct slots *slots, struct cache_entry *entry, uintptr_t raw, uintptr_t payload, enum slots_payload kind)
-{
-	_Atomic(uintptr_t) *own = slots_word(slots, entry->cell, CELL_OWN);
-	_Atomic(uintptr_t) *word = slots_word(slots, entry->cell, CELL_KEY);
-
-	if (slots->weakness != SLOTS_WEAK_VALUE)
-		atomic_store_explicit(slots_word(slots, entry->cell, CELL_VALUE), payload, memory_order_release);
-	atomic_store_explicit(own, (uintptr_t)entry | (slots->weakness != SLOTS_WEAK_VALUE ? kind : 0), memory_order_release);
-	atomic_fetch_add_explicit(&slots->live, 1, memory_order_relaxed);
-	atomic_store_explicit(word, raw, memory_order_release);
-}
-
-void cache_value_set_locked(weakref_cache *cache, struct cache_entry *entry, const void *key, void *value)
-{
-	struct slots *slots = entry->bank;
-	enum slots_payload kind;
-
-	if (!entry->celled) {
-		atomic_store_explicit(&entry->value, value, memory_order_release);
-		return;
-	}
-	if (!cache->config.weak_keys) {
-		cell_fill_locked(slots, entry, weakarray_encode(value), 0, SLOTS_PAYLOAD_NUMBER);
-		return;
-	}
-	uintptr_t payload = weakarray_encode_payload(value, &kind);
-	if (slots_is_value(atomic_load_explicit(slots_word(slots, entry->cell, CELL_KEY), memory_order_relaxed)))
-		slots_payload_set(slots, entry->cell, payload, kind);
-	else
-		cell_fill_locked(slots, entry, weakarray_encode(key), payload, kind);
-	BASE_KEEP(key);
-	BASE_KEEP(value);
-}
-
-bool cache_value_change_locked(struct cache_entry *entry, void *value, uintptr_t raw)
-{
-	struct slots *slots = entry->bank;
-
-	if (!entry->celled) {
-		atomic_store_explicit(&entry->value, value, memory_order_release);
-		return true;
-	}
-	_Atomic(uintptr_t) *word = slots_word(slots, entry->cell, CELL_KEY);
-	uintptr_t old = atomic_load_explicit(word, memory_order_relaxed);
-	/* What a collection takes meanwhile, it has counted. */
-	return slots_is_value(old) && atomic_compare_exchange_strong_explicit(word, &old, raw, memory_order_release, memory_order_relaxed);
-}
-
-/* The bank that an array is. */
-static struct cache_bank *bank_of_locked(const weakref_cache *cache, const struct slots *slots)
-{
-	size_t i = cache->nbanks;
-
-	while (cache->banks[i - 1].slots != slots)
-		i--;
-	return &cache->banks[i - 1];
-}
-
-void cache_cell_drop_locked(weakref_cache *cache, struct cache_entry *entry)
-{
-	struct slots *slots = entry->bank;
-	_Atomic(uintptr_t) *own = slots_word(slots, entry->cell, CELL_OWN);
-	uintptr_t raw = slots_take(slots, entry->cell);
-
-	/* A collection was faster: nobody else will take note of it. */
-	if (raw == SLOTS_VACANT)
-		atomic_fetch_sub_explicit(&slots->dead, 1, memory_order_relaxed);
-	struct cache_bank *bank = bank_of_locked(cache, slots);
-	atomic_store_explicit(own, (uintptr_t)bank->free << 4 | CELL_FREE, memory_order_relaxed);
-	bank->free = entry->cell + 1;
-}
-
-size_t cache_taken_locked(const weakref_cache *cache)
-{
-	size_t taken = 0;
-
-	for (size_t i = 0; i < cache->nbanks; i++)
-		taken += atomic_load_explicit(&cache->banks[i].slots->dead, memory_order_relaxed);
-	return taken;
-}
-
 /* ---- the map ---- */
 
 /* Whether an entry whose hash is the key's has this key: 1, 0, or equal's error. */
@@ -263,7 +77,7 @@ static inline int matches(const weakref_cache *cache, const struct cache_entry *
 	if (likely(cache->config.kind != WEAKREF_KEY_CUSTOM)) {
 		/* The address alone may be that of another key, long dead: its cell would not have it. */
 		return !cache->config.weak_keys || !entry->celled ||
-		       (atomic_load_explicit(slots_word(entry->bank, entry->cell, CELL_KEY), memory_order_acquire) & ~EPOCH_TAG) ==
+		       (atomic_load_explicit(cache_cell_word(entry, CELL_KEY), memory_order_acquire) & ~EPOCH_TAG) ==
 			       (uintptr_t)key->data;
 	}
 	return entry->key == key->data ? 1 : cache->config.equal(entry->key, key->data, cache->config.key_user);
@@ -457,7 +271,7 @@ bool cache_absent_locked(const weakref_cache *cache, const struct cache_seen *se
 {
 	return seen->entry == NULL && likely(atomic_load_explicit(&cache->inserts, memory_order_relaxed) == seen->inserts) &&
 	       likely(cache->used + 1 < atomic_load_explicit(&cache->map, memory_order_relaxed)->limit) &&
-	       (likely(!cache->celled) || cell_ready_locked(cache));
+	       (likely(!cache->celled) || cache_cell_ready_locked(cache));
 }
 
 /* With the lock: makes room for an entry. 0 with the lock where there is; 1 without it where it was made; -ENOMEM without it. */
@@ -469,9 +283,9 @@ static int room_locked(weakref_cache *cache)
 		error = map_grow(cache);
 		return error < 0 ? error : 1;
 	}
-	if (unlikely(cache->celled) && !cell_ready_locked(cache)) {
+	if (unlikely(cache->celled) && !cache_cell_ready_locked(cache)) {
 		cache_unlock(cache);
-		error = bank_add(cache);
+		error = cache_bank_add(cache);
 		return error < 0 ? error : 1;
 	}
 	return 0;

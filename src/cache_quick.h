@@ -103,7 +103,7 @@ CACHE_QUICK void *cache_quick_value(const struct cache_entry *entry)
 	if (!entry->celled)
 		return atomic_load_explicit(&entry->value, memory_order_acquire);
 	bank = entry->bank;
-	bool whole = epoch_try(&bank->words[(size_t)entry->cell * CELL_VALUE + CELL_KEY], &raw, &value);
+	bool whole = epoch_try(&bank->words[(size_t)cache_cell_place(entry) * CELL_VALUE + CELL_KEY], &raw, &value);
 	return likely(whole && slots_is_value(raw) && cache_state(entry) != CACHE_DEAD) ? value : NULL;
 }
 

@@ -20,6 +20,7 @@ libweakref_core_la_SOURCES = \
 	src/cache.h \
 	src/cache_builder.c \
 	src/cache_bulk.c \
+	src/cache_cell.c \
 	src/cache_inspect.c \
 	src/cache_level.c \
 	src/cache_load.c \

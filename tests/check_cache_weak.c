@@ -366,6 +366,46 @@ START_TEST(test_cells_are_used_again)
 }
 END_TEST
 
+/* More entries than a bank has cells: half of the values die, all over the banks, and what comes after that takes their cells. */
+static int fill_banks(void *arg)
+{
+	size_t n = support_scaled(40000, 2000), left = 0;
+	void **held = gc_alloc(n * sizeof *held);
+
+	(void)arg;
+	for (size_t i = 0; i < n; i++) {
+		held[i] = support_node_new(i);
+		SUPPORT_REQUIRE(weakref_cache_put(cache, KEY((intptr_t)i), held[i]) == 0);
+	}
+	SUPPORT_REQUIRE(weakref_cache_len(cache) == n);
+	for (size_t i = 0; i < n; i += 2)
+		held[i] = NULL;
+	gc_collect();
+	for (size_t i = 0; i < n; i++) {
+		struct support_node *value = weakref_cache_get_if_present(cache, KEY((intptr_t)i));
+		SUPPORT_REQUIRE(value == held[i] || (held[i] == NULL && support_node_intact(value) && value->id == i));
+		left += value != NULL;
+	}
+	SUPPORT_REQUIRE(left <= n / 2 + SUPPORT_SLACK);
+	for (size_t i = 0; i < n; i += 2) {
+		held[i] = support_node_new(n + i);
+		SUPPORT_REQUIRE(weakref_cache_put(cache, KEY((intptr_t)i), held[i]) == 0);
+	}
+	for (size_t i = 0; i < n; i++)
+		SUPPORT_REQUIRE(weakref_cache_get_if_present(cache, KEY((intptr_t)i)) == held[i]);
+	SUPPORT_REQUIRE(weakref_cache_len(cache) == n);
+	SUPPORT_KEEP(held);
+	return 0;
+}
+
+START_TEST(test_cells_of_many_banks)
+{
+	ck_assert(make_cache(WEAKREF_KEY_INT, "weakValues"));
+	ck_assert_int_eq(support_on_thread(fill_banks, NULL), 0);
+	drop_cache();
+}
+END_TEST
+
 static weakref_ref *watches[SUPPORT_N + 1];
 static size_t told_before;
 
@@ -684,6 +724,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_h23_identity);
 	tcase_add_test(tc, test_h25_values_by_identity);
 	tcase_add_loop_test(tc, test_cells_are_used_again, 0, 2);
+	tcase_add_test(tc, test_cells_of_many_banks);
 	tcase_add_loop_test(tc, test_operations_on_weak_keys, 0, 2);
 	tcase_add_loop_test(tc, test_h43_dropped, 0, 4);
 	tcase_add_test(tc, test_removed_keeps_nothing);
