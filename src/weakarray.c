@@ -151,10 +151,10 @@ static uint32_t clear_values_stw(struct slots *slots, struct cycle_tally *tally)
 	uint32_t dead = 0;
 
 	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
-		uint64_t there, batch = weakarray_dead_of_batch(slots, from, &there);
-		dead += (uint32_t)__builtin_popcountll(batch);
-		for (; batch != 0; batch &= batch - 1) {
-			_Atomic(uintptr_t) *word = slots_word(slots, from + (uint32_t)__builtin_ctzll(batch), slots->value);
+		uint64_t found = weakarray_look_at_batch(slots, from).dead;
+		dead += (uint32_t)__builtin_popcountll(found);
+		for (; found != 0; found &= found - 1) {
+			_Atomic(uintptr_t) *word = slots_word(slots, from + (uint32_t)__builtin_ctzll(found), slots->value);
 			const void *block = weakarray_block_of(atomic_load_explicit(word, memory_order_relaxed));
 			atomic_store_explicit(word, SLOTS_VACANT, memory_order_relaxed);
 			if (block != NULL)

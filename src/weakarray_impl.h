@@ -72,22 +72,28 @@ static inline uint32_t weakarray_batch_end(const struct slots *slots, uint32_t f
 	return slots->n - from <= WEAKARRAY_BATCH ? slots->n : from + WEAKARRAY_BATCH;
 }
 
-/* A bit for each slot of a batch whose value is dead, the first slot's lowest; and in *values for each that has a value. */
-static inline uint64_t weakarray_dead_of_batch(struct slots *slots, uint32_t from, uint64_t *values)
+/* Of a batch, a bit for each slot, the first slot's lowest. */
+struct weakarray_batch {
+	uint64_t values;   /* it has a value ... */
+	uint64_t dead;     /* ... which is dead */
+	uint64_t payloads; /* ... and a payload that is no number, as far as the weak word tells (slots_payload_kind_of) */
+};
+
+static inline struct weakarray_batch weakarray_look_at_batch(struct slots *slots, uint32_t from)
 {
 	const uint32_t n = weakarray_batch_end(slots, from) - from, stride = slots->stride;
 	_Atomic(uintptr_t) *word = slots_word(slots, from, slots->value);
-	uint64_t dead = 0, there = 0;
+	struct weakarray_batch batch = {0};
 
 	for (uint32_t k = 0; k < n; k++, word += stride) {
 		uintptr_t raw = atomic_load_explicit(word, memory_order_relaxed);
 		if (!slots_is_value(raw))
 			continue;
-		there |= UINT64_C(1) << k;
-		dead |= (uint64_t)!weakarray_alive(weakarray_block_of(raw)) << k;
+		batch.values |= UINT64_C(1) << k;
+		batch.payloads |= (uint64_t)((raw & SLOTS_PAYLOAD_TAGS) != 0) << k;
+		batch.dead |= (uint64_t)!weakarray_alive(weakarray_block_of(raw)) << k;
 	}
-	*values = there;
-	return dead;
+	return batch;
 }
 
 /* Makes room, before an array of pairs is registered, for what the closure has to note of it. libgc's lock held. False: no memory. */

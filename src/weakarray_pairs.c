@@ -271,6 +271,12 @@ static bool judge(struct slots *slots, uint32_t i, bool dies, struct finds *find
 	return true;
 }
 
+/* The slots of a batch of which the key alone does not tell all: the others' payloads are numbers. */
+static uint64_t with_payload(const struct slots *slots, const struct weakarray_batch *batch)
+{
+	return slots->payload == 0 ? batch->payloads : batch->values;
+}
+
 /* Whether the array has an owner that may be dead. */
 static bool owner_waits(struct slots *slots)
 {
@@ -287,10 +293,12 @@ static void look(struct weakarray_entry *entry, struct finds *finds)
 	bool clean = !owner_waits(slots);
 
 	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
-		uint64_t values, dead = weakarray_dead_of_batch(slots, from, &values);
-		for (; values != 0; values &= values - 1) {
-			int k = __builtin_ctzll(values);
-			clean &= judge(slots, from + (uint32_t)k, (dead >> k & 1) != 0, finds);
+		struct weakarray_batch batch = weakarray_look_at_batch(slots, from);
+		uint64_t pairs = with_payload(slots, &batch);
+		clean &= (batch.dead & ~pairs) == 0;
+		for (; pairs != 0; pairs &= pairs - 1) {
+			int k = __builtin_ctzll(pairs);
+			clean &= judge(slots, from + (uint32_t)k, (batch.dead >> k & 1) != 0, finds);
 		}
 	}
 	entry->clean = clean;
@@ -574,13 +582,13 @@ uint32_t weakarray_pairs_clear_stw(struct slots *slots, bool marked, struct cycl
 	uint32_t dead = 0;
 
 	for (uint32_t from = 0; from < slots->n; from = weakarray_batch_end(slots, from)) {
-		uint64_t values, keys = weakarray_dead_of_batch(slots, from, &values);
-		uint64_t suspects = strict ? values : keys;
+		struct weakarray_batch batch = weakarray_look_at_batch(slots, from);
+		uint64_t suspects = strict ? batch.dead | with_payload(slots, &batch) : batch.dead;
 		for (; suspects != 0; suspects &= suspects - 1) {
 			int k = __builtin_ctzll(suspects);
 			uint32_t i = from + (uint32_t)k;
 			uintptr_t raw = raw_at(slots, i);
-			if (!pair_dies(slots, i, raw, (keys >> k & 1) != 0, strict, tally))
+			if (!pair_dies(slots, i, raw, (batch.dead >> k & 1) != 0, strict, tally))
 				continue;
 			atomic_store_explicit(slots_word(slots, i, slots->value), SLOTS_VACANT, memory_order_relaxed);
 			atomic_store_explicit(slots_word(slots, i, slots->payload), 0, memory_order_relaxed);
