@@ -17,6 +17,9 @@
  *
  * The variants take turns, seven times over; the middle turn of each counts. Processor time is the mean of the threads', which other work on
  * the machine disturbs least. Sleep is not in it, so the mutex looks better there than it is.
+ *
+ * Where there are several threads, a last line says what the machine itself takes, in the same minute, to hand a word from one processor to
+ * another: work, "line", threads, ns. Whatever two threads write, waits for that.
  */
 #define GC_THREADS
 #include <gc/gc.h>
@@ -32,6 +35,7 @@
 
 #include "weakref/weakref.h"
 
+#define HANDED 20000
 #define KEYS 40000
 #define ROOM 10000
 #define TURNS 7
@@ -265,6 +269,49 @@ static struct figure measure(enum what what, enum work work, int threads, double
 	return (struct figure){.cpu = (double)done / (cpu / threads) / 1e6, .wall = (double)done / wall / 1e6};
 }
 
+/* ---- the machine's own ---- */
+
+static struct {
+	_Alignas(64) atomic_uint word;
+} line;
+
+/* Writes all numbers of one parity, each when the one before is there. */
+static void hand_on(unsigned first)
+{
+	for (unsigned i = first; i < HANDED; i += 2) {
+		while (atomic_load_explicit(&line.word, memory_order_acquire) != i)
+			;
+		atomic_store_explicit(&line.word, i + 1, memory_order_release);
+	}
+}
+
+static void *hand_back(void *arg)
+{
+	hand_on(1);
+	return arg;
+}
+
+static double line_ns(void)
+{
+	pthread_t other;
+
+	line.word = 0;
+	pthread_create(&other, NULL, hand_back, NULL);
+	double began = clock_now(CLOCK_MONOTONIC);
+	hand_on(0);
+	pthread_join(other, NULL);
+	return (clock_now(CLOCK_MONOTONIC) - began) / HANDED * 1e9;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* ---- all ---- */
+
 static int by_size(const void *a, const void *b)
 {
 	double x = ((const struct figure *)a)->cpu, y = ((const struct figure *)b)->cpu;
@@ -300,11 +347,14 @@ static bool applies(enum what what, enum work work)
 static void compare(enum work work, int threads, double seconds)
 {
 	struct figure figures[WHATS][TURNS];
+	double lines[TURNS];
 
-	for (int turn = 0; turn < TURNS; turn++)
+	for (int turn = 0; turn < TURNS; turn++) {
+		lines[turn] = threads > 1 ? line_ns() : 0;
 		for (int what = 0; what < WHATS; what++)
 			if (applies((enum what)what, work))
 				figures[what][turn] = measure((enum what)what, work, threads, seconds);
+	}
 	for (int what = 0; what < WHATS; what++) {
 		if (!applies((enum what)what, work))
 			continue;
@@ -312,6 +362,10 @@ static void compare(enum work work, int threads, double seconds)
 		const struct figure *middle = &figures[what][TURNS / 2];
 		printf("%s\t%s\t%d\t%.2f\t%.2f\n", work_names[work], what_names[what], threads, middle->cpu, middle->wall);
 		fflush(stdout);
+	}
+	if (threads > 1) {
+		qsort(lines, TURNS, sizeof *lines, by_number);
+		printf("%s\tline\t%d\t%.0f\n", work_names[work], threads, lines[TURNS / 2]);
 	}
 }
 
