@@ -11,6 +11,7 @@
  */
 #include "executor.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "heap.h"
@@ -22,6 +23,13 @@ struct weakref_executor {
 	struct deliver_node *first, *last;
 	_Atomic uint64_t thread;
 	char name[];
+};
+
+struct task {
+	struct deliver_node node;
+	weakref_executor_task fn;
+	void *arg;
+	weakref_executor *executor; /* until it is queued */
 };
 
 static uint64_t this_thread(void)
@@ -47,6 +55,23 @@ void executor_queue_stw(weakref_executor *executor, struct deliver_node *node)
 	else
 		executor->last->next = node;
 	executor->last = node;
+}
+
+static void task_run(struct deliver_node *node)
+{
+	struct task *task = (struct task *)node;
+
+	task->fn(task->arg);
+}
+
+static void *submit_locked(void *arg)
+{
+	struct task *task = arg;
+	weakref_executor *executor = task->executor;
+
+	task->executor = NULL;
+	executor_queue_stw(executor, &task->node);
+	return NULL;
 }
 
 static void *pop_locked(void *arg)
@@ -93,6 +118,23 @@ int weakref_executor_adopt(weakref_executor *executor)
 	if (error == 0)
 		atomic_store(&executor->thread, this_thread());
 	return error;
+}
+
+int weakref_executor_submit(weakref_executor *executor, weakref_executor_task task, void *arg)
+{
+	int error = heap_thread_check();
+
+	if (!executor_is(executor) || task == NULL)
+		return -WEAKREF_EINVAL;
+	if (error != 0)
+		return error;
+	struct task *waits = heap_alloc(sizeof *waits);
+	if (waits == NULL)
+		return -errno;
+	*waits = (struct task){.node.run = task_run, .fn = task, .arg = arg, .executor = executor};
+	heap_with_lock(submit_locked, waits);
+	BASE_KEEP(executor);
+	return 0;
 }
 
 long weakref_executor_run(weakref_executor *executor)

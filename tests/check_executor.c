@@ -14,6 +14,7 @@
 
 #include "weakref/checks.h"
 #include "weakref/executor.h"
+#include "weakref/finalize.h"
 
 static pthread_t ran_in[2 * SUPPORT_N];
 static uintptr_t ran_what[2 * SUPPORT_N];
@@ -192,6 +193,100 @@ START_TEST(test_dropped_executor)
 }
 END_TEST
 
+/* ---- tasks ---- */
+
+struct tasks {
+	weakref_executor *executor;
+	size_t made, ran, wrong;
+	pthread_t thread;
+	bool again;
+};
+
+static struct tasks *tasks;
+
+/* Each has a block that nothing but its waiting holds; they come in order. */
+static void task(void *arg)
+{
+	struct support_node *node = arg;
+
+	tasks->wrong += !support_node_intact(node) || node->id != tasks->ran || !pthread_equal(pthread_self(), tasks->thread);
+	tasks->ran++;
+	if (!tasks->again)
+		return;
+	tasks->again = false;
+	tasks->wrong += weakref_executor_submit(tasks->executor, task, support_node_new(tasks->made++)) != 0;
+	tasks->wrong += weakref_executor_run(tasks->executor) != 0;
+}
+
+static int submit_all(void *arg)
+{
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		SUPPORT_REQUIRE(weakref_executor_submit(tasks->executor, task, support_node_new(tasks->made++)) == 0);
+	return arg != NULL;
+}
+
+static void tasks_begin(void)
+{
+	tasks = gc_alloc(sizeof *tasks);
+	tasks->executor = weakref_executor_new("main");
+	tasks->thread = pthread_self();
+}
+
+/* R230: tasks of another thread wait, with what they are for, until the executor's thread runs them, in order; one that a task submits
+ * is run with them. */
+START_TEST(test_R230_tasks)
+{
+	tasks_begin();
+	ck_assert_int_eq(support_on_thread(submit_all, NULL), 0);
+	support_collect();
+	support_churn(2, (size_t)64 << 20);
+	gc_run_callbacks();
+	ck_assert_uint_eq(tasks->ran, 0);
+	ck_assert(weakref_executor_pending(tasks->executor));
+	tasks->again = true;
+	ck_assert_int_eq(weakref_executor_run(tasks->executor), SUPPORT_N + 1);
+	ck_assert_uint_eq(tasks->ran, SUPPORT_N + 1);
+	ck_assert_uint_eq(tasks->wrong, 0);
+	ck_assert(!weakref_executor_pending(tasks->executor));
+	tasks = NULL;
+}
+END_TEST
+
+static void count(void *arg)
+{
+	tasks->wrong += !support_node_intact(arg) || !pthread_equal(pthread_self(), tasks->thread);
+	tasks->ran++;
+}
+
+/* What a finalizer has to do in a certain thread. */
+static int give_back(void *arg)
+{
+	return weakref_executor_submit(tasks->executor, count, arg);
+}
+
+static int make_finalized(void *arg)
+{
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		SUPPORT_REQUIRE(weakref_finalize_new(support_node_new(i), give_back, support_node_new(i)) != NULL);
+	return arg != NULL;
+}
+
+/* R230: finalizers that hand over what they have to do. */
+START_TEST(test_R230_finalizers)
+{
+	tasks_begin();
+	ck_assert_int_eq(support_on_thread(make_finalized, NULL), 0);
+	support_collect();
+	gc_run_callbacks();
+	ck_assert_uint_eq(tasks->ran, 0);
+	long found = weakref_executor_run(tasks->executor);
+	ck_assert_int_ge(found, (long)(SUPPORT_N - SUPPORT_SLACK));
+	ck_assert_uint_eq(tasks->ran, (size_t)found);
+	ck_assert_uint_eq(tasks->wrong, 0);
+	tasks = NULL;
+}
+END_TEST
+
 /* What is no executor is refused, and so is one without callback. */
 START_TEST(test_refused)
 {
@@ -206,6 +301,10 @@ START_TEST(test_refused)
 	ck_assert_int_eq(weakref_executor_run(none), -WEAKREF_EINVAL);
 	ck_assert_int_eq(weakref_executor_adopt(NULL), -WEAKREF_EINVAL);
 	ck_assert(!weakref_executor_pending(NULL));
+	ck_assert_int_eq(weakref_executor_submit(none, count, NULL), -WEAKREF_EINVAL);
+	ck_assert_int_eq(weakref_executor_submit(NULL, count, NULL), -WEAKREF_EINVAL);
+	ck_assert_int_eq(weakref_executor_submit(executor, NULL, NULL), -WEAKREF_EINVAL);
+	ck_assert(!weakref_executor_pending(executor));
 	ck_assert_ptr_null(weakref_executor_name(none));
 	ck_assert_uint_eq(weakref_getweakrefcount(node), 0);
 	SUPPORT_KEEP(node);
@@ -224,6 +323,10 @@ START_TEST(test_without_memory)
 
 	weakref_checks_fail_allocation(1);
 	ck_assert_ptr_null(weakref_executor_new("x"));
+	weakref_checks_fail_allocation(1);
+	ck_assert_int_eq(weakref_executor_submit(executor, count, NULL), -WEAKREF_ENOMEM);
+	weakref_checks_fail_allocation(0);
+	ck_assert(!weakref_executor_pending(executor));
 	for (unsigned long nth = 1; ref == NULL && nth < 20; nth++) {
 		weakref_checks_fail_allocation(nth);
 		ref = weakref_ref_new_with(node, &options);
@@ -250,6 +353,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(tcase, test_T15_adopt, 0, 3);
 	tcase_add_test(tcase, test_waiting_is_held);
 	tcase_add_test(tcase, test_dropped_executor);
+	tcase_add_test(tcase, test_R230_tasks);
+	tcase_add_test(tcase, test_R230_finalizers);
 	tcase_add_test(tcase, test_refused);
 	tcase_add_test(tcase, test_without_memory);
 	suite_add_tcase(suite, tcase);

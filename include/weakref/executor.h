@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file weakref/executor.h
- * @brief Executors: callbacks that run in one thread, when that thread asks for them.
+ * @brief Executors: callbacks and tasks that run in one thread, when that thread asks for them.
  *
  * A callback that may be called only in a certain thread (it draws, it owns a context) names an executor in weakref_ref_options.
  * gc_set_delivery's rule does not concern it: when its referent has died, the callback waits in its executor until the executor's thread calls
- * weakref_executor_run.
+ * weakref_executor_run. Whatever else is for that thread, say what a finalizer has to give back, any thread hands over as a task
+ * (weakref_executor_submit).
  *
  * An executor is a block of the collected heap. References that name it hold it, while they live; dropped by all, it takes with it what
  * waits in it.
@@ -57,8 +58,33 @@ WEAKREF_API const char *weakref_executor_name(const weakref_executor *executor);
  */
 WEAKREF_API int weakref_executor_adopt(weakref_executor *executor);
 
+/** What weakref_executor_submit hands over. */
+typedef void (*weakref_executor_task)(void *arg);
+
 /**
- * @brief Runs the callbacks that wait in an executor, those that come meanwhile included, in the order of gc_run_callbacks.
+ * @brief Hands a task over: weakref_executor_run calls it once, behind what waits there by then.
+ *
+ * A cache whose reloads are to run there has this as its executor (weakref_cache_builder_executor, with the executor as user):
+ *
+ *     static int run_there(void (*task)(void *arg), void *arg, void *executor)
+ *     {
+ *             return weakref_executor_submit(executor, task, arg);
+ *     }
+ *
+ * @param executor the executor. What waits does not keep it: hold it where tasks must not be lost, as at exit, when nobody runs them.
+ * @param task called with no lock of the library held; it may do anything, also submit.
+ * @param arg passed to it, and kept alive until then, while the executor is.
+ * @return 0, or a negative error.
+ * Errors: EINVAL (no executor, or no task), ENOMEM, EPERM.
+ * Cost: an allocation, and libgc's lock.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: java.util.concurrent.Executor.execute.
+ */
+WEAKREF_API int weakref_executor_submit(weakref_executor *executor, weakref_executor_task task, void *arg);
+
+/**
+ * @brief Runs the callbacks and tasks that wait in an executor, those that come meanwhile included, in the order of gc_run_callbacks.
  * @param executor the executor.
  * @return how many ran, 0 also when called from within a callback; or a negative error.
  * Errors: EPERM (not the executor's thread), EINVAL.
