@@ -61,6 +61,9 @@ libweakref_core_la_SOURCES = \
 	src/executor.c \
 	src/executor.h \
 	src/finalize.c \
+	src/finalize.h \
+	src/finalize_exit.c \
+	src/finalize_ordered.c \
 	src/finals.c \
 	src/finals.h \
 	src/foreign.c \
