@@ -39,6 +39,7 @@ try_macros()
 			WEAKREF_POOL_SCOPED(first) = WEAKREF_POOL_LEASE(pool);
 			WEAKREF_POOL_SCOPED(second) = WEAKREF_POOL_LEASE_WAIT(pool, seconds);
 			WEAKREF_POOL_SCOPED(third) = WEAKREF_POOL_LEASE_WAIT(pool, precise / 2);
+			WEAKREF_KEEP(pool);
 			return weakref_valuedict_contains(dict, WEAKREF_INT(seconds)) + (int)WEAKREF_INT_VALUE(WEAKREF_INT(-1)) +
 			       WEAKREF_POOL_WITH(pool, fn, NULL) + WEAKREF_POOL_WITH_WAIT(pool, 0.5, fn, NULL) +
 			       (first == second && second == third);
