@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # check_headers: each public header compiles alone, included twice, as C11, C17 and C++17 without a warning, and defines no macro but
-# WEAKREF_*; so does a program that uses the macros with parameters. Without a C++ compiler the test ends as skipped, once the rest has passed.
+# WEAKREF_*; so does a program that uses the macros with parameters. Without a C++ compiler the test ends as skipped, once the rest has
+# passed.
 # shellcheck disable=SC2086 # CC and CXX may hold options; macros are names
 set -u
 top=${srcdir:-$(dirname "$0")/..}
@@ -33,8 +34,8 @@ try_macros()
 {
 	compiles "$@" <<-'END' && return
 		#include "weakref/weakref.h"
-		int use_macros(weakref_pool *pool, weakref_valuedict *dict, int (*fn)(void *resource, void *user), int seconds, double precise);
-		int use_macros(weakref_pool *pool, weakref_valuedict *dict, int (*fn)(void *resource, void *user), int seconds, double precise)
+		int use_macros(weakref_pool *pool, weakref_valuedict *dict, int (*fn)(void *, void *), int seconds, double precise);
+		int use_macros(weakref_pool *pool, weakref_valuedict *dict, int (*fn)(void *, void *), int seconds, double precise)
 		{
 			WEAKREF_POOL_SCOPED(first) = WEAKREF_POOL_LEASE(pool);
 			WEAKREF_POOL_SCOPED(second) = WEAKREF_POOL_LEASE_WAIT(pool, seconds);
