@@ -103,7 +103,7 @@ static __attribute__((noinline)) size_t setup_and_teardown_servers(weakref_set *
 	registry_print(registry);
 	/* A C compiler may forget a variable after its last use, and this is it. */
 	memset(app_servers, 0, sizeof app_servers);
-	__asm__ volatile("" : : "r"(app_servers) : "memory");
+	WEAKREF_KEEP(app_servers);
 	return count;
 }
 

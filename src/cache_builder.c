@@ -380,7 +380,7 @@ static int set_by_name(weakref_cache_builder *b, const char *name, const char *v
 		return refuse(b, "%s: no such option", name);
 	if (known[i].flag != NULL)
 		return value == NULL ? known[i].flag(b) : refuse(b, "%s takes no value", name);
-	if (value == NULL)
+	if (value == NULL || *value == '\0')
 		return refuse(b, "%s wants a value", name);
 	if (known[i].number != NULL)
 		return read_number(value, &number) ? known[i].number(b, number) : refuse(b, "%s: %s is no number", name, value);

@@ -335,14 +335,8 @@ static bool collect_named(int tries, bool announce, gc_collection_info *info)
 	return done;
 }
 
-long gc_collect_generation(int generation)
+static NOINLINE long collect(int generation)
 {
-	int error = heap_thread_check();
-
-	if (error != 0)
-		return error;
-	if (generation < 0 || generation >= WEAKREF_GENERATIONS)
-		return -WEAKREF_EINVAL;
 	int saved = errno; /* libgc's waits for threads that it stops leave theirs */
 	bool own = !deliver_running();
 	struct telling t = {list_get(), WEAKREF_PHASE_START, {.generation = generation}};
@@ -368,6 +362,19 @@ long gc_collect_generation(int generation)
 	}
 	errno = saved;
 	return done ? (long)(after.dead - before.dead) : -WEAKREF_EBUSY;
+}
+
+long gc_collect_generation(int generation)
+{
+	int error = heap_thread_check();
+
+	if (error != 0)
+		return error;
+	if (generation < 0 || generation >= WEAKREF_GENERATIONS)
+		return -WEAKREF_EINVAL;
+	/* Calls that have returned left words down there, of which the frames of all that follows keep those that they never write. */
+	base_clear_stack_top();
+	return collect(generation);
 }
 
 long gc_collect(void)

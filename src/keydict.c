@@ -354,6 +354,17 @@ int weakref_keydict_contains(const weakref_keydict *dict, const void *key)
 	return likely(look_up_quickly(dict, key, &none, &found)) ? found != &none : contains_slowly(dict, key);
 }
 
+void *weakref_keydict_getkey(const weakref_keydict *dict, const void *key)
+{
+	struct table_key ready;
+	void *found = NULL;
+
+	if (check(dict) == 0 && element_probe(rule_of(dict), key, &ready) == 0)
+		table_get_key(&dict->container.table, &ready, &found);
+	BASE_KEEP(key);
+	return found;
+}
+
 size_t weakref_keydict_len(const weakref_keydict *dict)
 {
 	return container_len(dict, DICT_SIGNATURE);

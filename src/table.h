@@ -188,7 +188,10 @@ int table_init(struct table *table, const struct table_ops *ops, enum table_layo
 /* The value under a key. 0; -ENOENT, -ESTALE (the slot is DEAD), or equal's error, with *value NULL. No lock. */
 int table_get(const struct table *table, const struct table_key *key, void **value);
 
-/* The same, telling only whether there is one: no value is loaded as a pointer. 0 or an error. No lock. */
+/* SELF, PAIR, BARE: the key that is there, and equal to one. 0, -ENOENT, or equal's error, with *have NULL. No lock. */
+int table_get_key(const struct table *table, const struct table_key *key, void **have);
+
+/* As table_get, telling only whether there is one: no value is loaded as a pointer. 0 or an error. No lock. */
 int table_has(const struct table *table, const struct table_key *key);
 
 enum table_put_mode { TABLE_REPLACE, TABLE_KEEP };

@@ -91,6 +91,15 @@ again:
 	return -WEAKREF_ENOENT;
 }
 
+int table_get_key(const struct table *table, const struct table_key *key, void **have)
+{
+	struct table_entry entry;
+	int error = table_self_find(table, key, false, &entry);
+
+	*have = error == 0 ? (void *)(uintptr_t)entry.key.data : NULL;
+	return error;
+}
+
 enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bool want_payload, struct table_entry *entry)
 {
 	const struct table *table = seg->table;

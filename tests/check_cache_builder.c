@@ -81,6 +81,8 @@ START_TEST(test_h15_spec)
 		ck_assert_msg(weakref_cache_builder_spec(b, bad[i]) == -EINVAL, "taken: %s", bad[i]);
 		ck_assert_str_ne(weakref_cache_builder_error(b), "");
 	}
+	ck_assert_int_eq(weakref_cache_builder_spec(b, "expireAfterWrite = ,recordStats"), -EINVAL);
+	ck_assert_str_eq(weakref_cache_builder_error(b), "expireAfterWrite wants a value");
 	ck_assert_int_eq(weakref_cache_builder_spec(b, NULL), -EINVAL);
 	ck_assert_int_eq(weakref_cache_builder_spec(b, " \r\n\t"), 0);
 	ck_assert_int_eq(weakref_cache_builder_spec(b, " maximumSize=1000,\n\tweakValues \t ,\r  expireAfterWrite \t =  10m\r\n"), 0);

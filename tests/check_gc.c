@@ -55,6 +55,32 @@ static void settle(void)
 
 #define ROUNDS 16
 
+static __attribute__((noinline)) weakref_ref *drop_one(weakref_valuedict *dict)
+{
+	struct support_node *node = support_node_new(1);
+
+	ck_assert_int_eq(weakref_valuedict_set(dict, "key", node), 0);
+	ck_assert_ptr_eq(weakref_valuedict_get(dict, "key"), node);
+	return weakref_ref_new(node, NULL, NULL);
+}
+
+/* R53: what a function made and dropped, alone, is found dead by gc_collect once it has returned: nothing that it left below the caller's
+ * frame keeps it. */
+START_TEST(test_R53_nothing_is_left_over)
+{
+	weakref_valuedict *dict = weakref_valuedict_new(WEAKREF_KEY_STRING);
+	size_t dead = 0;
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		weakref_ref *ref = drop_one(dict);
+		ck_assert_int_ge(_i == 0 ? gc_collect() : gc_collect_generation(0), 0);
+		dead += weakref_ref_get(ref) == NULL;
+	}
+	ck_assert_uint_ge(dead, SUPPORT_N - SUPPORT_SLACK);
+	SUPPORT_KEEP(dict);
+}
+END_TEST
+
 struct counted {
 	unsigned what;
 	size_t n;
@@ -1118,6 +1144,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("gc");
 	TCase *t = support_tcase("counting");
 
+	tcase_add_loop_test(t, test_R53_nothing_is_left_over, 0, 2);
 	tcase_add_test(t, test_G01_cycle_of_two_counts_two);
 	tcase_add_loop_test(t, test_G01_each_object_counts_once, 0, COUNT_WAYS);
 	tcase_add_test(t, test_G01_unwatched_count_under_the_flag_only);

@@ -18,7 +18,8 @@ fi
 cd "$work" || exit 99
 echo "$line"
 eval "$line ${SANITIZER_CFLAGS-}" || { echo "README's program does not compile"; exit 1; }
-./program || { echo "README's program ended with status $?"; exit 1; }
+./program >output || { echo "README's program ended with status $?"; exit 1; }
+grep -q 'died' output || { cat output; echo "README's program did not see its object die"; exit 1; }
 
 pkg-config --exists libweakref-memcached || exit 0
 cat >far.c <<'END'

@@ -662,6 +662,90 @@ START_TEST(test_D36_identity)
 }
 END_TEST
 
+static int probe_hash(const void *key, uint64_t *out, void *user)
+{
+	(void)user;
+	*out = ((const struct element *)key)->id;
+	return *out == UINT64_MAX ? -WEAKREF_ETIMEDOUT : 0;
+}
+
+static int probe_equal(const void *a, const void *b, void *user)
+{
+	(void)user;
+	return ((const struct element *)a)->id == ((const struct element *)b)->id;
+}
+
+/* getkey gives the key that stands in the dictionary, as long as it does, whatever its value. (Ruby: test_getkey of WeakKeyMap.) */
+START_TEST(test_R81_getkey)
+{
+	weakref_keydict *dict = weakref_keydict_new((enum weakref_compare)_i);
+	struct element *a = element_new(1), *b = element_new(1), *c = element_new(2);
+	static int unsuitable;
+
+	ck_assert_ptr_null(weakref_keydict_getkey(dict, a));
+	ck_assert_int_eq(weakref_keydict_set(dict, a, NULL), 0);
+	ck_assert_ptr_eq(weakref_keydict_getkey(dict, a), a);
+	ck_assert_ptr_eq(weakref_keydict_getkey(dict, b), _i == WEAKREF_BY_IDENTITY ? NULL : a);
+	ck_assert_ptr_null(weakref_keydict_getkey(dict, c));
+	ck_assert_int_eq(weakref_keydict_set(dict, b, b), 0);
+	ck_assert_ptr_eq(weakref_keydict_getkey(dict, b), _i == WEAKREF_BY_IDENTITY ? b : a);
+	ck_assert_ptr_null(weakref_keydict_getkey(dict, NULL));
+	ck_assert_ptr_null(weakref_keydict_getkey(dict, &unsuitable));
+	ck_assert_ptr_null(weakref_keydict_getkey(NULL, a));
+	ck_assert_ptr_null(weakref_keydict_getkey((weakref_keydict *)(void *)a, a));
+	ck_assert_int_eq(weakref_keydict_delete(dict, a), 0);
+	ck_assert_ptr_null(weakref_keydict_getkey(dict, a));
+	SUPPORT_KEEP(a);
+	SUPPORT_KEEP(b);
+}
+END_TEST
+
+/* By functions of the program's, getkey is asked with what need not be on the heap; an error of theirs is no key. */
+START_TEST(test_R81_getkey_of_a_probe)
+{
+	weakref_keydict *dict = weakref_keydict_new_custom(probe_hash, probe_equal, NULL);
+	struct element *key = element_new(7), probe = {.id = 7}, other = {.id = 8}, failing = {.id = UINT64_MAX};
+
+	ck_assert_int_eq(weakref_keydict_set(dict, key, key), 0);
+	ck_assert_ptr_eq(weakref_keydict_getkey(dict, &probe), key);
+	ck_assert_ptr_null(weakref_keydict_getkey(dict, &other));
+	ck_assert_ptr_null(weakref_keydict_getkey(dict, &failing));
+	ck_assert_int_eq(weakref_keydict_contains(dict, &failing), -WEAKREF_ETIMEDOUT);
+	SUPPORT_KEEP(key);
+}
+END_TEST
+
+static int get_keys(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->found = 0;
+	for (size_t i = 0; i < f->n; i++) {
+		struct element probe = {.id = i}, *key = weakref_keydict_getkey(f->dict, &probe);
+
+		SUPPORT_REQUIRE(key == NULL || (element_intact(key) && key->id == i));
+		SUPPORT_REQUIRE(f->strong[i] == NULL || f->strong[i] == key);
+		f->found += key != NULL;
+	}
+	return 0;
+}
+
+/* A key that died is given no more. */
+START_TEST(test_R81_getkey_of_the_dead)
+{
+	struct fixture f = {.n = N, .keep = 2};
+
+	fixture_room(&f, WEAKREF_BY_IDENTITY);
+	f.dict = weakref_keydict_new_custom(probe_hash, probe_equal, NULL);
+	ck_assert_int_eq(support_on_thread(fill, &f), 0);
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_int_eq(support_on_thread(get_keys, &f), 0);
+	ck_assert_uint_ge(f.found, N / 2);
+	ck_assert_uint_le(f.found, N / 2 + SUPPORT_SLACK);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
 /* repr gives type and address. */
 START_TEST(test_D38_repr)
 {
@@ -993,6 +1077,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_D29_D30_D31_D32_merge, 0, 2);
 	tcase_add_loop_test(tc, test_D33_deepcopy, 0, 2);
 	tcase_add_loop_test(tc, test_D36_identity, 0, 2);
+	tcase_add_loop_test(tc, test_R81_getkey, 0, 2);
+	tcase_add_test(tc, test_R81_getkey_of_a_probe);
+	tcase_add_test(tc, test_R81_getkey_of_the_dead);
 	tcase_add_loop_test(tc, test_D38_repr, 0, 2);
 	tcase_add_loop_test(tc, test_D39_D40_dropped, 0, 2);
 	tcase_add_loop_test(tc, test_D43_chain, 0, 2);

@@ -171,6 +171,20 @@ START_TEST(test_C01_reads_the_object)
 }
 END_TEST
 
+/* R6: what a variable holds lives until its last use, and WEAKREF_KEEP is one, though nothing looks at the object. */
+START_TEST(test_R6_keep)
+{
+	void **objects = GC_MALLOC(SUPPORT_N * sizeof(*objects));
+	struct batch b = {.objects = objects, .refs = refs_new(SUPPORT_N)};
+
+	batch(&b);
+	SUPPORT_CLEAR(b.objects);
+	support_collect();
+	ck_assert_uint_eq(support_dead(b.refs, SUPPORT_N), 0);
+	WEAKREF_KEEP(objects);
+}
+END_TEST
+
 /* C02, C75: dropped and collected, a reference reads NULL, and goes on doing so. */
 START_TEST(test_C02_reads_null_after_death)
 {
@@ -2061,6 +2075,7 @@ static Suite *suite(void)
 	TCase *t = support_tcase("reading and death");
 
 	tcase_add_test(t, test_C01_reads_the_object);
+	tcase_add_test(t, test_R6_keep);
 	tcase_add_test(t, test_C02_reads_null_after_death);
 	tcase_add_test(t, test_C75_objects_of_a_returned_frame_die);
 	tcase_add_test(t, test_held_ones_live_among_dead);

@@ -39,7 +39,7 @@
 #define SUPPORT_SLACK ((size_t)2)
 
 /* p is alive up to here. */
-#define SUPPORT_KEEP(p) __asm__ volatile("" : : "r"(p) : "memory")
+#define SUPPORT_KEEP(p) WEAKREF_KEEP(p)
 /* Clears a pointer that the compiler believes nobody reads again. */
 #define SUPPORT_CLEAR(lvalue) (*(void *volatile *)(void *)&(lvalue) = NULL)
 

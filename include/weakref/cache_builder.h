@@ -127,7 +127,7 @@ WEAKREF_API int weakref_cache_builder_weigher(weakref_cache_builder *builder, we
 /**
  * @brief How many entries to have room for from the start.
  * @param builder the builder.
- * @param n a hint.
+ * @param n a hint; at most 2^40.
  * @return 0, or a negative error.
  * Errors: as weakref_cache_builder_maximum_size.
  * Cost: none.

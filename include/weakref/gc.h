@@ -220,7 +220,8 @@ WEAKREF_API int gc_callbacks_remove(gc_collection_fn fn, void *user);
  * @brief Makes the calling thread known to the collector.
  *
  * Not needed for the main thread nor for threads made through libgc's own pthread_create (include <gc/gc.h> with GC_THREADS
- * defined before the thread is made). Needed for every other thread before any other call of this library.
+ * defined before the thread is made, and link with libgc, `pkg-config --libs bdw-gc`, as well). Needed for every other thread before any
+ * other call of this library.
  * @return 0, also where the thread was known already; or a negative error.
  * Errors: EINVAL (gc_init was never called), ENOMEM, ENOTSUP (the stack's bounds cannot be found).
  * Cost: microseconds, once a thread.

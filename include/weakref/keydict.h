@@ -195,6 +195,19 @@ WEAKREF_API int weakref_keydict_lookup(const weakref_keydict *dict, const void *
 WEAKREF_API int weakref_keydict_contains(const weakref_keydict *dict, const void *key);
 
 /**
+ * @brief The key of the dictionary that is equal to one: that under which the entry's value was stored first.
+ * @param dict the dictionary.
+ * @param key what to look for.
+ * @return the key; NULL where there is none, or on an error (which weakref_keydict_contains tells).
+ * Errors: none told.
+ * Cost: constant; no lock.
+ * Thread: any thread known to the collector.
+ * GC: collects only if hash or equal does.
+ * Source: ObjectSpace::WeakKeyMap#getkey (Ruby).
+ */
+WEAKREF_API void *weakref_keydict_getkey(const weakref_keydict *dict, const void *key);
+
+/**
  * @brief Removes an entry.
  * @param dict the dictionary.
  * @param key the key, or one that is equal to it.

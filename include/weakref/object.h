@@ -159,6 +159,13 @@ WEAKREF_API void *gc_alloc(size_t size) __attribute__((malloc));
 WEAKREF_API void *gc_alloc_leaf(size_t size) __attribute__((malloc));
 
 /**
+ * What p points to is alive up to here. A compiler that optimises gives a variable's place to something else after its last use, and what
+ * only weak references know then may be found dead at once. This is a use; it costs nothing.
+ * Source: GC.KeepAlive(object) (.NET); Reference.reachabilityFence (Java); GC_reachable_here.
+ */
+#define WEAKREF_KEEP(p) __asm__ volatile("" : : "r"(p) : "memory")
+
+/**
  * @brief Lets the destructor of an object run once more, when the object is found dead again: for one that its destructor brought back.
  *
  * The destructor itself may call it. gc_is_finalized says no from then on, until the destructor is called.

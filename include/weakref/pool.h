@@ -269,10 +269,17 @@ WEAKREF_API long weakref_pool_close(weakref_pool *pool);
  */
 WEAKREF_API weakref_pool_lease *weakref_pool_lease_at(weakref_pool *pool, const double *seconds, const char *file, int line);
 
+/* How long, for a call that takes a pointer to it. C++ has no compound literals. */
+#ifdef __cplusplus
+#define WEAKREF_POOL_SECONDS(seconds) (&static_cast<const double &>(static_cast<double>(seconds)))
+#else
+#define WEAKREF_POOL_SECONDS(seconds) ((const double[]){(seconds)})
+#endif
+
 /** A lease taken here, without waiting; as weakref_pool_lease_at. */
 #define WEAKREF_POOL_LEASE(pool) weakref_pool_lease_at((pool), NULL, __FILE__, __LINE__)
 /** A lease taken here, waiting as weakref_pool_pop_wait does. `seconds` is a double. */
-#define WEAKREF_POOL_LEASE_WAIT(pool, seconds) weakref_pool_lease_at((pool), (const double[]){(seconds)}, __FILE__, __LINE__)
+#define WEAKREF_POOL_LEASE_WAIT(pool, seconds) weakref_pool_lease_at((pool), WEAKREF_POOL_SECONDS(seconds), __FILE__, __LINE__)
 
 /**
  * @brief The resource of a lease.
@@ -360,7 +367,7 @@ WEAKREF_API int weakref_pool_with_at(weakref_pool *pool, const double *seconds, 
 #define WEAKREF_POOL_WITH(pool, fn, user) weakref_pool_with_at((pool), NULL, (fn), (user), __FILE__, __LINE__)
 /** The same, waiting as weakref_pool_pop_wait does. `seconds` is a double. */
 #define WEAKREF_POOL_WITH_WAIT(pool, seconds, fn, user) \
-	weakref_pool_with_at((pool), (const double[]){(seconds)}, (fn), (user), __FILE__, __LINE__)
+	weakref_pool_with_at((pool), WEAKREF_POOL_SECONDS(seconds), (fn), (user), __FILE__, __LINE__)
 
 /* ---- figures ------------------------------------------------------------------------------------------------------------- */
 

@@ -4,7 +4,8 @@
  * @brief Weak references: they name an object without keeping it alive.
  *
  * A reference is itself a block of the collected heap: keep it reachable for as long as it is wanted, and drop it to be rid of
- * it. Dropped before its referent dies, it takes its callback with it.
+ * it. Dropped before its referent dies, it takes its callback with it. (To an optimising compiler a variable that is not read again holds
+ * nothing: WEAKREF_KEEP, weakref/object.h.)
  *
  * Semantics are those of Python's weakref.ref, with the differences that doc/semantics.md lists. In short:
  *  - the referent is any block of the collected heap. A pointer into the middle of a block watches the block, and the
