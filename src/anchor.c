@@ -19,7 +19,8 @@
  *     ones between scan and settle. All that is in the registry was there at the last settle.
  *  2. A block's list holds exactly its LIVE references, but for the one that a thread is about to hang in; all others are there whenever
  *     libgc's lock is free.
- *  3. Each registered reference has its word in cycle_words, and each place of a thread that may still be filled.
+ *  3. A FULL reference in a list knows who stands before it (anchor_before).
+ *  4. Each registered reference has its word in cycle_words, and each place of a thread that may still be filled.
  *
  * Locks: libgc's, for all else.
  */
@@ -74,28 +75,35 @@ weakref_ref *anchor_list_insert(weakref_ref *ref, uintptr_t referent)
 		if (!anchor_is_shared(ref))
 			for (; after != NULL && anchor_is_shared(after); after = anchor_next(after))
 				before = after;
-		ref->next = anchor_hide(after);
-		if (before != NULL) {
-			before->next = anchor_hide(ref);
+		anchor_join(ref, after);
+		if (before != NULL || head_replace(place, first, ref)) {
+			anchor_join(before, ref);
 			return ref;
 		}
-		if (head_replace(place, first, ref))
-			return ref;
 		if (place.foreign)
 			return NULL;
 	}
 }
 
-static void list_remove(weakref_ref *ref)
+/* Of one that has no callback and no payload it takes a walk. */
+static weakref_ref *find_before(const weakref_ref *ref)
 {
 	weakref_ref *before = NULL;
 
+	if ((ref->flags & REF_FULL) != 0)
+		return anchor_before(ref);
 	for (weakref_ref *at = anchor_head(anchor_place_of(ref)); at != ref; at = anchor_next(at))
 		before = at;
+	return before;
+}
+
+static void list_remove(weakref_ref *ref)
+{
+	weakref_ref *before = find_before(ref), *after = anchor_next(ref);
+
 	if (before == NULL)
-		anchor_head_set(anchor_place_of(ref), anchor_next(ref));
-	else
-		before->next = ref->next;
+		anchor_head_set(anchor_place_of(ref), after);
+	anchor_join(before, after);
 	ref->next = 0;
 }
 
@@ -113,12 +121,10 @@ void anchor_list_filter(weakref_ref *of, bool (*keep)(const weakref_ref *ref), v
 		}
 		if (last == NULL)
 			head = ref;
-		else
-			last->next = anchor_hide(ref);
+		anchor_join(last, ref);
 		last = ref;
 	}
-	if (last != NULL)
-		last->next = 0;
+	anchor_join(last, NULL);
 	anchor_head_set(place, head);
 }
 

@@ -89,6 +89,21 @@ static inline weakref_ref *anchor_next(const weakref_ref *ref)
 	return anchor_reveal(ref->next);
 }
 
+/* Of a FULL one that stands in a list: who stands before it. That is hidden in the word of its node that is free until it is queued. */
+static inline weakref_ref *anchor_before(const weakref_ref *ref)
+{
+	return anchor_reveal((uintptr_t)ref->node.next);
+}
+
+/* Two that follow each other in a list; NULL before the first, and behind the last. */
+static inline void anchor_join(weakref_ref *before, weakref_ref *after)
+{
+	if (before != NULL)
+		before->next = anchor_hide(after);
+	if (after != NULL && (after->flags & REF_FULL) != 0)
+		after->node.next = (struct deliver_node *)anchor_hide(before);
+}
+
 /* False only where a foreign block had no list, and there is no memory for one. */
 bool anchor_head_set(struct anchor_place of, const weakref_ref *head);
 

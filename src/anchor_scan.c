@@ -349,6 +349,18 @@ static void settle_locked(void)
 
 /* ---- validators ---- */
 
+/* Whether a LIVE reference stands in its block's list. */
+static bool is_listed(const weakref_ref *ref)
+{
+	const weakref_ref *at = anchor_head(anchor_place_of(ref));
+
+	if ((ref->flags & REF_FULL) != 0)
+		return (anchor_before(ref) == NULL ? at : anchor_next(anchor_before(ref))) == ref;
+	while (at != NULL && at != ref)
+		at = anchor_next(at);
+	return at == ref;
+}
+
 static size_t registry_check(const struct anchor_registry *registry)
 {
 	size_t being_hung_in = 0;
@@ -362,11 +374,9 @@ static size_t registry_check(const struct anchor_registry *registry)
 		ASSERT((ref->state == REF_LIVE) == (ref->referent != 0));
 		if (ref->state != REF_LIVE)
 			continue;
-		weakref_ref *at = anchor_head(anchor_place_of(ref));
-		while (at != NULL && at != ref)
-			at = anchor_next(at);
-		being_hung_in += at == NULL && anchor_is_shared(ref);
-		ASSERT(at == ref || anchor_is_shared(ref));
+		bool listed = is_listed(ref);
+		being_hung_in += !listed;
+		ASSERT(listed || anchor_is_shared(ref));
 	}
 	ASSERT(being_hung_in <= heap_thread_records_locked());
 	return registry->count;

@@ -544,9 +544,11 @@ static int remove_all(struct cache_change *c)
 	cache_eviction_lock(cache);
 	cache_maintain(cache, now);
 	cache_eviction_unlock(cache);
+	/* Else the next one would go through all places again, be there one entry. */
+	struct cache_map *fresh = cache_map_anew(cache);
 	cache_lock(cache);
 	cache->invalidations++;
-	cache_map_clear_locked(cache);
+	cache_map_clear_locked(cache, fresh);
 	cache_unlock(cache);
 	cache_after(cache);
 	return 0;

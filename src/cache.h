@@ -24,7 +24,7 @@
  *                    └─────────────▶ LOADING ──▶ LIVE, or DEAD where the load failed or was overtaken
  *
  * The map is an open-addressing array of hash and entry, which holds the entries; it never moves one: a full map is replaced by a copy, which
- * readers of the old one do not notice. The policy's lists and the wheel link the same entries. One that came while another thread had the lock
+ * readers of the old one do not notice, and one that has grown by a small one when all entries go. The policy's lists and the wheel link the same entries. One that came while another thread had the lock
  * of these is in a ring, until that thread puts it where it belongs.
  *
  * Cells. Where keys or values are weak, they stand in a cell, a slot of a weak array (slots.h), which the entry owns until it is DEAD:
@@ -530,8 +530,10 @@ void cache_unmap_locked(weakref_cache *cache, const struct cache_entry *entry);
 /* Another map, with room for n entries. NULL: no memory. */
 struct cache_map *cache_map_new(size_t n);
 struct cache_stripe *cache_stripes_new(uint32_t *mask);
-/* Forgets all entries at once. */
-void cache_map_clear_locked(weakref_cache *cache);
+/* A map as it was at first, in place of one that has grown; NULL: it has not, or there is no memory. */
+struct cache_map *cache_map_anew(const weakref_cache *cache);
+/* Forgets all entries at once, and goes on with another map, unless that is NULL. */
+void cache_map_clear_locked(weakref_cache *cache, struct cache_map *fresh);
 
 /* ---- cache_cell.c ---- */
 

@@ -139,12 +139,19 @@ int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t
 	}
 }
 
-struct cache_map *cache_map_new(size_t entries)
+/* Places for so many entries. */
+static size_t size_for(size_t entries)
 {
 	size_t n = MAP_MIN;
 
 	while (n / 2 < entries)
 		n *= 2;
+	return n;
+}
+
+struct cache_map *cache_map_new(size_t entries)
+{
+	size_t n = size_for(entries);
 	struct cache_map *map = heap_alloc(sizeof *map + n * sizeof *map->at);
 	if (map == NULL)
 		return NULL;
@@ -226,7 +233,14 @@ void cache_unmap_locked(weakref_cache *cache, const struct cache_entry *entry)
 	cache->used -= last;
 }
 
-void cache_map_clear_locked(weakref_cache *cache)
+struct cache_map *cache_map_anew(const weakref_cache *cache)
+{
+	const struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_acquire);
+
+	return map->n > size_for(cache->config.capacity) ? cache_map_new(cache->config.capacity) : NULL;
+}
+
+void cache_map_clear_locked(weakref_cache *cache, struct cache_map *fresh)
 {
 	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
 
@@ -240,6 +254,11 @@ void cache_map_clear_locked(weakref_cache *cache)
 				cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
 		}
 	}
+	if (fresh == NULL)
+		return;
+	ASSERT(cache->live == 0 && cache->loading == 0);
+	cache->used = 0;
+	atomic_store_explicit(&cache->map, fresh, memory_order_release);
 }
 
 /* Replaces a full map by one that is not. Called with the lock, returns without. 0 or -ENOMEM. */

@@ -9,7 +9,8 @@
  *
  * A plain reference is 31 bytes of unscanned memory: the first three words and signature, flags, state. One with callback or payload has
  * the rest as well; words 4 (node.next), 7 (data) and 8 (payload) of it are scanned, the others are not: the referent least of all. Its node's
- * number tells how many finalizers there were when it was made (finals.h), until it is queued.
+ * number tells how many finalizers there were when it was made (finals.h), and node.next, hidden, who stands before it in its block's list,
+ * until it is queued.
  *
  * A hash that was asked for has to outlive the referent, and there is no word for it. While the reference lives its block can be told from
  * the referent where that is an object with a hash of its own (HEAP_HEADER before it), so that the block's word is free; all other hashes

@@ -294,6 +294,19 @@ static int take_wanted(const struct container *container, const struct table_ent
 	return wanted <= 0 ? wanted : take(sifting->set, entry);
 }
 
+/* Adds of an entry of another set what `other` has in its place. */
+static int add_own(const struct container *container, const struct table_entry *entry, void *arg)
+{
+	const struct sifting *sifting = arg;
+	void *own;
+	int error = table_get(&sifting->other->container.table, &entry->key, &own);
+
+	(void)container;
+	if (error == 0)
+		error = weakref_set_add(sifting->set, own);
+	return error == -WEAKREF_ENOENT || error > 0 ? 0 : error;
+}
+
 static int stop_at_unwanted(const struct container *container, const struct table_entry *entry, void *arg)
 {
 	int wanted = is_wanted(arg, entry);
@@ -314,6 +327,12 @@ static int toggle(const struct container *container, const struct table_entry *e
 static int add_all(weakref_set *out, const weakref_set *a, const weakref_set *b, bool wanted)
 {
 	return container_each(&a->container, true, add_wanted, &(struct sifting){out, b, wanted});
+}
+
+/* Where elements of both sets are asked for, or those of one in the other, it is enough to go through the smaller. */
+static bool is_smaller(const weakref_set *a, const weakref_set *b)
+{
+	return table_len(&a->container.table) < table_len(&b->container.table);
 }
 
 /* Takes out of `set` its elements that are in `other`, or are not. */
@@ -369,8 +388,11 @@ static int fill_union(weakref_set *out, const weakref_set *a, const weakref_set 
 	return error < 0 ? error : add_all(out, b, NULL, true);
 }
 
+/* Of equal elements, a's. */
 static int fill_intersection(weakref_set *out, const weakref_set *a, const weakref_set *b)
 {
+	if (is_smaller(b, a))
+		return container_each(&b->container, true, add_own, &(struct sifting){.set = out, .other = a});
 	return add_all(out, a, b, true);
 }
 
@@ -481,7 +503,11 @@ int weakref_set_difference_update(weakref_set *set, const weakref_set *other)
 
 	if (error < 0)
 		return error;
-	return set == other ? table_clear(&set->container.table) : take_all(set, other, true);
+	if (set == other)
+		return table_clear(&set->container.table);
+	if (is_smaller(other, set))
+		return container_each(&other->container, true, take_wanted, &(struct sifting){.set = set, .wanted = true});
+	return take_all(set, other, true);
 }
 
 int weakref_set_difference_update_items(weakref_set *set, void *const *items, size_t n)
@@ -539,11 +565,16 @@ int weakref_set_issuperset_items(const weakref_set *a, void *const *items, size_
 	return error < 0 ? error : all_of(b, a, true);
 }
 
+static int have_none_in_common(const weakref_set *a, const weakref_set *b)
+{
+	return is_smaller(b, a) ? all_of(b, a, false) : all_of(a, b, false);
+}
+
 int weakref_set_isdisjoint(const weakref_set *a, const weakref_set *b)
 {
 	int error = check_two(a, b);
 
-	return error < 0 ? error : all_of(a, b, false);
+	return error < 0 ? error : have_none_in_common(a, b);
 }
 
 int weakref_set_isdisjoint_items(const weakref_set *a, void *const *items, size_t n)
@@ -551,7 +582,7 @@ int weakref_set_isdisjoint_items(const weakref_set *a, void *const *items, size_
 	int error;
 	const weakref_set *b = operand(a, items, n, &error);
 
-	return error < 0 ? error : all_of(a, b, false);
+	return error < 0 ? error : have_none_in_common(a, b);
 }
 
 int weakref_set_is_proper_subset(const weakref_set *a, const weakref_set *b)

@@ -255,14 +255,15 @@ bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
 FLATTEN int find(const struct table *table, const struct table_key *key, enum table_layout layout, bool load, void **value,
 		 uintptr_t *found)
 {
+	const uint32_t position = table_position(table, key->hash);
 	const struct table_segment *seg;
 	void *have = NULL, *loaded = NULL;
 	uint32_t at, left;
 	uintptr_t raw;
 
 again:
-	seg = table_segment_of(table, key->hash);
-	at = table_home(seg, key->hash);
+	seg = table_segment_of(table, position);
+	at = table_home(seg, position);
 	for (left = seg->n; left > 0; left -= TABLE_GROUP, at = table_group_next(seg, at)) {
 		struct table_group group = table_group_of_key(seg, at, key, layout);
 		while (group.hits != 0) {
@@ -365,7 +366,7 @@ size_t table_len(const struct table *table)
 FLATTEN int probe(const struct table *table, const struct table_key *key, enum table_layout layout, struct table_spot *at)
 {
 	struct table_segment *seg = at->seg;
-	uint32_t from = table_home(seg, key->hash), vacant = UINT32_MAX;
+	uint32_t from = table_home(seg, table_position(table, key->hash)), vacant = UINT32_MAX;
 
 	at->found = false;
 	for (;; from = table_group_next(seg, from)) {
@@ -421,7 +422,7 @@ static int search(struct table *table, const struct table_key *key, struct table
 static int locate_unlocked(struct table *table, const struct table_key *key, struct table_spot *at)
 {
 	for (;;) {
-		at->seg = table_segment_of(table, key->hash);
+		at->seg = table_segment_of(table, table_position(table, key->hash));
 		uint64_t writes = atomic_load_explicit(&at->seg->writes, memory_order_acquire);
 		int error = search(table, key, at);
 		if (error < 0)
@@ -436,7 +437,7 @@ static int locate_unlocked(struct table *table, const struct table_key *key, str
 /* Finds a key's place where nothing has to be called, and takes the lock. */
 FLATTEN void locate_locked(struct table *table, const struct table_key *key, struct table_spot *at, enum table_layout layout)
 {
-	at->seg = table_lock_segment(table, key->hash);
+	at->seg = table_lock_segment(table, table_position(table, key->hash));
 	at->have = NULL;
 	probe(table, key, layout, at);
 }
@@ -635,9 +636,10 @@ int table_put(struct table *table, const struct table_key *key, uintptr_t raw, e
 
 void table_expect(const struct table *table, const struct table_key *key)
 {
-	const struct table_segment *seg = table_segment_of(table, key->hash);
+	uint32_t position = table_position(table, key->hash);
+	const struct table_segment *seg = table_segment_of(table, position);
 
-	__builtin_prefetch(table_value_at(seg, table_home(seg, key->hash)), 1);
+	__builtin_prefetch(table_value_at(seg, table_home(seg, position)), 1);
 }
 
 int table_take(struct table *table, const struct table_key *key, void **value)
@@ -674,6 +676,7 @@ int table_init(struct table *table, const struct table_ops *ops, enum table_layo
 {
 	table->ops = ops;
 	table->lock = lock_directory(base_mix((uintptr_t)table));
+	table->scatter = (uint32_t)base_mix((uintptr_t)table) | 1;
 	table->layout = (uint8_t)(layout == TABLE_PAIR && equal == NULL ? TABLE_BARE : layout);
 	table->strong_keys = strong_keys || layout == TABLE_HASHED;
 	table->equal = layout >= TABLE_HASHED ? equal : NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * table: the hash table under the weak containers. Extendible hashing over segments of at most 64 KiB: a directory, indexed by the top
- * bits of a 32-bit hash, of segments, each a linear-probing array of weak slots (slots.h) with the keys that belong to them.
+ * bits of a 32-bit position, of segments, each a linear-probing array of weak slots (slots.h) with the keys that belong to them.
  *
  * Keys are laid out in one of six ways. A slot is two words, key word and value; with PAIR three:
  *
@@ -28,8 +28,12 @@
  *     VALUE -> DEAD                                                                                   the collector's scan, at any point
  *     DEAD -> ERASED                                                                                  a purge
  *
- * A search begins with the first slot of the group of TABLE_GROUP that the hash says, goes group by group, and ends with the first that has
- * an EMPTY slot; within a group slots are filled from the first on.
+ * A key's position is its hash times an odd number, each table's own: a bijection, so that one table's order is none to another. With
+ * the same order in all, a table that is filled by going through another would have all its entries at the same end of a segment, on each
+ * other's way, and on one side of every split.
+ *
+ * A search begins with the first slot of the group of TABLE_GROUP that the position says, goes group by group, and ends with the first
+ * that has an EMPTY slot; within a group slots are filled from the first on.
  *
  * A slot never becomes EMPTY again and no entry moves within a segment: segments that are full of vacant slots, too small or
  * too sparse are replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again
@@ -40,7 +44,7 @@
  * Invariants (table_check; those of a segment with its lock held, those of the directory with the table's)
  *  1. The directory has 2^depth entries. A segment of depth d stands in 2^(depth-d) of them, those whose index begins with its d bits.
  *  2. No segment in the directory is retired, and no array has an owner but those of segments in it, or about to be retired. Its base
- *     has no bit below its depth, and every key in it has the base's top bits.
+ *     has no bit below its depth, and every key in it has a position with the base's top bits.
  *  3. used == slots that are not EMPTY, and used <= limit < n: every search ends.
  *  4. A key is in one slot of its segment at most, DEAD ones counted, and no EMPTY slot is on its way from the key's home, the first slot of
  *     its group, to it.
@@ -68,7 +72,7 @@
  * after it loaded one looks anew, in the segment that has been put in its place before.
  *
  * Writers hold their segment's lock, a stripe; what they find retired then, they leave, and look anew: the directory has another in its
- * place, or will have before the lock is free. A table of many segments has sixteen locks, by the top bits of the hash. Neither user
+ * place, or will have before the lock is free. A table of many segments has sixteen locks, by the top bits of the position. Neither user
  * code runs nor anything is allocated with it: a custom key is looked for without the lock, which is then taken and the segment's count
  * of key changes compared; what a write lacks is allocated without the lock, and used if it still fits then.
  *
@@ -137,10 +141,11 @@ struct table {
 	_Atomic(struct table_directory *) directory;
 	table_equal_fn equal;
 	void *user;
-	_Atomic uint32_t hand;   /* the hash at which table_any goes on */
+	_Atomic uint32_t hand;   /* the position at which table_any goes on */
 	_Atomic uint32_t shapes; /* how often segments were put into the directory; its lock */
 	uint8_t layout;
 	bool strong_keys; /* there are keys[] */
+	uint32_t scatter; /* what makes a position of a hash: odd */
 };
 
 /* A key made ready. */
@@ -216,7 +221,7 @@ size_t table_len(const struct table *table);
 
 /* ---- one after the other: table_iter.c ---- */
 
-/* Where an iteration is: a hash up to which all is done, and the segment that is being walked. On the heap or a stack, scanned. */
+/* Where an iteration is: a position up to which all is done, and the segment that is being walked. On the heap or a stack, scanned. */
 struct table_iter {
 	const struct table *table;
 	struct table_segment *segment;

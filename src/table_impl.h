@@ -41,7 +41,7 @@ struct table_segment {
 	_Atomic uint64_t takeovers;          /* twice how many vacant slots got another key, and TABLE_FORGOTTEN; read without the lock */
 	_Atomic(void *) *keys;               /* n pointers with strong_keys, else NULL */
 	uint64_t groups;
-	uint8_t depth; /* how many bits of the hash its keys share */
+	uint8_t depth; /* how many bits of the position its keys share */
 	uint8_t stride;
 	bool retired;  /* under the lock, the segment's */
 	uint32_t base; /* those bits */
@@ -68,7 +68,7 @@ _Static_assert(offsetof(struct table_segment, table) <= 64 && sizeof(struct tabl
 
 struct table_directory {
 	uint32_t depth;
-	uint32_t shift; /* from a hash to its entry */
+	uint32_t shift; /* from a position to its entry */
 	_Atomic(struct table_segment *) entries[];
 };
 
@@ -87,33 +87,39 @@ static inline uint32_t table_hash_short(struct bytes_words words)
 	return table_fold(XXH3_64bits(&words, sizeof words));
 }
 
-/* Where a search begins: the first slot of a group. The directory takes the hash's top bits, the group's place is the fraction that the
+/* Where a hash stands among a table's positions, in an order of the table's own (table.h). */
+static inline uint32_t table_position(const struct table *table, uint32_t hash)
+{
+	return hash * table->scatter;
+}
+
+/* Where a search begins: the first slot of a group. The directory takes the position's top bits, the group's place is the fraction that the
  * bits below the segment's own make. */
-static inline uint64_t table_home_group(const struct table_segment *seg, uint32_t hash)
+static inline uint64_t table_home_group(const struct table_segment *seg, uint32_t position)
 {
-	return (uint32_t)(hash << seg->depth) * seg->groups >> 32;
+	return (uint32_t)(position << seg->depth) * seg->groups >> 32;
 }
 
-static inline uint32_t table_home(const struct table_segment *seg, uint32_t hash)
+static inline uint32_t table_home(const struct table_segment *seg, uint32_t position)
 {
-	return (uint32_t)table_home_group(seg, hash) * TABLE_GROUP;
+	return (uint32_t)table_home_group(seg, position) * TABLE_GROUP;
 }
 
-static inline struct table_segment *table_segment_of(const struct table *table, uint32_t hash)
+static inline struct table_segment *table_segment_of(const struct table *table, uint32_t position)
 {
 	struct table_directory *dir = atomic_load_explicit(&table->directory, memory_order_acquire);
 
-	uint64_t i = (uint64_t)hash >> dir->shift;
+	uint64_t i = (uint64_t)position >> dir->shift;
 
 	BASE_PIN(i); /* or else compilers add 1 to it, for what stands before the entries, in an instruction of its own */
 	return atomic_load_explicit(&dir->entries[i], memory_order_acquire);
 }
 
-/* Takes the lock of the segment where a hash is at home; there it stays until the lock is dropped. */
-static inline struct table_segment *table_lock_segment(const struct table *table, uint32_t hash)
+/* Takes the lock of the segment where a position is; there it stays until the lock is dropped. */
+static inline struct table_segment *table_lock_segment(const struct table *table, uint32_t position)
 {
 	for (;;) {
-		struct table_segment *seg = table_segment_of(table, hash);
+		struct table_segment *seg = table_segment_of(table, position);
 		lock_stripe_take(seg->lock);
 		if (likely(!seg->retired))
 			return seg;
@@ -121,7 +127,7 @@ static inline struct table_segment *table_lock_segment(const struct table *table
 	}
 }
 
-/* The hash past a segment's keys. */
+/* The position past a segment's keys. */
 static inline uint64_t table_segment_end(const struct table_segment *seg)
 {
 	return (uint64_t)seg->base + (UINT64_C(1) << (32 - seg->depth));

@@ -2,9 +2,9 @@
 /*
  * table_iter: going through a table, taking entries in no order, and the check of the invariants.
  *
- * An iteration goes up through the hashes: it stands at a hash up to which all is done, finds the segment that is responsible
- * for it now, walks that one segment's slots to the end, and goes on where its hashes end. Segments are only ever divided, but
- * where somebody clears the table: then one may begin before that hash, and what it has of there is passed over. So no key is
+ * An iteration goes up through the positions: it stands at one up to which all is done, finds the segment that is responsible
+ * for it now, walks that one segment's slots to the end, and goes on where its positions end. Segments are only ever divided, but
+ * where somebody clears the table: then one may begin before that position, and what it has of there is passed over. So no key is
  * met in two of them. While it walks, entries do not move in the segment, and if another has its place in the directory, it has
  * all that was there at that moment: each key, also one whose value died in the old slots, is looked up in the table as it is
  * now. So an entry that stays is found, one that went is not, none is found twice.
@@ -13,7 +13,7 @@
  */
 #include "table_impl.h"
 
-#define HASHES (UINT64_C(1) << 32)
+#define POSITIONS (UINT64_C(1) << 32)
 
 void table_iter_init(struct table_iter *iter, const struct table *table)
 {
@@ -43,10 +43,10 @@ static int next_in_segment(struct table_iter *iter, bool want_value, struct tabl
 
 	while (iter->index < seg->n) {
 		enum table_state state = table_read(seg, iter->index++, want_value, entry);
-		if (state == TABLE_NOTHING || entry->key.hash < iter->position)
+		if (state == TABLE_NOTHING || table_position(iter->table, entry->key.hash) < iter->position)
 			continue;
 		/* After the entry was read. Not whether it is retired: a clearing does that late, and in a child perhaps never. */
-		bool stands = table_segment_of(iter->table, entry->key.hash) == seg;
+		bool stands = table_segment_of(iter->table, table_position(iter->table, entry->key.hash)) == seg;
 		int found = stands ? state == TABLE_LIVE : renew(iter->table, want_value, entry);
 		if (found != 0)
 			return found;
@@ -58,7 +58,7 @@ int table_iter_next(struct table_iter *iter, bool want_value, struct table_entry
 {
 	for (;;) {
 		if (iter->segment == NULL) {
-			if (iter->position >= HASHES)
+			if (iter->position >= POSITIONS)
 				return 0;
 			iter->segment = table_segment_of(iter->table, (uint32_t)iter->position);
 			iter->index = 0;
@@ -86,11 +86,12 @@ static bool any_in_segment_locked(struct table_segment *seg, struct table_entry 
 	return false;
 }
 
-/* The same in the segments of all hashes from one to another. *writes grows by how often their keys changed. */
-static bool any_between(struct table *table, uint64_t hash, uint64_t end, struct table_place *place, struct table_entry *entry, uint64_t *writes)
+/* The same in the segments of all positions from one to another. *writes grows by how often their keys changed. */
+static bool any_between(struct table *table, uint64_t position, uint64_t end, struct table_place *place, struct table_entry *entry,
+			uint64_t *writes)
 {
-	while (hash < end) {
-		struct table_segment *seg = table_lock_segment(table, (uint32_t)hash);
+	while (position < end) {
+		struct table_segment *seg = table_lock_segment(table, (uint32_t)position);
 		bool found = any_in_segment_locked(seg, entry);
 		if (found) {
 			*place = (struct table_place){.segment = seg, .index = seg->hand, .key = entry->key.data};
@@ -99,10 +100,10 @@ static bool any_between(struct table *table, uint64_t hash, uint64_t end, struct
 		*writes += atomic_load_explicit(&seg->writes, memory_order_relaxed);
 		lock_stripe_drop(seg->lock);
 		if (found) {
-			atomic_store_explicit(&table->hand, (uint32_t)hash, memory_order_relaxed);
+			atomic_store_explicit(&table->hand, (uint32_t)position, memory_order_relaxed);
 			return true;
 		}
-		hash = table_segment_end(seg);
+		position = table_segment_end(seg);
 	}
 	return false;
 }
@@ -111,7 +112,7 @@ static bool any_between(struct table *table, uint64_t hash, uint64_t end, struct
 static bool any_in_table(struct table *table, uint32_t hand, struct table_place *place, struct table_entry *entry, uint64_t *writes)
 {
 	*writes = 0;
-	return any_between(table, hand, HASHES, place, entry, writes) || any_between(table, 0, hand, place, entry, writes);
+	return any_between(table, hand, POSITIONS, place, entry, writes) || any_between(table, 0, hand, place, entry, writes);
 }
 
 int table_any(struct table *table, struct table_place *place, struct table_entry *entry)
@@ -160,9 +161,9 @@ bool table_take_at(struct table *table, const struct table_place *place, void **
 /* ---- checks ---- */
 
 /* Invariant 4, by the one look-up that there is: from its home a key's slot is reached. */
-static void check_reachable_locked(struct table_segment *seg, uint32_t i, uint32_t hash)
+static void check_reachable_locked(struct table_segment *seg, uint32_t i, uint32_t position)
 {
-	for (uint32_t j = table_home(seg, hash); j != i; j = j + 1 == seg->n ? 0 : j + 1)
+	for (uint32_t j = table_home(seg, position); j != i; j = j + 1 == seg->n ? 0 : j + 1)
 		ASSERT(table_peek(seg, j) != SLOTS_EMPTY);
 }
 
@@ -181,8 +182,9 @@ static void check_slots_locked(struct table_segment *seg)
 			continue;
 		live += state == TABLE_LIVE;
 		dead += state == TABLE_DEAD;
-		ASSERT((uint64_t)entry.key.hash >= seg->base && entry.key.hash < table_segment_end(seg));
-		check_reachable_locked(seg, i, entry.key.hash);
+		uint32_t position = table_position(seg->table, entry.key.hash);
+		ASSERT(position >= seg->base && position < table_segment_end(seg));
+		check_reachable_locked(seg, i, position);
 		if (seg->table->layout == TABLE_BYTES)
 			bytes += table_key_room(entry.key.size);
 	}
@@ -217,11 +219,11 @@ void table_check(struct table *table)
 	lock_directory_take(table->lock);
 	check_directory_locked(table);
 	lock_directory_drop(table->lock);
-	for (uint64_t hash = 0; hash < HASHES;) {
-		struct table_segment *seg = table_lock_segment(table, (uint32_t)hash);
+	for (uint64_t position = 0; position < POSITIONS;) {
+		struct table_segment *seg = table_lock_segment(table, (uint32_t)position);
 		check_slots_locked(seg);
 		lock_stripe_drop(seg->lock);
-		hash = table_segment_end(seg);
+		position = table_segment_end(seg);
 	}
 }
 

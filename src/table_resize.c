@@ -11,7 +11,7 @@
  * slots on average, by what may be used of them. Where slots are large it is two thirds full, and rebuilt once before it is split again: 2.4
  * moves, 1.2 slots. Where each entry has a key in the arena besides, both by turns, so that moves and memory are in between.
  *
- * How large the largest is depends on the segment's place among the hashes: hashes spread evenly, so segments of one size would all be full
+ * How large the largest is depends on the segment's place among the positions: these spread evenly, so segments of one size would all be full
  * at the same time, and a table three quarters empty a moment later.
  *
  * A rebuild leaves keys where they are: the fresh segment goes on with the old one's arena, as nobody appends to that any more. Where much
@@ -48,7 +48,7 @@ static const uint32_t slot_blocks[] = {208, 512, 1024, 2048, 4096};
 /* How many entries a split looks at first: one in so many. Not a multiple of a group's slots. */
 #define SAMPLE 7
 
-/* So many of a hash's bits choose the lock of a table's segment. */
+/* So many of a position's bits choose the lock of a table's segment. */
 #define LOCKS_LOG 4
 
 struct part {
@@ -261,17 +261,19 @@ static uint32_t base_of_side(uint32_t base, unsigned depth, unsigned side)
 	return base | (uint32_t)side << (31 - depth);
 }
 
-static uint32_t hash_at(const struct table_segment *seg, uint32_t i)
+static uint32_t position_at(const struct table_segment *seg, uint32_t i)
 {
-	if (seg->table->layout == TABLE_BARE)
-		return table_fold(table_pointer_word(table_peek(seg, i) & ~EPOCH_TAG));
-	return table_word_hash(seg->table, atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed));
+	const struct table *table = seg->table;
+
+	if (table->layout == TABLE_BARE)
+		return table_position(table, table_fold(table_pointer_word(table_peek(seg, i) & ~EPOCH_TAG)));
+	return table_position(table, table_word_hash(table, atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed)));
 }
 
-/* The side of a split that a hash falls on. */
-static unsigned side_of(const struct table_segment *seg, uint32_t hash)
+/* The side of a split that a position falls on. */
+static unsigned side_of(const struct table_segment *seg, uint32_t position)
 {
-	return hash >> (31 - seg->depth) & 1;
+	return position >> (31 - seg->depth) & 1;
 }
 
 /* The bytes of a key that is in the arena, with all that stands there; of none, 0. */
@@ -299,7 +301,7 @@ static void count_sides_locked(const struct table_segment *seg, struct part side
 	for (uint32_t i = 0; i < seg->n; i += exact ? 1 : SAMPLE) {
 		if (!slots_is_value(table_peek(seg, i)))
 			continue;
-		struct part *part = &side[side_of(seg, hash_at(seg, i))];
+		struct part *part = &side[side_of(seg, position_at(seg, i))];
 		part->live++;
 		if (bytes)
 			part->bytes += key_bytes(table_arena_of(seg), atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed));
@@ -516,9 +518,9 @@ FLATTEN uint64_t move_key(struct target *to, const struct table_arena *from, uin
 }
 
 /* The empty slot that ends the way of a key. */
-FLATTEN _Atomic(uintptr_t) *place_for(const struct target *to, uint32_t hash, unsigned stride)
+FLATTEN _Atomic(uintptr_t) *place_for(const struct target *to, uint32_t position, unsigned stride)
 {
-	uint32_t home = (uint32_t)((uint32_t)(hash << to->depth) * to->groups >> 32) * TABLE_GROUP;
+	uint32_t home = (uint32_t)((uint32_t)(position << to->depth) * to->groups >> 32) * TABLE_GROUP;
 	_Atomic(uintptr_t) *slot = &to->words[(size_t)home * stride];
 
 	while (atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) != SLOTS_EMPTY)
@@ -528,7 +530,7 @@ FLATTEN _Atomic(uintptr_t) *place_for(const struct target *to, uint32_t hash, un
 }
 
 /* Puts an entry into a segment that nobody knows yet, where none has its key; live was counted before. False: there is no room. */
-FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_t i, uint64_t word, uint32_t hash, const struct batch *batch,
+FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_t i, uint64_t word, uint32_t position, const struct batch *batch,
 		     uint32_t k, enum table_layout layout)
 {
 	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
@@ -538,7 +540,7 @@ FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_
 		return false;
 	if (layout == TABLE_BYTES && to->arena != NULL && unlikely((word = move_key(to, table_arena_of(old), word)) == 0))
 		return false;
-	_Atomic(uintptr_t) *slot = place_for(to, hash, stride);
+	_Atomic(uintptr_t) *slot = place_for(to, position, stride);
 	if ((layout == TABLE_WORD || layout == TABLE_HASHED) && fresh->keys != NULL)
 		atomic_store_explicit(&fresh->keys[(size_t)(slot - to->words) / stride], atomic_load_explicit(&old->keys[i], memory_order_relaxed), memory_order_relaxed);
 	if (layout != TABLE_BARE)
@@ -568,8 +570,8 @@ FLATTEN bool move_layout(const struct table_segment *old, struct target to[2], u
 				continue;
 			uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
 			if (batch.raw[k] != SLOTS_VACANT) {
-				uint32_t hash = hash_of(word, batch.value[k], layout);
-				fits = move_in(&to[(uint64_t)hash >> shift & 1], old, i + k, word, hash, &batch, k, layout);
+				uint32_t position = table_position(old->table, hash_of(word, batch.value[k], layout));
+				fits = move_in(&to[(uint64_t)position >> shift & 1], old, i + k, word, position, &batch, k, layout);
 			} else if (layout == TABLE_BYTES) {
 				*stale += key_bytes(table_arena_of(old), word);
 			}

@@ -56,13 +56,14 @@ static bool payload_of_key(const struct table_segment *seg, uint32_t i, uintptr_
 
 int table_self_find(const struct table *table, const struct table_key *key, bool want_payload, struct table_entry *entry)
 {
+	const uint32_t position = table_position(table, key->hash);
 	const struct table_segment *seg;
 	uint32_t at, left;
 	uintptr_t raw;
 
 again:
-	seg = table_segment_of(table, key->hash);
-	at = table_home(seg, key->hash);
+	seg = table_segment_of(table, position);
+	at = table_home(seg, position);
 	for (left = seg->n; left > 0; left -= TABLE_GROUP, at = table_group_next(seg, at)) {
 		struct table_group group = table_group_of_key(seg, at, key, (enum table_layout)table->layout);
 		while (group.hits != 0) {

@@ -509,6 +509,28 @@ START_TEST(test_never_too_many)
 }
 END_TEST
 
+/* A map that has grown is given up with its last entry, so that clearing a cache that was large once costs what is in it now. */
+START_TEST(test_cleared_when_large)
+{
+	const struct cache_map *first, *grown;
+
+	cache_of("initialCapacity=100");
+	first = atomic_load(&cache->map);
+	for (size_t i = 0; i < 10000; i++)
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(i), thing(0)), 0);
+	grown = atomic_load(&cache->map);
+	ck_assert_uint_gt(grown->n, first->n);
+	ck_assert_int_eq(weakref_cache_invalidate_all(cache), 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPLICIT], 10000);
+	ck_assert_uint_eq(atomic_load(&cache->map)->n, first->n);
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	for (size_t i = 0; i < 1000; i++)
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(i), thing(i)), 0);
+	for (size_t i = 0; i < 1000; i++)
+		ck_assert_ptr_eq(weakref_cache_get_if_present(cache, KEY(i)), thing(i));
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_eviction");
@@ -526,6 +548,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_a_child_looks_after_them);
 	tcase_add_test(t, test_a_child_reloads);
 	tcase_add_test(t, test_never_too_many);
+	tcase_add_test(t, test_cleared_when_large);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -1537,6 +1537,77 @@ START_TEST(test_C77_clear)
 }
 END_TEST
 
+static int unexpected(weakref_ref *ref, void *data)
+{
+	(void)ref;
+	(void)data;
+	ck_abort_msg("the callback of a live object's reference ran");
+}
+
+#define OBSERVERS ((size_t)40000)
+
+/* Many references of one object, the oldest leaving first: each leaves the list without a search, or else this would take minutes. */
+START_TEST(test_many_of_one_object)
+{
+	weakref_ref **refs = GC_MALLOC(OBSERVERS * sizeof(*refs));
+	void *obj[2] = {support_node_new(1), support_node_new(2)};
+
+	for (size_t i = 0; i < OBSERVERS; i++)
+		refs[i] = weakref_ref_new(obj[0], unexpected, NULL);
+	for (size_t round = 1; round <= 250; round++)
+		for (size_t i = 0; i < OBSERVERS; i++)
+			if (weakref_ref_retarget(refs[i], obj[round % 2]) != 0)
+				ck_abort();
+	ck_assert_uint_eq(weakref_getweakrefcount(obj[0]), OBSERVERS);
+	ck_assert_uint_eq(weakref_getweakrefcount(obj[1]), 0);
+	for (size_t i = 0; i < OBSERVERS; i++)
+		ck_assert_int_eq(weakref_ref_clear(refs[i]), 0);
+	ck_assert_uint_eq(weakref_getweakrefcount(obj[0]), 0);
+	SUPPORT_KEEP(refs);
+	SUPPORT_KEEP(obj[0]);
+	SUPPORT_KEEP(obj[1]);
+}
+END_TEST
+
+static int ignored(weakref_ref *ref, void *data)
+{
+	(void)ref;
+	(void)data;
+	return 0;
+}
+
+/* From all places of a list of every sort of reference two leave, and the others are there as they were. */
+START_TEST(test_leaves_from_anywhere)
+{
+	enum { SORTS = 4, EACH = 5, ALL = SORTS * EACH };
+	weakref_ref **refs = GC_MALLOC(ALL * sizeof(*refs)), *listed[ALL + 1];
+
+	for (unsigned gone = 0; gone < ALL; gone++)
+		for (unsigned then = 0; then < ALL; then++) {
+			void *obj = support_node_new(gone);
+			size_t n;
+			for (unsigned i = 0; i < ALL; i++) {
+				weakref_ref_options options = {.callback = i % SORTS == 0 ? ignored : NULL,
+							       .payload = i % SORTS == 1 ? refs : NULL,
+							       .distinct = i % SORTS == 2, .is_long = i % SORTS == 3};
+				refs[i] = weakref_ref_new_with(obj, &options);
+			}
+			weakref_ref *plain = weakref_ref_new(obj, NULL, NULL);
+			ck_assert_int_eq(weakref_ref_clear(refs[gone]), 0);
+			ck_assert_int_eq(weakref_ref_clear(refs[then]), gone == then ? -ESTALE : 0);
+			n = weakref_getweakrefs(obj, listed, ALL + 1);
+			ck_assert_uint_eq(n, ALL - 1 + (gone == then));
+			ck_assert_ptr_eq(listed[0], plain);
+			for (unsigned i = ALL, k = 1; i-- > 0;)
+				if (i != gone && i != then)
+					ck_assert_ptr_eq(listed[k++], refs[i]);
+			SUPPORT_KEEP(plain);
+			SUPPORT_KEEP(obj);
+		}
+	SUPPORT_KEEP(refs);
+}
+END_TEST
+
 /* C71: clearing twice: the first succeeds, the second answers ESTALE; so does clearing a dead one. */
 START_TEST(test_C71_clear_twice)
 {
@@ -2140,6 +2211,8 @@ static Suite *suite(void)
 
 	t = support_tcase("clearing");
 	tcase_add_loop_test(t, test_C77_clear, 0, REFERERS);
+	tcase_add_test(t, test_many_of_one_object);
+	tcase_add_test(t, test_leaves_from_anywhere);
 	tcase_add_test(t, test_C71_clear_twice);
 	tcase_add_test(t, test_clear_shared);
 	suite_add_tcase(s, t);

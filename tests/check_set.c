@@ -321,6 +321,43 @@ START_TEST(test_D55_in_place)
 }
 END_TEST
 
+#define LARGE ((size_t)20000)
+#define OFTEN 200000
+
+/* A few elements against many: it is the few that are gone through, else this would take minutes. Of equal ones the first set's are taken. */
+START_TEST(test_D55_few_against_many)
+{
+	struct element **all = gc_alloc(LARGE * sizeof(*all)), *few[3] = {element_new(7), element_new(LARGE + 7), NULL};
+	weakref_set *large = weakref_set_new(_i), *small = weakref_set_new(_i), *both;
+	bool equal = _i == WEAKREF_BY_EQUALITY;
+	size_t shared = equal ? 2 : 1;
+
+	for (size_t i = 0; i < LARGE; i++) {
+		all[i] = element_new(i);
+		ck_assert_int_eq(weakref_set_add(large, all[i]), 1);
+	}
+	few[2] = all[9];
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_int_eq(weakref_set_add(small, few[i]), 1);
+	both = weakref_set_intersection(large, small);
+	ck_assert_uint_eq(weakref_set_len(both), shared);
+	ck_assert_ptr_eq(weakref_set_find(both, all[9]), all[9]);
+	ck_assert_ptr_eq(weakref_set_find(both, all[7]), equal ? all[7] : NULL);
+	both = weakref_set_intersection(small, large);
+	ck_assert_uint_eq(weakref_set_len(both), shared);
+	ck_assert_ptr_eq(weakref_set_find(both, few[0]), equal ? few[0] : NULL);
+	ck_assert_int_eq(weakref_set_isdisjoint(large, small), 0);
+	ck_assert_int_eq(weakref_set_difference_update(large, small), 0);
+	for (size_t i = 0; i < OFTEN; i++)
+		if (weakref_set_isdisjoint(large, small) != 1 || weakref_set_difference_update(large, small) != 0)
+			ck_abort();
+	ck_assert_uint_eq(weakref_set_len(large), LARGE - shared);
+	SUPPORT_KEEP(all);
+	SUPPORT_KEEP(few[0]);
+	SUPPORT_KEEP(few[1]);
+}
+END_TEST
+
 /* Subset, superset, strict, disjoint. */
 START_TEST(test_D56_comparisons)
 {
@@ -796,6 +833,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_D53_operations, 0, 2);
 	tcase_add_loop_test(tc, test_D54_results_are_weak, 0, 2);
 	tcase_add_loop_test(tc, test_D55_in_place, 0, 2);
+	tcase_add_loop_test(tc, test_D55_few_against_many, 0, 2);
 	tcase_add_loop_test(tc, test_D56_comparisons, 0, 2);
 	tcase_add_loop_test(tc, test_D57_equality, 0, 2);
 	tcase_add_loop_test(tc, test_D58_construct_copy, 0, 2);

@@ -583,6 +583,60 @@ START_TEST(test_grow_and_shrink)
 }
 END_TEST
 
+/* How many slots a search for this key passes. */
+static uint32_t slots_on_the_way(const struct table *table, const struct table_key *key, uintptr_t raw)
+{
+	uint32_t position = table_position(table, key->hash), steps = 0;
+	const struct table_segment *seg = table_segment_of(table, position);
+
+	for (uint32_t i = table_home(seg, position); (table_peek(seg, i) & ~EPOCH_TAG) != raw; i = i + 1 == seg->n ? 0 : i + 1)
+		expect_lt(steps++, seg->n);
+	return steps;
+}
+
+static uint32_t largest_segment(const struct table *table)
+{
+	uint32_t most = 0;
+
+	for (uint64_t position = 0; position < UINT64_C(1) << 32;) {
+		const struct table_segment *seg = table_segment_of(table, (uint32_t)position);
+		most = seg->n > most ? seg->n : most;
+		position = table_segment_end(seg);
+	}
+	return most;
+}
+
+/* A table that is filled in the order in which another has the same keys: in its own, they would come to lie one behind the other, in a
+ * segment that no split makes smaller. */
+START_TEST(test_filled_from_another)
+{
+	enum style style = (enum style)_i;
+	struct table *from = table_make(style, NULL), *to = table_make(style, NULL);
+	struct text text = {{0}};
+	struct table_entry entry;
+	struct table_iter iter;
+	uint64_t steps = 0, n = 0;
+	void *now;
+
+	if (style == STYLE_COLLIDING)
+		return;
+	for (uint32_t k = 0; k < KEYS; k++) {
+		struct table_key key = key_make(style, k, &text);
+		expect_eq(table_put(from, &key, value_make(k, 1), TABLE_REPLACE, &now), 0);
+	}
+	table_iter_init(&iter, from);
+	for (; table_iter_next(&iter, true, &entry) == 1; n++) {
+		uintptr_t raw = value_make(key_back(style, &entry.key), 1);
+		expect_eq(table_put(to, &entry.key, raw, TABLE_REPLACE, &now), 0);
+		steps += slots_on_the_way(to, &entry.key, styles[style].layout == TABLE_PAIR ? (uintptr_t)entry.key.data : raw);
+	}
+	expect_eq(n, KEYS);
+	expect_lt(steps, n * 100);
+	expect_ge(largest_segment(from) * 2, largest_segment(to));
+	table_check(to);
+}
+END_TEST
+
 /* One key written and removed again and again needs no memory in the end. */
 START_TEST(test_churn_is_bounded)
 {
@@ -958,10 +1012,10 @@ START_TEST(test_uneven_keys)
 	for (uint32_t k = 0; count < KEYS; k++) {
 		memcpy(bytes, &k, sizeof k);
 		table_key_bytes(&key, bytes, 4);
-		/* Three in four are long, but only those of the last sixteenth of the hashes come in. */
+		/* Three in four are long, but only those of the last sixteenth of the positions come in. */
 		if (k % 4 != 0) {
 			table_key_bytes(&key, bytes, sizeof bytes);
-			if (key.hash >> 28 != 15)
+			if (table_position(table, key.hash) >> 28 != 15)
 				continue;
 		}
 		expect_eq(table_put(table, &key, value_make(k & 0xffff, 1), TABLE_REPLACE, &value), 0);
@@ -972,7 +1026,7 @@ START_TEST(test_uneven_keys)
 	for (uint32_t k = 0; k < KEYS; k++) {
 		memcpy(bytes, &k, sizeof k);
 		table_key_bytes(&key, bytes, k % 4 != 0 ? sizeof bytes : 4);
-		if (k % 4 != 0 && key.hash >> 28 != 15)
+		if (k % 4 != 0 && table_position(table, key.hash) >> 28 != 15)
 			continue;
 		expect_eq(table_get(table, &key, &value), 0);
 		expect_eq((uintptr_t)value, value_make(k & 0xffff, 1));
@@ -985,7 +1039,7 @@ START_TEST(test_uneven_keys)
 	for (uint32_t k = 0; k < KEYS; k++) {
 		memcpy(bytes, &k, sizeof k);
 		table_key_bytes(&key, bytes, k % 4 != 0 ? sizeof bytes : 4);
-		if (k % 4 == 0 || key.hash >> 28 == 15)
+		if (k % 4 == 0 || table_position(table, key.hash) >> 28 == 15)
 			expect_eq(table_get(table, &key, &value), all_but_a_sixteenth(k & 0xffff, 1, NULL) ? -WEAKREF_ENOENT : 0);
 	}
 }
@@ -1510,6 +1564,7 @@ int main(void)
 	tcase_add_loop_test(tcase, test_empty, 0, STYLES);
 	tcase_add_loop_test(tcase, test_model, 0, STYLES);
 	tcase_add_loop_test(tcase, test_grow_and_shrink, 0, STYLES);
+	tcase_add_loop_test(tcase, test_filled_from_another, 0, STYLES);
 	tcase_add_loop_test(tcase, test_churn_is_bounded, 0, STYLES);
 	tcase_add_loop_test(tcase, test_iterate_under_change, 0, STYLES);
 	tcase_add_loop_test(tcase, test_clear, 0, STYLES);

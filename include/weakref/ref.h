@@ -119,7 +119,7 @@ WEAKREF_API int weakref_ref_read(const weakref_ref *ref, void **out);
  * @param ref a reference. A shared plain one is cleared for all who share it; the next plain reference is a new one.
  * @return 0, or a negative error.
  * Errors: ESTALE (it was dead or cleared already), EINVAL, EPERM.
- * Cost: libgc's lock.
+ * Cost: libgc's lock; of a reference without callback and payload linear in those of its object.
  * Thread: any thread known to the collector.
  * GC: never collects.
  * Source: java.lang.ref.Reference.clear; GC_unregister_disappearing_link.
@@ -158,7 +158,7 @@ WEAKREF_API void *weakref_ref_payload(const weakref_ref *ref);
  * @param obj as for weakref_ref_new.
  * @return 0, or a negative error.
  * Errors: ESTALE (ref is dead or cleared), EINVAL (a shared plain reference, or what weakref_ref_new does not take), ENOMEM, EPERM.
- * Cost: libgc's lock; linear in the references of both objects.
+ * Cost: libgc's lock; of a reference without callback and payload linear in those of its object.
  * Thread: any thread known to the collector.
  * GC: never collects.
  * Source: GC_register_disappearing_link of a link in use.

@@ -218,7 +218,7 @@ WEAKREF_API weakref_set *weakref_set_union_items(const weakref_set *a, void *con
  * @param b the second set.
  * @return the new set; NULL with errno set.
  * Errors: as weakref_set_new and weakref_set_add; EINVAL also where the comparisons differ.
- * Cost: linear.
+ * Cost: linear in the smaller one.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: a & b, a.intersection(b).
@@ -232,7 +232,7 @@ WEAKREF_API weakref_set *weakref_set_intersection(const weakref_set *a, const we
  * @param n how many.
  * @return the new set; NULL with errno set.
  * Errors: as weakref_set_new and weakref_set_add; EINVAL also where the comparisons differ.
- * Cost: linear.
+ * Cost: linear in the array.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: a.intersection(iterable).
@@ -358,7 +358,7 @@ WEAKREF_API int weakref_set_intersection_update_items(weakref_set *set, void *co
  * @return 0, or a negative error.
  * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part
  * may have been done.
- * Cost: linear.
+ * Cost: linear in the smaller one.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: s -= other; s.difference_update(other).
@@ -373,7 +373,7 @@ WEAKREF_API int weakref_set_difference_update(weakref_set *set, const weakref_se
  * @return 0, or a negative error.
  * Errors: as weakref_set_add; EINVAL also where the comparisons differ: then nothing was changed. After another error, part
  * may have been done.
- * Cost: linear.
+ * Cost: linear in the array.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: s.difference_update(iterable).
@@ -469,7 +469,7 @@ WEAKREF_API int weakref_set_issuperset_items(const weakref_set *a, void *const *
  * @param b the second set.
  * @return 1 or 0, or a negative error.
  * Errors: EINVAL (also where the comparisons differ), EPERM, and what hash or equal returned.
- * Cost: linear.
+ * Cost: linear in the smaller one.
  * Thread: any thread known to the collector.
  * GC: collects only if hash or equal does.
  * Source: a.isdisjoint(b).
@@ -483,7 +483,7 @@ WEAKREF_API int weakref_set_isdisjoint(const weakref_set *a, const weakref_set *
  * @param n how many.
  * @return 1 or 0, or a negative error.
  * Errors: as weakref_set_add.
- * Cost: linear.
+ * Cost: linear in the array.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: a.isdisjoint(iterable).
