@@ -24,8 +24,8 @@
  *                    └─────────────▶ LOADING ──▶ LIVE, or DEAD where the load failed or was overtaken
  *
  * The map is an open-addressing array of hash and entry, which holds the entries; it never moves one: a full map is replaced by a copy, which
- * readers of the old one do not notice, and one that has grown by a small one when all entries go. The policy's lists and the wheel link the same entries. One that came while another thread had the lock
- * of these is in a ring, until that thread puts it where it belongs.
+ * readers of the old one do not notice, and one that has grown by a small one when all entries go. The policy's lists and the wheel link
+ * the same entries. One that came while another thread had the lock of these is in a ring, until that thread puts it where it belongs.
  *
  * Cells. Where keys or values are weak, they stand in a cell, a slot of a weak array (slots.h), which the entry owns until it is DEAD:
  *     weak values            a slot of weakness VALUE

@@ -276,8 +276,9 @@ static int map_grow(weakref_cache *cache)
 		size_t used = 0;
 		for (size_t i = 0; i < old->n; i++) {
 			struct cache_entry *entry = atomic_load_explicit(&old->at[i].entry, memory_order_relaxed);
+			/* The place has the hash: no entry need be looked at. */
 			if (entry != NULL && entry != CACHE_GONE)
-				place_locked(map, &used, entry->policy.hash, entry);
+				place_locked(map, &used, (uint32_t)atomic_load_explicit(&old->at[i].hash, memory_order_relaxed), entry);
 		}
 		cache->used = used;
 		atomic_store_explicit(&cache->map, map, memory_order_release);

@@ -183,6 +183,8 @@ static void start_shadows(struct policy *p)
 {
 	shadows_start(&p->shadows, mortals(p), p->calm >= p->n / READ_SHARE);
 	for (struct policy_node *node = policy_coldest(p); node != NULL && node->weight != 0; node = policy_next_hotter(p, node)) {
+		if (!shadows_sample(&p->shadows, node->hash))
+			continue;
 		tell(p, node);
 		shadows_seed(&p->shadows, node->hash, &p->sketch);
 	}
