@@ -25,6 +25,7 @@
 #include <gc/gc.h>
 #include <glib.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -275,12 +276,13 @@ static struct {
 	_Alignas(64) atomic_uint word;
 } line;
 
-/* Writes all numbers of one parity, each when the one before is there. */
+/* Writes all numbers of one parity, each when the one before is there. On one processor the other thread has to be let in. */
 static void hand_on(unsigned first)
 {
 	for (unsigned i = first; i < HANDED; i += 2) {
-		while (atomic_load_explicit(&line.word, memory_order_acquire) != i)
-			;
+		for (unsigned looks = 1; atomic_load_explicit(&line.word, memory_order_acquire) != i; looks++)
+			if (looks % 4096 == 0)
+				sched_yield();
 		atomic_store_explicit(&line.word, i + 1, memory_order_release);
 	}
 }

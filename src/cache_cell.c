@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_cell: where weak keys and weak values stand (cache.h, "Cells"): banks, each a weak array of cells, of which the next one is as large
- * as all before it until it has CACHE_BANK_MAX. No bank is ever given back, and no cell moves.
+ * cache_cell: where weak keys and weak values stand (cache.h, "Cells"): banks, each a weak array of cells, twice as large as the one before
+ * until it has CACHE_BANK_MAX. No bank is ever given back, and no cell moves.
  *
  * A cell's number is its bank's and its place in that. Free cells are linked through all banks, the one that was freed last first; only in
  * the newest bank there are some that were never used, from `fresh` on.
@@ -18,7 +18,7 @@
 #include "weakarray.h"
 
 #define BANK_MIN 64
-/* What is as large as all before it: so many banks, until they are of BANK_MAX. */
+/* So many banks are smaller than CACHE_BANK_MAX. */
 #define BANKS_SMALL 8
 
 #define CELL_FREE ((uintptr_t)8)

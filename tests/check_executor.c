@@ -232,9 +232,9 @@ static void tasks_begin(void)
 	tasks->thread = pthread_self();
 }
 
-/* R230: tasks of another thread wait, with what they are for, until the executor's thread runs them, in order; one that a task submits
+/* R225: tasks of another thread wait, with what they are for, until the executor's thread runs them, in order; one that a task submits
  * is run with them. */
-START_TEST(test_R230_tasks)
+START_TEST(test_R225_tasks)
 {
 	tasks_begin();
 	ck_assert_int_eq(support_on_thread(submit_all, NULL), 0);
@@ -271,8 +271,8 @@ static int make_finalized(void *arg)
 	return arg != NULL;
 }
 
-/* R230: finalizers that hand over what they have to do. */
-START_TEST(test_R230_finalizers)
+/* R225: finalizers that hand over what they have to do. */
+START_TEST(test_R225_finalizers)
 {
 	tasks_begin();
 	ck_assert_int_eq(support_on_thread(make_finalized, NULL), 0);
@@ -353,8 +353,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(tcase, test_T15_adopt, 0, 3);
 	tcase_add_test(tcase, test_waiting_is_held);
 	tcase_add_test(tcase, test_dropped_executor);
-	tcase_add_test(tcase, test_R230_tasks);
-	tcase_add_test(tcase, test_R230_finalizers);
+	tcase_add_test(tcase, test_R225_tasks);
+	tcase_add_test(tcase, test_R225_finalizers);
 	tcase_add_test(tcase, test_refused);
 	tcase_add_test(tcase, test_without_memory);
 	suite_add_tcase(suite, tcase);
