@@ -9,8 +9,9 @@
  * a list the lock is taken after all, and the list has an equal reference, or gets this one. Order is nothing to these: they have no callback.
  * What others see: a reference that they find in the list is whole. A list of none is left by others with the lock held only, and an exchange
  * against them, so neither loses the other's reference; a list of some is changed with the lock held only.
- * Between the stop and the settlement mutators run, and a list may be empty because its references are parked: it says ANCHOR_ASK_LOCKED
- * then, so that whoever wants a plain reference waits, and finds the one that comes back.
+ * Between the stop and the settlement mutators run, and a list may be empty because its references are parked. It tells by which collection
+ * then, and until that has settled whoever wants a plain reference takes the lock, and finds the one that comes back. Later it is as good as
+ * an empty one; and as no two collections have the same number, an exchange against it fails where another one has parked more meanwhile.
  * A thread that ends leaves what is in its places to the next stop; one that is not there after a fork may have left a reference that is
  * registered, and in no list (`lost`, anchor_scan.c).
  *
@@ -49,7 +50,7 @@ static bool head_replace(struct anchor_place of, const weakref_ref *before, cons
 		return anchor_head_set(of, head);
 	_Atomic(uintptr_t) *word = anchor_word(of.block);
 	uintptr_t empty = atomic_load_explicit(word, memory_order_relaxed);
-	return empty <= ANCHOR_ASK_LOCKED &&
+	return anchor_reveal(empty) == NULL &&
 	       atomic_compare_exchange_strong_explicit(word, &empty, anchor_hide(head), memory_order_release, memory_order_relaxed);
 }
 
@@ -277,9 +278,9 @@ static inline weakref_ref *attach_unlocked(struct attach *attach)
 	struct heap_pending *places = attach->places;
 	weakref_ref *ref = attach->ref;
 	_Atomic(uintptr_t) *word = anchor_word(ref->block);
-	uintptr_t empty = atomic_load_explicit(word, memory_order_relaxed);
+	uintptr_t empty = atomic_load_explicit(word, memory_order_acquire);
 
-	if (unlikely(empty != 0 || places->left == 0))
+	if (unlikely(places->left == 0 || !anchor_is_free(empty)))
 		return NULL;
 	atomic_store_explicit(&ref->referent, (uintptr_t)attach->referent, memory_order_relaxed);
 	atomic_store_explicit(&ref->state, REF_LIVE, memory_order_relaxed);

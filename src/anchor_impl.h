@@ -9,6 +9,7 @@
 #define ANCHOR_IMPL_H
 
 #include "anchor.h"
+#include "epoch.h"
 #include "foreign.h"
 #include "heap.h"
 
@@ -29,17 +30,27 @@ static inline struct anchor_registry *anchor_registry_of(const weakref_ref *ref)
 
 /* ---- links and lists: libgc's lock, or the world stopped ---- */
 
-/* In a header's word: there is no list, and whoever wants one takes the lock. */
-#define ANCHOR_ASK_LOCKED ((uintptr_t)1)
-
 static inline uintptr_t anchor_hide(const weakref_ref *ref)
 {
 	return ref == NULL ? 0 : ~(uintptr_t)ref;
 }
 
+/* References begin at whole granules, so a hidden one is an odd number. */
 static inline weakref_ref *anchor_reveal(uintptr_t word)
 {
-	return word <= ANCHOR_ASK_LOCKED ? NULL : (weakref_ref *)~word;
+	return (word & 1) == 0 ? NULL : (weakref_ref *)~word;
+}
+
+/* In a header's word: there is no list, since a collection, which this tells by its epoch, has parked what was in it. */
+static inline uintptr_t anchor_emptied(uint64_t epoch)
+{
+	return (uintptr_t)(epoch | 1) * 2;
+}
+
+/* Whether the word tells of no list, and nobody will come back: the collection that emptied it has settled. The word was loaded before. */
+static inline bool anchor_is_free(uintptr_t word)
+{
+	return word == 0 || ((word & 1) == 0 && word != anchor_emptied(atomic_load_explicit(&epoch_now, memory_order_relaxed)));
 }
 
 static inline _Atomic(uintptr_t) *anchor_word(void *block)

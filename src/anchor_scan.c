@@ -134,7 +134,8 @@ static enum verdict scan_live_stw(weakref_ref *ref)
 		return lost(ref);
 	/* It may come back: who makes another one meanwhile must wait, to find it. */
 	if (!place.foreign && anchor_head(place) == NULL)
-		atomic_store_explicit(anchor_word(place.block), ANCHOR_ASK_LOCKED, memory_order_relaxed);
+		atomic_store_explicit(anchor_word(place.block), anchor_emptied(atomic_load_explicit(&epoch_now, memory_order_relaxed)),
+				      memory_order_relaxed);
 	return PARK;
 }
 
