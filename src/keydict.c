@@ -139,6 +139,23 @@ weakref_keydict *weakref_keydict_from_pairs(enum weakref_compare compare, const 
 	return dict == NULL ? NULL : container_made(dict, weakref_keydict_update_pairs(dict, pairs, n));
 }
 
+/* ---- the usual look-up ---- */
+
+static char none; /* no value has this address */
+
+/* The usual case: a dictionary by identity. Where the key is not there, and it may be that it cannot be, *value is `absent`. */
+static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_keydict *dict, const void *key, void *absent, void **value)
+{
+	void *found;
+
+	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, CONTAINER_BY_IDENTITY) ||
+		     !table_quick_bare(&dict->container.table, key, absent, &found)))
+		return false;
+	BASE_KEEP(key);
+	*value = found;
+	return true;
+}
+
 /* ---- writing ---- */
 
 /* Stores under a key that is ready. 0, TABLE_KEPT, or an error. */
@@ -174,7 +191,7 @@ int weakref_keydict_set(weakref_keydict *dict, void *key, void *value)
 	return put(dict, key, value, TABLE_REPLACE, &now);
 }
 
-void *weakref_keydict_setdefault(weakref_keydict *dict, void *key, void *value)
+static NOINLINE void *setdefault_slowly(weakref_keydict *dict, const void *key, void *value)
 {
 	void *now = NULL;
 	int result = put(dict, key, value, TABLE_KEEP, &now);
@@ -182,6 +199,13 @@ void *weakref_keydict_setdefault(weakref_keydict *dict, void *key, void *value)
 	if (result < 0)
 		return base_null((enum weakref_error)-result);
 	return result == TABLE_KEPT ? now : value;
+}
+
+void *weakref_keydict_setdefault(weakref_keydict *dict, void *key, void *value)
+{
+	void *found;
+
+	return likely(look_up_quickly(dict, key, &none, &found)) && found != &none ? found : setdefault_slowly(dict, key, value);
 }
 
 int weakref_keydict_pop(weakref_keydict *dict, const void *key, void **value)
@@ -248,21 +272,6 @@ static NOINLINE int look_up_slowly(const weakref_keydict *dict, const void *key,
 	if (value != NULL)
 		*value = found;
 	return error;
-}
-
-static char none; /* no value has this address */
-
-/* The usual case: a dictionary by identity. Where the key is not there, and it may be that it cannot be, *value is `absent`. */
-static inline __attribute__((always_inline)) bool look_up_quickly(const weakref_keydict *dict, const void *key, void *absent, void **value)
-{
-	void *found;
-
-	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, CONTAINER_BY_IDENTITY) ||
-		     !table_quick_bare(&dict->container.table, key, absent, &found)))
-		return false;
-	BASE_KEEP(key);
-	*value = found;
-	return true;
 }
 
 static NOINLINE int is_missing(const weakref_keydict *dict, const void *key, void **value)

@@ -120,7 +120,15 @@ static weakref_set *set_of(const weakref_set *like, void *const *items, size_t n
 
 /* ---- elements ---- */
 
-int set_intern(weakref_set *set, void *item, void **now)
+/* The usual case: a set by identity. 1, 0, or -1 for "look for it properly". */
+static inline __attribute__((always_inline)) int find_quickly(const weakref_set *set, const void *item)
+{
+	return likely(heap_thread != NULL && container_looks_up(set, SET_SIGNATURE, CONTAINER_BY_IDENTITY))
+		       ? table_quick_member(&set->container.table, item)
+		       : -1;
+}
+
+static NOINLINE int intern_slowly(weakref_set *set, void *item, void **now)
 {
 	struct table_key key;
 	int error = check(set);
@@ -132,6 +140,15 @@ int set_intern(weakref_set *set, void *item, void **now)
 	error = table_put(&set->container.table, &key, 0, TABLE_KEEP, now);
 	BASE_KEEP(item);
 	return error < 0 ? error : error != TABLE_KEPT;
+}
+
+/* What is there already is found without the lock, and more often than not that is what is asked for. */
+int set_intern(weakref_set *set, void *item, void **now)
+{
+	if (find_quickly(set, item) <= 0)
+		return intern_slowly(set, item, now);
+	*now = item;
+	return 0;
 }
 
 int weakref_set_add(weakref_set *set, void *item)
@@ -165,14 +182,6 @@ int weakref_set_pop(weakref_set *set, void **item)
 	if (item != NULL)
 		*item = error == 0 ? taken : NULL;
 	return error;
-}
-
-/* The usual case: a set by identity. 1, 0, or -1 for "look for it properly". */
-static inline __attribute__((always_inline)) int find_quickly(const weakref_set *set, const void *item)
-{
-	return likely(heap_thread != NULL && container_looks_up(set, SET_SIGNATURE, CONTAINER_BY_IDENTITY))
-		       ? table_quick_member(&set->container.table, item)
-		       : -1;
 }
 
 /* Not inlined: what it needs of the stack would be set up for every look-up. */

@@ -384,6 +384,7 @@ FLATTEN int probe(const struct table *table, const struct table_key *key, enum t
 			if (same != 0) {
 				at->found = true;
 				at->i = i;
+				at->word = word;
 				return 0;
 			}
 		}
@@ -400,35 +401,39 @@ FLATTEN int probe(const struct table *table, const struct table_key *key, enum t
 	}
 }
 
-static int search(struct table *table, const struct table_key *key, struct table_spot *at)
+/* An entry that was found without the lock, as a reader has it; false where it is gone. */
+FLATTEN bool kept_unlocked(const struct table_spot *at, enum table_layout layout, void **now)
 {
-	at->have = NULL;
-	switch ((enum table_layout)table->layout) {
-	case TABLE_HASHED:
-		return probe(table, key, TABLE_HASHED, at);
-	case TABLE_SELF:
-		return probe(table, key, TABLE_SELF, at);
-	case TABLE_PAIR:
-		return probe(table, key, TABLE_PAIR, at);
-	default:
-		ASSERT(false); /* nothing to call */
-		return -WEAKREF_EINVAL;
-	}
+	uintptr_t raw;
+
+	*now = at->have;
+	if (layout == TABLE_SELF)
+		return true;
+	if (layout > TABLE_SELF)
+		return table_self_payload(at, now);
+	return value_of_key(at->seg, at->i, at->word, at->have, layout, true, now, &raw) && slots_is_value(raw);
 }
 
-/* Finds a key that the container's function compares, which takes user code, and then the lock, if nobody wrote meanwhile. What the
- * scan does meanwhile is harmless: a key that was found stays, be its value dead (or is held, where it is the weak word itself), and a
- * vacant slot stays vacant. */
-static int locate_unlocked(struct table *table, const struct table_key *key, struct table_spot *at)
+/* Finds a key's place, and takes the lock then, if nobody wrote meanwhile: so it is where functions of the container's compare, and where an
+ * entry that is there need only be looked at. What the scan does meanwhile is harmless: a key that was found stays, be its value dead (or
+ * is held, where it is the weak word itself), and a vacant slot stays vacant. 0 with the lock; TABLE_KEPT, or an error, without it. */
+FLATTEN int locate_unlocked(struct table *table, const struct table_key *key, struct table_spot *at, enum table_layout layout, bool keep,
+			    void **now)
 {
 	for (;;) {
 		at->seg = table_segment_of(table, table_position(table, key->hash));
+		at->have = NULL;
 		uint64_t writes = atomic_load_explicit(&at->seg->writes, memory_order_acquire);
-		int error = search(table, key, at);
-		if (error < 0)
+		int error = probe(table, key, layout, at);
+		if (unlikely(error < 0))
 			return error;
+		if (keep && at->found) {
+			if (likely(kept_unlocked(at, layout, now)))
+				return TABLE_KEPT;
+			*now = NULL;
+		}
 		lock_stripe_take(at->seg->lock);
-		if (!at->seg->retired && atomic_load_explicit(&at->seg->writes, memory_order_relaxed) == writes)
+		if (likely(!at->seg->retired && atomic_load_explicit(&at->seg->writes, memory_order_relaxed) == writes))
 			return 0;
 		lock_stripe_drop(at->seg->lock);
 	}
@@ -445,8 +450,6 @@ FLATTEN void locate_locked(struct table *table, const struct table_key *key, str
 /* Finds a key's place and returns with the lock; on an error without. */
 static int locate(struct table *table, const struct table_key *key, struct table_spot *at)
 {
-	if (table->equal != NULL)
-		return locate_unlocked(table, key, at);
 	switch ((enum table_layout)table->layout) {
 	case TABLE_BYTES:
 		locate_locked(table, key, at, TABLE_BYTES);
@@ -454,11 +457,17 @@ static int locate(struct table *table, const struct table_key *key, struct table
 	case TABLE_WORD:
 		locate_locked(table, key, at, TABLE_WORD);
 		break;
-	case TABLE_SELF:
-		locate_locked(table, key, at, TABLE_SELF);
-		break;
-	default:
+	case TABLE_BARE:
 		locate_locked(table, key, at, TABLE_BARE);
+		break;
+	case TABLE_HASHED:
+		return locate_unlocked(table, key, at, TABLE_HASHED, false, NULL);
+	case TABLE_PAIR:
+		return locate_unlocked(table, key, at, TABLE_PAIR, false, NULL);
+	default:
+		if (table->equal != NULL)
+			return locate_unlocked(table, key, at, TABLE_SELF, false, NULL);
+		locate_locked(table, key, at, TABLE_SELF);
 	}
 	return 0;
 }
@@ -537,10 +546,6 @@ static int put_present_locked(const struct table_spot *at, const struct table_ke
 	const struct table *table = at->seg->table;
 	uintptr_t old;
 
-	if (table->layout == TABLE_SELF) {
-		*now = at->have;
-		return TABLE_KEPT;
-	}
 	if (table_is_pair(table)) {
 		if (mode == TABLE_KEEP)
 			return table_self_payload_locked(at->seg, at->i, now) ? TABLE_KEPT : -WEAKREF_ENOENT;
@@ -583,54 +588,64 @@ FLATTEN int put_at(struct table *table, struct table_spot *at, const struct tabl
 	return 0;
 }
 
-FLATTEN int put_identical(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now,
-			  enum table_layout layout)
+/* Over what is there, where nothing has to be called. */
+FLATTEN int put_locked(struct table *table, const struct table_key *key, uintptr_t raw, void **now, enum table_layout layout)
 {
 	struct table_spot at;
 	int result;
 
 	do {
 		locate_locked(table, key, &at, layout);
-		result = put_at(table, &at, key, raw, mode, now, layout);
+		result = put_at(table, &at, key, raw, TABLE_REPLACE, now, layout);
 	} while (unlikely(result == -WEAKREF_ENOENT));
 	return result;
 }
 
-/* Where keys are compared by the container's function. */
-static NOINLINE int put_equal(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
+FLATTEN int put_unlocked(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now,
+			 enum table_layout layout)
 {
 	struct table_spot at;
 	int result;
 
 	do {
-		result = locate_unlocked(table, key, &at);
-		if (result < 0)
-			return result;
-		if (table->layout == TABLE_HASHED)
-			result = put_at(table, &at, key, raw, mode, now, TABLE_HASHED);
-		else if (table->layout == TABLE_SELF)
-			result = put_at(table, &at, key, raw, mode, now, TABLE_SELF);
-		else
-			result = put_at(table, &at, key, raw, mode, now, TABLE_PAIR);
-	} while (result == -WEAKREF_ENOENT);
+		result = locate_unlocked(table, key, &at, layout, mode == TABLE_KEEP, now);
+		if (result == 0)
+			result = put_at(table, &at, key, raw, mode, now, layout);
+	} while (unlikely(result == -WEAKREF_ENOENT));
 	return result;
+}
+
+static NOINLINE int put_looking(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
+{
+	switch ((enum table_layout)table->layout) {
+	case TABLE_BYTES:
+		return put_unlocked(table, key, raw, mode, now, TABLE_BYTES);
+	case TABLE_WORD:
+		return put_unlocked(table, key, raw, mode, now, TABLE_WORD);
+	case TABLE_HASHED:
+		return put_unlocked(table, key, raw, mode, now, TABLE_HASHED);
+	case TABLE_SELF:
+		return put_unlocked(table, key, raw, mode, now, TABLE_SELF);
+	case TABLE_PAIR:
+		return put_unlocked(table, key, raw, mode, now, TABLE_PAIR);
+	default:
+		return put_unlocked(table, key, raw, mode, now, TABLE_BARE);
+	}
 }
 
 int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now)
 {
-	ASSERT(key->size <= TABLE_KEY_MAX);
+	ASSERT(key->size <= TABLE_KEY_MAX && (mode == TABLE_KEEP || table->layout != TABLE_SELF));
 	*now = NULL;
-	if (table->equal != NULL)
-		return put_equal(table, key, raw, mode, now);
+	if (mode == TABLE_KEEP || table->equal != NULL)
+		return put_looking(table, key, raw, mode, now);
 	switch ((enum table_layout)table->layout) {
 	case TABLE_BYTES:
-		return put_identical(table, key, raw, mode, now, TABLE_BYTES);
+		return put_locked(table, key, raw, now, TABLE_BYTES);
 	case TABLE_WORD:
-		return put_identical(table, key, raw, mode, now, TABLE_WORD);
-	case TABLE_SELF:
-		return put_identical(table, key, raw, mode, now, TABLE_SELF);
+		return put_locked(table, key, raw, now, TABLE_WORD);
 	default:
-		return put_identical(table, key, raw, mode, now, TABLE_BARE);
+		return put_locked(table, key, raw, now, TABLE_BARE);
 	}
 }
 

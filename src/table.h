@@ -203,7 +203,8 @@ enum table_put_mode { TABLE_REPLACE, TABLE_KEEP };
 
 /* Stores a value word under a key; with KEEP only where there is no live value. *now receives the value that was kept, else NULL; NULL
  * for REPLACE. The caller keeps the value alive. TABLE_KEPT where there was one to keep, else 0; -ENOMEM (nothing changed), or equal's
- * error. SELF: raw is not looked at, a key that is there is always kept, and *now receives it. PAIR: raw is the payload. */
+ * error. SELF: only with KEEP; raw is not looked at, and *now receives the key that was kept. PAIR: raw is the payload. An entry that is kept
+ * takes no lock. */
 #define TABLE_KEPT 1
 int table_put(struct table *table, const struct table_key *key, uintptr_t raw, enum table_put_mode mode, void **now);
 

@@ -242,7 +242,8 @@ struct table_spot {
 	struct table_segment *seg;
 	uint32_t i;
 	bool found;
-	void *have; /* SELF, PAIR: the key that is there */
+	uint64_t word; /* the key word that was found */
+	void *have;    /* SELF, PAIR, HASHED: the key that is there */
 };
 
 /* ---- SELF and PAIR: table_self.c ---- */
@@ -254,7 +255,9 @@ enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bo
 int table_self_match(const struct table *table, const struct table_segment *seg, uint32_t i, const struct table_key *key, void **have,
 		     uintptr_t *raw);
 
-/* The payload of an entry whose key the caller holds; false where a collection took the entry away. */
+/* The payload of an entry that was found without the lock, and whose key the caller holds; false where it is not known without. */
+bool table_self_payload(const struct table_spot *at, void **payload);
+/* The same with the lock; false where a collection took the entry away. */
 bool table_self_payload_locked(const struct table_segment *seg, uint32_t i, void **payload);
 /* Puts another payload into the entry at a spot that was found; false as above. */
 bool table_self_replace_locked(const struct table_spot *at, const struct table_key *key, uintptr_t payload);

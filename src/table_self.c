@@ -54,6 +54,13 @@ static bool payload_of_key(const struct table_segment *seg, uint32_t i, uintptr_
 	}
 }
 
+bool table_self_payload(const struct table_spot *at, void **payload)
+{
+	uintptr_t raw = table_peek(at->seg, at->i);
+
+	return epoch_is_same(raw, at->have) && payload_of_key(at->seg, at->i, raw, payload);
+}
+
 int table_self_find(const struct table *table, const struct table_key *key, bool want_payload, struct table_entry *entry)
 {
 	const uint32_t position = table_position(table, key->hash);

@@ -189,6 +189,32 @@ weakref_valuedict *weakref_valuedict_from_pairs(enum weakref_key_kind kind, cons
 	return dict == NULL ? NULL : container_made(dict, weakref_valuedict_update_pairs(dict, pairs, n));
 }
 
+/* ---- the usual look-ups ---- */
+
+/* The usual case: a short string, which is there, or, with NULL, is not. */
+static inline __attribute__((always_inline)) bool find_string(const weakref_valuedict *dict, const void *key, void **value)
+{
+	void *found;
+
+	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, way_of(WEAKREF_KEY_STRING)) || key == NULL ||
+		     !table_quick_string(&dict->container.table, key, &found)))
+		return false;
+	*value = found;
+	return true;
+}
+
+/* And an integer. */
+static inline __attribute__((always_inline)) bool find_int(const weakref_valuedict *dict, const void *key, void **value)
+{
+	void *found;
+
+	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, way_of(WEAKREF_KEY_INT)) ||
+		     !table_quick_word(&dict->container.table, (uintptr_t)key, &found)))
+		return false;
+	*value = found;
+	return true;
+}
+
 /* ---- writing ---- */
 
 /* Under a key that is ready. */
@@ -223,7 +249,7 @@ int weakref_valuedict_set(weakref_valuedict *dict, const void *key, void *value)
 	return put(dict, key, value, TABLE_REPLACE, &now);
 }
 
-void *weakref_valuedict_setdefault(weakref_valuedict *dict, const void *key, void *value)
+static NOINLINE void *setdefault_slowly(weakref_valuedict *dict, const void *key, void *value)
 {
 	void *now = NULL;
 	int error = put(dict, key, value, TABLE_KEEP, &now);
@@ -231,6 +257,15 @@ void *weakref_valuedict_setdefault(weakref_valuedict *dict, const void *key, voi
 	if (error < 0)
 		return base_null((enum weakref_error)-error);
 	return now != NULL ? now : value;
+}
+
+void *weakref_valuedict_setdefault(weakref_valuedict *dict, const void *key, void *value)
+{
+	void *found;
+
+	if ((find_string(dict, key, &found) || find_int(dict, key, &found)) && found != NULL && weakarray_encode(value) != 0)
+		return found;
+	return setdefault_slowly(dict, key, value);
 }
 
 int weakref_valuedict_pop(weakref_valuedict *dict, const void *key, void **value)
@@ -306,30 +341,6 @@ static NOINLINE int look_up_slowly(const weakref_valuedict *dict, const void *ke
 	if (value != NULL)
 		*value = found;
 	return error;
-}
-
-/* The usual case: a short string, which is there, or, with NULL, is not. */
-static inline __attribute__((always_inline)) bool find_string(const weakref_valuedict *dict, const void *key, void **value)
-{
-	void *found;
-
-	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, way_of(WEAKREF_KEY_STRING)) || key == NULL ||
-		     !table_quick_string(&dict->container.table, key, &found)))
-		return false;
-	*value = found;
-	return true;
-}
-
-/* And an integer. */
-static inline __attribute__((always_inline)) bool find_int(const weakref_valuedict *dict, const void *key, void **value)
-{
-	void *found;
-
-	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, way_of(WEAKREF_KEY_INT)) ||
-		     !table_quick_word(&dict->container.table, (uintptr_t)key, &found)))
-		return false;
-	*value = found;
-	return true;
 }
 
 static NOINLINE void *get_slowly(const weakref_valuedict *dict, const void *key)

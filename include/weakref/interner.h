@@ -52,7 +52,7 @@ WEAKREF_API weakref_interner *weakref_interner_new_custom(weakref_hash_fn hash, 
  * @return the canonical instance; NULL with errno set.
  * Errors: EINVAL (NULL, or an object that is not on the collected heap or of odd address), ENOMEM, EPERM, and what hash or
  * equal returned.
- * Cost: amortised constant.
+ * Cost: as a look-up, and no lock, where there is one; else amortised constant.
  * Thread: any thread known to the collector; of several at once that intern equal objects, all get the same one.
  * GC: may collect, and may run callbacks.
  * Source: Guava Interners.newWeakInterner; sys.intern.

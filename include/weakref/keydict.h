@@ -282,7 +282,7 @@ WEAKREF_API int weakref_keydict_popitem(weakref_keydict *dict, void **key, void 
  * @return the value now under the key: the old one, or `value`; NULL with errno set. Where NULL may be a value, set errno to 0
  * before.
  * Errors: as weakref_keydict_set.
- * Cost: as weakref_keydict_set.
+ * Cost: as a look-up, and no lock, where there is one; else as weakref_keydict_set.
  * Thread: any thread known to the collector; of several at once, all get the same value.
  * GC: may collect, and may run callbacks.
  * Source: d.setdefault(key, value).

@@ -78,7 +78,7 @@ WEAKREF_API weakref_set *weakref_set_from_items(enum weakref_compare compare, vo
  * @return 1 where it was added, 0 where there was one; or a negative error.
  * Errors: EINVAL (NULL, or an element that is not on the collected heap or of odd address), ENOMEM, EPERM, and what hash or
  * equal returned.
- * Cost: amortised constant; the worst one moves a segment of at most 64 KiB.
+ * Cost: as a look-up, and no lock, where there is one; else amortised constant: the worst one moves a segment of at most 64 KiB.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: s.add(item).

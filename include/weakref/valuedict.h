@@ -256,7 +256,7 @@ WEAKREF_API int weakref_valuedict_popitem(weakref_valuedict *dict, const void **
  * @param value stored where there is no live one.
  * @return the value now under the key: the old one, or `value`; NULL with errno set.
  * Errors: as weakref_valuedict_set.
- * Cost: as weakref_valuedict_set.
+ * Cost: as a look-up, and no lock, where there is one; else as weakref_valuedict_set.
  * Thread: any thread known to the collector; of several at once, all get the same value.
  * GC: may collect, and may run callbacks.
  * Source: d.setdefault(key, value).
