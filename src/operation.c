@@ -38,8 +38,13 @@ static NOINLINE int missing(const gc_type *type, const char *operation)
 static int resolve(void **obj, const gc_type **type)
 {
 	static const gc_type block = {.name = "block"};
-	int error = proxy_resolve(obj);
+	const struct heap_header *known = heap_object_known(*obj);
 
+	if (likely(known != NULL)) {
+		*type = heap_type(known);
+		return 0;
+	}
+	int error = proxy_resolve(obj);
 	if (error != 0)
 		return error;
 	*type = gc_type_of(*obj);

@@ -246,11 +246,15 @@ int weakref_set_clear(weakref_set *set)
 
 /* ---- one set and another: both have passed check_two ---- */
 
-/* Whether an element of one set is in another: 1, 0 or an error. */
+/* Whether an element of one set, which the caller holds, is in another: 1, 0 or an error. */
 static int has(const weakref_set *set, const struct table_entry *entry)
 {
-	int error = table_has(&set->container.table, &entry->key);
+	const struct table *table = &set->container.table;
+	int is = table->equal == NULL ? table_quick_member(table, entry->key.data) : -1;
 
+	if (likely(is >= 0))
+		return is;
+	int error = table_has(table, &entry->key);
 	return error == -WEAKREF_ENOENT ? 0 : error < 0 ? error : 1;
 }
 

@@ -168,19 +168,15 @@ FLATTEN bool value_of_key(const struct table_segment *seg, uint32_t i, uint64_t 
 	}
 }
 
-enum table_state table_read(const struct table_segment *seg, uint32_t i, bool want_value, struct table_entry *entry)
+enum table_state table_keyed_read(const struct table_segment *seg, uint32_t i, bool want_value, struct table_entry *entry)
 {
 	const struct table *table = seg->table;
 	uint64_t takeovers, word;
 	uintptr_t raw;
 	void *key, *value;
 
-	if (table_is_self(table))
-		return table_self_read(seg, i, want_value, entry);
 	do {
 		takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
-		if (table_peek(seg, i) == SLOTS_EMPTY)
-			return TABLE_NOTHING;
 		word = atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
 		key = seg->keys == NULL ? NULL : atomic_load_explicit(&seg->keys[i], memory_order_acquire);
 		BASE_PIN(key);

@@ -227,9 +227,9 @@ static inline bool table_is_erased(const struct table_segment *seg, uint32_t i, 
 /* Takes the key out of a vacant slot. Where a collection had made it vacant, the caller counts dead down. */
 void table_erase_locked(struct table_segment *seg, uint32_t i);
 
-/* What is in slot i, all of it of one moment: EMPTY or ERASED reads as 0, DEAD as 1, VALUE as 2. */
 enum table_state { TABLE_NOTHING, TABLE_DEAD, TABLE_LIVE };
-enum table_state table_read(const struct table_segment *seg, uint32_t i, bool want_value, struct table_entry *entry);
+/* table_read where the key is not the weak word, of a slot that is not EMPTY. */
+enum table_state table_keyed_read(const struct table_segment *seg, uint32_t i, bool want_value, struct table_entry *entry);
 
 /* table_get, with the value's word as well. */
 int table_find(const struct table *table, const struct table_key *key, void **value, uintptr_t *raw);
@@ -254,6 +254,14 @@ int table_self_find(const struct table *table, const struct table_key *key, bool
 enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bool want_payload, struct table_entry *entry);
 int table_self_match(const struct table *table, const struct table_segment *seg, uint32_t i, const struct table_key *key, void **have,
 		     uintptr_t *raw);
+
+/* What is in slot i, all of it of one moment: EMPTY or ERASED reads as NOTHING, the other two as DEAD and LIVE. */
+static inline enum table_state table_read(const struct table_segment *seg, uint32_t i, bool want_value, struct table_entry *entry)
+{
+	if (table_peek(seg, i) == SLOTS_EMPTY)
+		return TABLE_NOTHING;
+	return table_is_self(seg->table) ? table_self_read(seg, i, want_value, entry) : table_keyed_read(seg, i, want_value, entry);
+}
 
 /* The payload of an entry that was found without the lock, and whose key the caller holds; false where it is not known without. */
 bool table_self_payload(const struct table_spot *at, void **payload);
