@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * weak_work: the groups churn, threads, memory and mortal, for both subjects; see weakbench.c.
+ * weak_work: the groups churn, threads, memory, mortal and again, for both subjects; see weakbench.c.
  */
 #include "weak.h"
 
@@ -308,6 +308,81 @@ static void group_mortal(void)
 	emit("mortal_run", "not_run", (double)(n - finalizers_ran), "objects");
 }
 
+/* ---- again: in memory that the process has touched before, as most of a long-lived program's is ---- */
+
+#define AGAIN 5
+
+static NOINLINE void again_fill_objs(void)
+{
+	for (long i = 0; i < n; i++)
+		refs[i] = obj_new();
+}
+
+static NOINLINE void again_fill_refs(void)
+{
+	for (long i = 0; i < n; i++)
+		refs[i] = reference_new(objs[i]);
+}
+
+static NOINLINE void again_fill_finalizers(void)
+{
+	for (long i = 0; i < n; i++)
+		finalizer_add(objs[i]);
+}
+
+static NOINLINE void again_fill_wvd(void)
+{
+	*table = valuetable_new();
+	for (long i = 0; i < n; i++)
+		valuetable_set(*table, keys[i], objs[i]);
+}
+
+static NOINLINE void again_fill_wkd(void)
+{
+	*table = keytable_new();
+	for (long i = 0; i < n; i++)
+		keytable_set(*table, objs[i], (void *)i);
+}
+
+/* Everything that was made is dropped, collected, and made once more. The first time does not count. */
+static void emit_again(const char *workload, void (*fill)(void))
+{
+	double took[AGAIN];
+
+	for (int i = -1; i < AGAIN; i++) {
+		objs_make();
+		GC_gcollect();
+		double began = now();
+		fill();
+		if (i >= 0)
+			took[i] = now() - began;
+		memset((void *)refs, 0, (size_t)n * sizeof *refs);
+		*table = NULL;
+		objs_drop();
+		/* The second gives back what the first finalizes. */
+		finalizers_collect();
+		finalizers_collect();
+	}
+	emit(workload, "time", median(took, AGAIN) / (double)n, "ns/op");
+}
+
+static void group_again(void)
+{
+	static const struct {
+		const char *workload;
+		void (*fill)(void);
+	} kinds[] = {{"again_obj", again_fill_objs}, {"again_ref", again_fill_refs}, {"again_fin", again_fill_finalizers},
+		     {"again_wvd", again_fill_wvd}, {"again_wkd", again_fill_wkd}};
+
+	finalizers_prepare();
+	keys_make();
+	table_place();
+	refs = made(GC_MALLOC_UNCOLLECTABLE((size_t)n * sizeof *refs));
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		emit_again(kinds[i].workload, kinds[i].fill);
+}
+
 const struct group work_groups[] = {
-	{"churn", group_churn}, {"threads", group_threads}, {"memory", group_memory}, {"mortal", group_mortal}, {NULL, NULL},
+	{"churn", group_churn}, {"threads", group_threads}, {"memory", group_memory}, {"mortal", group_mortal}, {"again", group_again},
+	{NULL, NULL},
 };

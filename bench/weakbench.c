@@ -19,6 +19,8 @@
  *     threads   1, 2 and 8 readers of dictionaries and references, and of libweakref's 2 readers beside a writer
  *     memory    bytes an entry beside the key's own, averaged over sizes from N/10 to N in steps of 10%
  *     mortal    objects with a destructor that sees them: making, and running them all
+ *     again     objects, references, finalizers and entries of dictionaries, made once more when as many have been there and are gone:
+ *               what is less than in the groups above is the system's, which has to give the memory
  *
  * Of libweakref alone:
  *

@@ -30,9 +30,10 @@ printed[ref]='ref_new.time ref_get.time ref_get_mt.time'
 printed[fin]='fin_register.time fin_run.time fin_run.not_run'
 printed[churn]='churn.time churn.insert churn.collect churn.growth'
 printed[memory]='memory_wvd.mean memory_wvd.worst memory_wkd.mean memory_wkd.worst'
+printed[again]='again_obj.time again_ref.time again_fin.time again_wvd.time again_wkd.time'
 printed[mortal]='mortal_new.time mortal_new.beyond_object mortal_run.time mortal_run.not_run'
 same='wvd wkd eph ref fin'
-work='churn threads memory mortal'
+work='churn threads memory mortal again'
 own='alloc single many worst pause limit_ref limit_hit limit_get limit_live limit_wkd limit_chain limit_gc'
 
 words() {
