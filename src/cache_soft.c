@@ -175,7 +175,7 @@ int cache_soft_add(weakref_cache *cache)
 
 	if (table == NULL)
 		return -WEAKREF_ENOMEM;
-	table_key_self(&key, cache, weakarray_encode(cache), (uintptr_t)cache);
+	table_key_identity(&key, cache, weakarray_encode(cache));
 	int result = table_put(table, &key, 0, TABLE_KEEP, &now);
 	BASE_KEEP(cache);
 	return result < 0 ? result : 0;

@@ -323,7 +323,7 @@ static long get_some(void *arg, const void *const *keys, size_t n, void **values
 
 	if (table->layout == TABLE_BARE)
 		for (size_t i = 0; i < n; i++)
-			table_quick_expect_slot(table, table_fold(table_pointer_word((uintptr_t)keys[i])));
+			table_quick_expect_slot(table, table_pointer_part(keys[i]), table_fold(table_number_word((uintptr_t)keys[i])));
 	for (size_t i = 0; i < n && error == 0; i++) {
 		error = weakref_keydict_lookup(dict, keys[i], &values[i]);
 		found += error == 0;

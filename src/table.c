@@ -21,6 +21,7 @@ uint32_t table_hash_bytes(const void *data, size_t size)
 void table_key_bytes(struct table_key *key, const void *data, size_t size)
 {
 	*key = (struct table_key){.data = data, .size = size, .hash = table_hash_bytes(data, size)};
+	key->part = key->hash;
 }
 
 void table_key_string(struct table_key *key, const char *string)
@@ -30,6 +31,7 @@ void table_key_string(struct table_key *key, const char *string)
 
 	if (likely(bytes_vector_of_string(string, &v))) {
 		*key = (struct table_key){.data = string, .size = v.size, .hash = table_hash_short(bytes_vector_words(&v))};
+		key->part = key->hash;
 		return;
 	}
 #endif
@@ -38,34 +40,38 @@ void table_key_string(struct table_key *key, const char *string)
 
 void table_key_word(struct table_key *key, uint64_t word)
 {
-	*key = (struct table_key){.word = word, .hash = table_fold(base_mix(word))};
+	*key = (struct table_key){
+		.word = word, .hash = table_fold(table_number_word(word)), .part = table_run_part(word, TABLE_RUN_INTEGERS)};
 }
 
 void table_key_pointer(struct table_key *key, const void *p)
 {
-	table_key_word(key, (uintptr_t)p);
-	key->data = p;
+	uintptr_t word = (uintptr_t)p;
+
+	*key = (struct table_key){.data = p, .word = word, .hash = table_fold(table_number_word(word)), .part = table_pointer_part(p)};
 }
 
 void table_key_hashed(struct table_key *key, const void *p, uint64_t hash)
 {
 	uint64_t mixed = base_mix(hash);
 
-	*key = (struct table_key){.data = p, .word = mixed, .hash = table_fold(mixed)};
+	*key = (struct table_key){.data = p, .word = mixed, .hash = table_fold(mixed), .part = table_fold(mixed)};
 }
 
 void table_key_self(struct table_key *key, const void *p, uintptr_t raw, uint64_t hash)
 {
 	uint64_t mixed = base_mix(hash);
+	uint32_t folded = table_fold(mixed);
 
-	*key = (struct table_key){.data = p, .word = mixed & ~TABLE_TAGS, .hash = table_fold(mixed), .self = raw};
+	*key = (struct table_key){.data = p, .word = mixed & ~TABLE_TAGS, .hash = folded, .part = folded, .self = raw};
 }
 
 void table_key_identity(struct table_key *key, const void *p, uintptr_t raw)
 {
-	uint64_t mixed = table_pointer_word((uintptr_t)p);
+	uint64_t word = table_number_word((uintptr_t)p);
 
-	*key = (struct table_key){.data = p, .word = mixed & ~TABLE_TAGS, .hash = table_fold(mixed), .self = raw};
+	*key = (struct table_key){
+		.data = p, .word = word & ~TABLE_TAGS, .hash = table_fold(word), .part = table_pointer_part(p), .self = raw};
 }
 
 void table_key_tag(struct table_key *key, unsigned tag)
@@ -187,7 +193,8 @@ enum table_state table_keyed_read(const struct table_segment *seg, uint32_t i, b
 	bool live = slots_is_value(raw), bytes = table->layout == TABLE_BYTES;
 	if (!live && (seg->keys != NULL ? key == NULL : bytes ? (uint32_t)word == 0 : word == TABLE_ERASED))
 		return TABLE_NOTHING;
-	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = table_word_hash(table, word)}};
+	uint32_t hash = table_word_hash(table, word), part = table_word_part(table, word);
+	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = hash, .part = part}};
 	if (bytes) {
 		entry->arena = table_arena_of(seg);
 		entry->key.data = table_arena_key(entry->arena, (uint32_t)word, &entry->key.size);
@@ -251,7 +258,7 @@ bool table_remove_locked(struct table_segment *seg, uint32_t i, void **value)
 FLATTEN int find(const struct table *table, const struct table_key *key, enum table_layout layout, bool load, void **value,
 		 uintptr_t *found)
 {
-	const uint32_t position = table_position(table, key->hash);
+	const uint32_t position = table_position(table, key->part), within = table_within(table, layout, key->hash, position);
 	const struct table_segment *seg;
 	void *have = NULL, *loaded = NULL;
 	uint32_t at, left;
@@ -259,7 +266,7 @@ FLATTEN int find(const struct table *table, const struct table_key *key, enum ta
 
 again:
 	seg = table_segment_of(table, position);
-	at = table_home(seg, position);
+	at = table_home(seg, within);
 	for (left = seg->n; left > 0; left -= TABLE_GROUP, at = table_group_next(seg, at)) {
 		struct table_group group = table_group_of_key(seg, at, key, layout);
 		while (group.hits != 0) {
@@ -362,7 +369,8 @@ size_t table_len(const struct table *table)
 FLATTEN int probe(const struct table *table, const struct table_key *key, enum table_layout layout, struct table_spot *at)
 {
 	struct table_segment *seg = at->seg;
-	uint32_t from = table_home(seg, table_position(table, key->hash)), vacant = UINT32_MAX;
+	uint32_t within = table_within(table, layout, key->hash, table_position(table, key->part));
+	uint32_t from = table_home(seg, within), vacant = UINT32_MAX;
 
 	at->found = false;
 	for (;; from = table_group_next(seg, from)) {
@@ -417,7 +425,7 @@ FLATTEN int locate_unlocked(struct table *table, const struct table_key *key, st
 			    void **now)
 {
 	for (;;) {
-		at->seg = table_segment_of(table, table_position(table, key->hash));
+		at->seg = table_segment_of(table, table_position(table, key->part));
 		at->have = NULL;
 		uint64_t writes = atomic_load_explicit(&at->seg->writes, memory_order_acquire);
 		int error = probe(table, key, layout, at);
@@ -438,7 +446,7 @@ FLATTEN int locate_unlocked(struct table *table, const struct table_key *key, st
 /* Finds a key's place where nothing has to be called, and takes the lock. */
 FLATTEN void locate_locked(struct table *table, const struct table_key *key, struct table_spot *at, enum table_layout layout)
 {
-	at->seg = table_lock_segment(table, table_position(table, key->hash));
+	at->seg = table_lock_segment(table, table_position(table, key->part));
 	at->have = NULL;
 	probe(table, key, layout, at);
 }
@@ -647,10 +655,11 @@ int table_put(struct table *table, const struct table_key *key, uintptr_t raw, e
 
 void table_expect(const struct table *table, const struct table_key *key)
 {
-	uint32_t position = table_position(table, key->hash);
+	uint32_t position = table_position(table, key->part);
 	const struct table_segment *seg = table_segment_of(table, position);
+	uint32_t within = table_within(table, (enum table_layout)table->layout, key->hash, position);
 
-	__builtin_prefetch(table_value_at(seg, table_home(seg, position)), 1);
+	__builtin_prefetch(table_value_at(seg, table_home(seg, within)), 1);
 }
 
 int table_take(struct table *table, const struct table_key *key, void **value)

@@ -28,11 +28,15 @@
  *     VALUE -> DEAD                                                                                   the collector's scan, at any point
  *     DEAD -> ERASED                                                                                  a purge
  *
- * A key's position is its hash times an odd number, each table's own: a bijection, so that one table's order is none to another. With
- * the same order in all, a table that is filled by going through another would have all its entries at the same end of a segment, on each
- * other's way, and on one side of every split.
+ * A key's position says which segment it is in. It is made of a number, its part, times an odd one, each table's own: a bijection, so that
+ * one table's order is none to another. With the same order in all, a table that is filled by going through another would have all its
+ * entries at the same end of a segment, on each other's way, and on one side of every split. The part is the key's hash; but numbers, which
+ * integers (WORD) and keys by identity are, go by runs: those that are the same but for their lowest bits have the same part. What was
+ * made in a row is so in few segments, and a segment's keys are in few pages of the heap: who inserts them, and the scan, which asks for the
+ * mark bit of each, finds in the processor's caches what he needs. Within a segment each run's keys stand at nearly equal distances, and
+ * each run begins elsewhere (table_within). A run has few enough keys for a segment to have many runs, or splits would not be even.
  *
- * A search begins with the first slot of the group of TABLE_GROUP that the position says, goes group by group, and ends with the first
+ * A search begins with the first slot of the group of TABLE_GROUP that hash and position say, goes group by group, and ends with the first
  * that has an EMPTY slot; within a group slots are filled from the first on.
  *
  * A slot never becomes EMPTY again and no entry moves within a segment: segments that are full of vacant slots, too small or
@@ -145,7 +149,7 @@ struct table {
 	_Atomic uint32_t shapes; /* how often segments were put into the directory; its lock */
 	uint8_t layout;
 	bool strong_keys; /* there are keys[] */
-	uint32_t scatter; /* what makes a position of a hash: odd */
+	uint32_t scatter; /* what makes a position of a part: odd */
 };
 
 /* A key made ready. */
@@ -153,7 +157,8 @@ struct table_key {
 	const void *data; /* BYTES: the bytes; strong_keys, SELF, PAIR: the pointer */
 	size_t size;      /* BYTES */
 	uint64_t word;    /* the key word, but with BYTES; BARE: tags alone matter */
-	uint32_t hash;
+	uint32_t hash;    /* tells where in a segment */
+	uint32_t part;    /* tells in which */
 	uintptr_t self; /* SELF, PAIR, BARE: the weak word to store, without a payload's kind */
 };
 
@@ -176,7 +181,7 @@ void table_key_string(struct table_key *key, const char *string);
 void table_key_word(struct table_key *key, uint64_t word);
 void table_key_pointer(struct table_key *key, const void *p);
 void table_key_hashed(struct table_key *key, const void *p, uint64_t hash);
-/* SELF and PAIR: raw is the word to store for p, 0 where p is only looked for; the hash is mixed here. */
+/* SELF and PAIR that compare by a function: raw is the word to store for p, 0 where p is only looked for; the hash is mixed here. */
 void table_key_self(struct table_key *key, const void *p, uintptr_t raw, uint64_t hash);
 /* The same for a table that compares by identity. */
 void table_key_identity(struct table_key *key, const void *p, uintptr_t raw);

@@ -42,6 +42,7 @@ struct table_segment {
 	_Atomic(void *) *keys;               /* n pointers with strong_keys, else NULL */
 	uint64_t groups;
 	uint8_t depth; /* how many bits of the position its keys share */
+	uint8_t known; /* how many of what table_within tells: as many, or none where keys go by runs */
 	uint8_t stride;
 	bool retired;  /* under the lock, the segment's */
 	uint32_t base; /* those bits */
@@ -74,6 +75,10 @@ struct table_directory {
 
 #define TABLE_DEPTH_MAX 24
 
+/* How many bits the numbers of a run do not have in common: addresses of 8 KiB of the heap; integers. */
+#define TABLE_RUN_POINTERS 13
+#define TABLE_RUN_INTEGERS 8
+
 /* ---- hashes ---- */
 
 static inline uint32_t table_fold(uint64_t hash)
@@ -87,22 +92,40 @@ static inline uint32_t table_hash_short(struct bytes_words words)
 	return table_fold(XXH3_64bits(&words, sizeof words));
 }
 
-/* Where a hash stands among a table's positions, in an order of the table's own (table.h). */
-static inline uint32_t table_position(const struct table *table, uint32_t hash)
+/* Where a key stands among a table's positions, in an order of the table's own (table.h). */
+static inline uint32_t table_position(const struct table *table, uint32_t part)
 {
-	return hash * table->scatter;
+	return part * table->scatter;
 }
 
-/* Where a search begins: the first slot of a group. The directory takes the position's top bits, the group's place is the fraction that the
- * bits below the segment's own make. */
-static inline uint64_t table_home_group(const struct table_segment *seg, uint32_t position)
+/* Whether keys are numbers that go by their runs. */
+static inline bool table_has_runs(const struct table *table, enum table_layout layout)
 {
-	return (uint32_t)(position << seg->depth) * seg->groups >> 32;
+	return layout == TABLE_WORD || layout == TABLE_BARE || (layout == TABLE_SELF && table->equal == NULL);
 }
 
-static inline uint32_t table_home(const struct table_segment *seg, uint32_t position)
+/* And where among those of its segment: the keys of a run at equal distances, each run beginning elsewhere. */
+static inline uint32_t table_within(const struct table *table, enum table_layout layout, uint32_t hash, uint32_t position)
 {
-	return (uint32_t)table_home_group(seg, position) * TABLE_GROUP;
+	return table_has_runs(table, layout) ? hash + position : position;
+}
+
+/* Where a search begins: the first slot of a group, which is the fraction that `within` makes without those of its bits that are the same in
+ * the whole segment, since the directory went by them. */
+static inline uint64_t table_home_group(const struct table_segment *seg, uint32_t within)
+{
+	return (uint32_t)(within << seg->known) * seg->groups >> 32;
+}
+
+static inline uint32_t table_home(const struct table_segment *seg, uint32_t within)
+{
+	return (uint32_t)table_home_group(seg, within) * TABLE_GROUP;
+}
+
+/* The same group where keys go by runs, and none of the bits is. */
+static inline uint64_t table_run_group(const struct table_segment *seg, uint32_t hash, uint32_t position)
+{
+	return (hash + position) * seg->groups >> 32;
 }
 
 static inline struct table_segment *table_segment_of(const struct table *table, uint32_t position)
@@ -133,16 +156,39 @@ static inline uint64_t table_segment_end(const struct table_segment *seg)
 	return (uint64_t)seg->base + (UINT64_C(1) << (32 - seg->depth));
 }
 
-/* The hash of a pointer that is compared by identity, as its key has it: with SELF, PAIR, BARE. */
-static inline uint64_t table_pointer_word(uintptr_t p)
+/* A number's hash, by its top bits: of an integer, and of a pointer that is compared by identity (with SELF and BARE it is the key word, too).
+ * Numbers at equal distances come to lie at nearly equal distances (Fibonacci hashing). */
+static inline uint64_t table_number_word(uint64_t number)
 {
-	return base_spread(p);
+	return number * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 /* The hash of a key word. */
 static inline uint32_t table_word_hash(const struct table *table, uint64_t word)
 {
-	return table_fold(table->layout == TABLE_WORD ? base_mix(word) : word);
+	return table_fold(table->layout == TABLE_WORD ? table_number_word(word) : word);
+}
+
+/* Which part of the table a number is in: that of its run, so that what was made in a row is not strewn about. Both halves of the product:
+ * either of them alone, times the table's odd number, would for some such numbers have all runs in a few places. */
+static inline uint32_t table_run_part(uint64_t number, unsigned run)
+{
+	uint64_t word = table_number_word(number >> run);
+
+	return (uint32_t)word ^ table_fold(word);
+}
+
+static inline uint32_t table_pointer_part(const void *p)
+{
+	return table_run_part((uintptr_t)p, TABLE_RUN_POINTERS);
+}
+
+/* The part that belongs to a key word. */
+static inline uint32_t table_word_part(const struct table *table, uint64_t word)
+{
+	if (table->layout != TABLE_WORD)
+		return table_fold(word);
+	return table_run_part(word, table->strong_keys ? TABLE_RUN_POINTERS : TABLE_RUN_INTEGERS);
 }
 
 /* ---- slots ---- */
@@ -150,6 +196,12 @@ static inline uint32_t table_word_hash(const struct table *table, uint64_t word)
 static inline bool table_is_self(const struct table *table)
 {
 	return table->layout >= TABLE_SELF;
+}
+
+/* Whether the weak word's address is all of the key. */
+static inline bool table_is_identity(const struct table *table)
+{
+	return table_is_self(table) && table->equal == NULL;
 }
 
 /* Whether there are payloads. */

@@ -43,10 +43,10 @@ static int next_in_segment(struct table_iter *iter, bool want_value, struct tabl
 
 	while (iter->index < seg->n) {
 		enum table_state state = table_read(seg, iter->index++, want_value, entry);
-		if (state == TABLE_NOTHING || table_position(iter->table, entry->key.hash) < iter->position)
+		if (state == TABLE_NOTHING || table_position(iter->table, entry->key.part) < iter->position)
 			continue;
 		/* After the entry was read. Not whether it is retired: a clearing does that late, and in a child perhaps never. */
-		bool stands = table_segment_of(iter->table, table_position(iter->table, entry->key.hash)) == seg;
+		bool stands = table_segment_of(iter->table, table_position(iter->table, entry->key.part)) == seg;
 		int found = stands ? state == TABLE_LIVE : renew(iter->table, want_value, entry);
 		if (found != 0)
 			return found;
@@ -161,9 +161,9 @@ bool table_take_at(struct table *table, const struct table_place *place, void **
 /* ---- checks ---- */
 
 /* Invariant 4, by the one look-up that there is: from its home a key's slot is reached. */
-static void check_reachable_locked(struct table_segment *seg, uint32_t i, uint32_t position)
+static void check_reachable_locked(struct table_segment *seg, uint32_t i, uint32_t within)
 {
-	for (uint32_t j = table_home(seg, position); j != i; j = j + 1 == seg->n ? 0 : j + 1)
+	for (uint32_t j = table_home(seg, within); j != i; j = j + 1 == seg->n ? 0 : j + 1)
 		ASSERT(table_peek(seg, j) != SLOTS_EMPTY);
 }
 
@@ -182,9 +182,9 @@ static void check_slots_locked(struct table_segment *seg)
 			continue;
 		live += state == TABLE_LIVE;
 		dead += state == TABLE_DEAD;
-		uint32_t position = table_position(seg->table, entry.key.hash);
+		uint32_t position = table_position(seg->table, entry.key.part);
 		ASSERT(position >= seg->base && position < table_segment_end(seg));
-		check_reachable_locked(seg, i, position);
+		check_reachable_locked(seg, i, table_within(seg->table, (enum table_layout)seg->table->layout, entry.key.hash, position));
 		if (seg->table->layout == TABLE_BYTES)
 			bytes += table_key_room(entry.key.size);
 	}

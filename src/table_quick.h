@@ -24,14 +24,14 @@
 
 #define TABLE_QUICK static inline __attribute__((always_inline))
 
-/* The first slot on the way from a position that table_group_hint gives for what is wanted; false: none. Stride and compare are constants. The
+/* The first slot on the way from a group that table_group_hint gives for what is wanted; false: none. Stride and compare are constants. The
  * slot is told by the address of its block, shifted so far that the block's first slot is this one: so the distance from one to the other is
  * part of each load's address, and needs no instruction. */
-TABLE_QUICK bool table_quick_slot(const struct table_segment *seg, uint32_t position, unsigned stride, enum table_compare compare,
+TABLE_QUICK bool table_quick_slot(const struct table_segment *seg, uint64_t group, unsigned stride, enum table_compare compare,
 				  uint64_t wanted, const struct slots **slot)
 {
 	const unsigned size = stride * (unsigned)sizeof(uintptr_t);
-	uintptr_t at = (uintptr_t)seg->slots + table_home_group(seg, position) * (TABLE_GROUP * size);
+	uintptr_t at = (uintptr_t)seg->slots + group * (TABLE_GROUP * size);
 	unsigned hits;
 
 	for (;;) {
@@ -85,7 +85,7 @@ TABLE_QUICK bool table_quick_hash(const struct table *table, uint32_t hash, stru
 	uint32_t position = table_position(table, hash);
 	const struct table_segment *seg = table_segment_of(table, position);
 
-	if (unlikely(!table_quick_slot(seg, position, TABLE_STRIDE, TABLE_COMPARE_HASH, hash, &out->slot))) {
+	if (unlikely(!table_quick_slot(seg, table_home_group(seg, position), TABLE_STRIDE, TABLE_COMPARE_HASH, hash, &out->slot))) {
 		out->slot = NULL;
 		return false;
 	}
@@ -105,13 +105,14 @@ TABLE_QUICK bool table_quick_none(const struct table_quick *at, void **value)
 	return at->slot == NULL;
 }
 
-/* What a look-up of this hash will find first is fetched meanwhile. */
-TABLE_QUICK void table_quick_expect_slot(const struct table *table, uint32_t hash)
+/* What a look-up of this part and hash will find first is fetched meanwhile. */
+TABLE_QUICK void table_quick_expect_slot(const struct table *table, uint32_t part, uint32_t hash)
 {
-	uint32_t position = table_position(table, hash);
+	uint32_t position = table_position(table, part);
 	const struct table_segment *seg = table_segment_of(table, position);
+	uint32_t within = table_within(table, (enum table_layout)table->layout, hash, position);
 
-	__builtin_prefetch(table_value_at(seg, table_home(seg, position)));
+	__builtin_prefetch(table_value_at(seg, table_home(seg, within)));
 }
 
 /* And, after that, the key of bytes that it will be compared with. */
@@ -122,7 +123,7 @@ TABLE_QUICK void table_quick_expect_key(const struct table *table, uint32_t hash
 	const struct slots *slot;
 
 	/* Where there is a key, there is an arena. */
-	if (likely(table_quick_slot(seg, position, TABLE_STRIDE, TABLE_COMPARE_HASH, hash, &slot)))
+	if (likely(table_quick_slot(seg, table_home_group(seg, position), TABLE_STRIDE, TABLE_COMPARE_HASH, hash, &slot)))
 		__builtin_prefetch((const char *)table_arena_of(seg) + (uint32_t)atomic_load_explicit(&slot->words[0], memory_order_relaxed));
 }
 
@@ -165,15 +166,15 @@ TABLE_QUICK bool table_quick_string(const struct table *table, const char *strin
 #endif
 }
 
-/* A word. */
-TABLE_QUICK bool table_quick_word(const struct table *table, uint64_t word, void **value)
+/* An integer. */
+TABLE_QUICK bool table_quick_integer(const struct table *table, uint64_t word, void **value)
 {
-	uint32_t position = table_position(table, table_fold(base_mix(word)));
+	uint32_t hash = table_fold(table_number_word(word)), position = table_position(table, table_run_part(word, TABLE_RUN_INTEGERS));
 	const struct table_segment *seg = table_segment_of(table, position);
 	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
 	const struct slots *slot;
 
-	if (unlikely(!table_quick_slot(seg, position, TABLE_STRIDE, TABLE_COMPARE_WORD, word, &slot))) {
+	if (unlikely(!table_quick_slot(seg, table_run_group(seg, hash, position), TABLE_STRIDE, TABLE_COMPARE_WORD, word, &slot))) {
 		*value = NULL;
 		return true;
 	}
@@ -191,13 +192,13 @@ static inline bool table_quick_can_be(const void *p)
  * has it. */
 TABLE_QUICK int table_quick_member(const struct table *table, const void *p)
 {
-	uint32_t position = table_position(table, table_fold(table_pointer_word((uintptr_t)p)));
+	uint32_t hash = table_fold(table_number_word((uintptr_t)p)), position = table_position(table, table_pointer_part(p));
 	const struct table_segment *seg = table_segment_of(table, position);
 	const struct slots *slot;
 
 	if (unlikely(!table_quick_can_be(p)))
 		return -1;
-	if (unlikely(!table_quick_slot(seg, position, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot)))
+	if (unlikely(!table_quick_slot(seg, table_run_group(seg, hash, position), TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot)))
 		return 0;
 	return likely(epoch_is_same(atomic_load_explicit(&slot->words[TABLE_VALUE], memory_order_acquire), p)) ? 1 : -1;
 }
@@ -209,7 +210,7 @@ TABLE_QUICK int table_quick_member(const struct table *table, const void *p)
  */
 TABLE_QUICK bool table_quick_bare(const struct table *table, const void *p, void *absent, void **payload)
 {
-	uint32_t position = table_position(table, table_fold(table_pointer_word((uintptr_t)p)));
+	uint32_t hash = table_fold(table_number_word((uintptr_t)p)), position = table_position(table, table_pointer_part(p));
 	const struct table_segment *seg = table_segment_of(table, position);
 	/* A number that it does not have where the payloads are forgotten. */
 	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire) & ~TABLE_FORGOTTEN;
@@ -217,7 +218,7 @@ TABLE_QUICK bool table_quick_bare(const struct table *table, const void *p, void
 
 	if (unlikely(!table_quick_can_be(p)))
 		return false;
-	if (unlikely(!table_quick_slot(seg, position, TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot))) {
+	if (unlikely(!table_quick_slot(seg, table_run_group(seg, hash, position), TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot))) {
 		*payload = absent;
 		return true;
 	}

@@ -45,6 +45,8 @@ static const uint32_t slot_blocks[] = {208, 512, 1024, 2048, 4096};
 #define SPLIT_MIN 64
 /* A split is worth it when the smaller side gets one in so many. */
 #define LOPSIDED 16
+/* Or when one of so many that follow it is. */
+#define AHEAD 3
 /* How many entries a split looks at first: one in so many. Not a multiple of a group's slots. */
 #define SAMPLE 7
 
@@ -108,15 +110,18 @@ static uint32_t slots_most(uint32_t base, unsigned stride)
 }
 
 /* As many slots as hold `live` entries and some more; no more than the largest, as long as that holds them, and that rather than one
- * nearly as large. Half of them are left free, so that the segment need not be rebuilt before it is split, if an entry's slot is all that it
- * takes; of an entry with a key in the arena in every second segment. */
+ * nearly as large. Where it does not, as many as hold them: the next one splits the segment. Half of them are left free, so that the segment
+ * need not be rebuilt before it is split, if an entry's slot is all that it takes; of an entry with a key in the arena in every second
+ * segment. */
 static uint32_t slots_for(const struct table *table, uint32_t live, uint32_t base)
 {
 	bool light = table_stride(table) == TABLE_STRIDE && !table->strong_keys && (table->layout != TABLE_BYTES || (base >> 28 & 1) == 0);
 	unsigned stride = table_stride(table);
 	uint32_t most = slots_most(base, stride), want = live + (light ? live : live / 8 * 3) + 2;
 
-	return want > limit_of(most) / 8 * 7 && live < limit_of(most) ? most : slots_for_many(want, stride);
+	if (live >= limit_of(most))
+		return slots_for_many(live + 1, stride);
+	return want > limit_of(most) / 8 * 7 ? most : slots_for_many(want, stride);
 }
 
 /* As many slots as a segment gets that is rebuilt for another reason than that it holds too many: no more than it has. */
@@ -224,6 +229,7 @@ struct table_segment *table_segment_new(struct table *table, uint32_t n, unsigne
 	seg->thin = n > slots_in(slot_blocks[1], table_stride(table)) ? seg->limit / 8 : 0;
 	seg->base = base;
 	seg->depth = (uint8_t)depth;
+	seg->known = table_has_runs(table, (enum table_layout)table->layout) ? 0 : seg->depth;
 	seg->stride = (uint8_t)table_stride(table);
 	seg->lock = lock_stripe(base_mix((uintptr_t)table) + (base >> (32 - LOCKS_LOG)));
 	atomic_store_explicit(&seg->arena, arena, memory_order_relaxed);
@@ -265,9 +271,9 @@ static uint32_t position_at(const struct table_segment *seg, uint32_t i)
 {
 	const struct table *table = seg->table;
 
-	if (table->layout == TABLE_BARE)
-		return table_position(table, table_fold(table_pointer_word(table_peek(seg, i) & ~EPOCH_TAG)));
-	return table_position(table, table_word_hash(table, atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed)));
+	if (table_is_identity(table))
+		return table_position(table, table_pointer_part((const void *)(table_peek(seg, i) & ~EPOCH_TAG)));
+	return table_position(table, table_word_part(table, atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed)));
 }
 
 /* The side of a split that a position falls on. */
@@ -320,6 +326,22 @@ static bool is_lopsided(uint32_t a, uint32_t b)
 	return (a < b ? a : b) < (a + b) / LOPSIDED + 1;
 }
 
+/* Whether one of the next splits would leave less than nearly everything on one side: a few runs may all be on one side of the first, while
+ * keys of one hash stay together. */
+static bool divides_soon(const struct table_segment *seg)
+{
+	uint32_t in[1 << AHEAD] = {0}, live = 0, most = 0;
+
+	for (uint32_t i = 0; i < seg->n; i++) {
+		if (!slots_is_value(table_peek(seg, i)))
+			continue;
+		uint32_t *those = &in[(uint32_t)(position_at(seg, i) << seg->depth) >> (32 - AHEAD)];
+		most = ++*those > most ? *those : most;
+		live++;
+	}
+	return !is_lopsided(most, live - most);
+}
+
 static void plan_part(struct plan *plan, unsigned k, const struct table_segment *seg, uint32_t n, struct part part, size_t room)
 {
 	plan->n[k] = n;
@@ -354,7 +376,7 @@ static bool plan_split(struct plan *plan, const struct table_segment *seg, size_
 		memset(side, 0, sizeof side);
 		count_sides_locked(seg, side, true);
 	}
-	if (is_lopsided(side[0].live, side[1].live))
+	if (is_lopsided(side[0].live, side[1].live) && !divides_soon(seg))
 		return false;
 	plan->what = PLAN_SPLIT;
 	for (unsigned k = 0; k < 2; k++)
@@ -461,7 +483,7 @@ struct target {
 	uint32_t fill, capacity;
 	uint32_t used, limit;
 	uint64_t groups;
-	unsigned depth;
+	unsigned known;
 };
 
 FLATTEN unsigned payload_word(enum table_layout layout)
@@ -471,7 +493,14 @@ FLATTEN unsigned payload_word(enum table_layout layout)
 
 FLATTEN uint32_t hash_of(uint64_t word, const void *value, enum table_layout layout)
 {
-	return table_fold(layout == TABLE_WORD ? base_mix(word) : layout == TABLE_BARE ? table_pointer_word((uintptr_t)value) : word);
+	return table_fold(layout == TABLE_WORD ? table_number_word(word) : layout == TABLE_BARE ? table_number_word((uintptr_t)value) : word);
+}
+
+FLATTEN uint32_t part_of(const struct table *table, uint64_t word, const void *value, enum table_layout layout)
+{
+	if (layout == TABLE_BARE || (layout == TABLE_SELF && table->equal == NULL))
+		return table_pointer_part(value);
+	return layout == TABLE_WORD ? table_word_part(table, word) : table_fold(word);
 }
 
 /* Reads some slots, all at one moment: if the epoch moved meanwhile, one by one. */
@@ -518,9 +547,9 @@ FLATTEN uint64_t move_key(struct target *to, const struct table_arena *from, uin
 }
 
 /* The empty slot that ends the way of a key. */
-FLATTEN _Atomic(uintptr_t) *place_for(const struct target *to, uint32_t position, unsigned stride)
+FLATTEN _Atomic(uintptr_t) *place_for(const struct target *to, uint32_t within, unsigned stride)
 {
-	uint32_t home = (uint32_t)((uint32_t)(position << to->depth) * to->groups >> 32) * TABLE_GROUP;
+	uint32_t home = (uint32_t)((uint32_t)(within << to->known) * to->groups >> 32) * TABLE_GROUP;
 	_Atomic(uintptr_t) *slot = &to->words[(size_t)home * stride];
 
 	while (atomic_load_explicit(slot + TABLE_VALUE, memory_order_relaxed) != SLOTS_EMPTY)
@@ -530,7 +559,7 @@ FLATTEN _Atomic(uintptr_t) *place_for(const struct target *to, uint32_t position
 }
 
 /* Puts an entry into a segment that nobody knows yet, where none has its key; live was counted before. False: there is no room. */
-FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_t i, uint64_t word, uint32_t position, const struct batch *batch,
+FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_t i, uint64_t word, uint32_t within, const struct batch *batch,
 		     uint32_t k, enum table_layout layout)
 {
 	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
@@ -540,7 +569,7 @@ FLATTEN bool move_in(struct target *to, const struct table_segment *old, uint32_
 		return false;
 	if (layout == TABLE_BYTES && to->arena != NULL && unlikely((word = move_key(to, table_arena_of(old), word)) == 0))
 		return false;
-	_Atomic(uintptr_t) *slot = place_for(to, position, stride);
+	_Atomic(uintptr_t) *slot = place_for(to, within, stride);
 	if ((layout == TABLE_WORD || layout == TABLE_HASHED) && fresh->keys != NULL)
 		atomic_store_explicit(&fresh->keys[(size_t)(slot - to->words) / stride], atomic_load_explicit(&old->keys[i], memory_order_relaxed), memory_order_relaxed);
 	if (layout != TABLE_BARE)
@@ -557,6 +586,7 @@ FLATTEN bool move_layout(const struct table_segment *old, struct target to[2], u
 {
 	const unsigned stride = layout == TABLE_PAIR ? TABLE_STRIDE_PAIR : TABLE_STRIDE;
 	const unsigned shift = to[1].seg != NULL ? 31U - old->depth : 32;
+	const struct table *table = old->table;
 	_Atomic(uintptr_t) *slot = old->slots->words;
 	struct batch batch;
 	bool fits = true;
@@ -570,8 +600,9 @@ FLATTEN bool move_layout(const struct table_segment *old, struct target to[2], u
 				continue;
 			uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
 			if (batch.raw[k] != SLOTS_VACANT) {
-				uint32_t position = table_position(old->table, hash_of(word, batch.value[k], layout));
-				fits = move_in(&to[(uint64_t)position >> shift & 1], old, i + k, word, position, &batch, k, layout);
+				uint32_t position = table_position(table, part_of(table, word, batch.value[k], layout));
+				uint32_t within = table_within(table, layout, hash_of(word, batch.value[k], layout), position);
+				fits = move_in(&to[(uint64_t)position >> shift & 1], old, i + k, word, within, &batch, k, layout);
 			} else if (layout == TABLE_BYTES) {
 				*stale += key_bytes(table_arena_of(old), word);
 			}
@@ -612,7 +643,7 @@ static struct target target_of(struct table_segment *fresh, bool share)
 	to.words = fresh->slots->words;
 	to.end = to.words + (size_t)fresh->n * fresh->stride;
 	to.groups = fresh->groups;
-	to.depth = fresh->depth;
+	to.known = fresh->known;
 	to.limit = fresh->limit;
 	if (!share && fresh->table->layout == TABLE_BYTES) {
 		/* Without an arena there is no room for any key. */

@@ -63,14 +63,15 @@ bool table_self_payload(const struct table_spot *at, void **payload)
 
 int table_self_find(const struct table *table, const struct table_key *key, bool want_payload, struct table_entry *entry)
 {
-	const uint32_t position = table_position(table, key->hash);
+	const uint32_t position = table_position(table, key->part);
+	const uint32_t within = table_within(table, (enum table_layout)table->layout, key->hash, position);
 	const struct table_segment *seg;
 	uint32_t at, left;
 	uintptr_t raw;
 
 again:
 	seg = table_segment_of(table, position);
-	at = table_home(seg, position);
+	at = table_home(seg, within);
 	for (left = seg->n; left > 0; left -= TABLE_GROUP, at = table_group_next(seg, at)) {
 		struct table_group group = table_group_of_key(seg, at, key, (enum table_layout)table->layout);
 		while (group.hits != 0) {
@@ -86,7 +87,11 @@ again:
 			if (want_payload && table_is_pair(table) && unlikely(!payload_of_key(seg, i, raw, &payload)))
 				goto again;
 			*entry = (struct table_entry){
-				.key = {.data = have, .word = key->word & ~TABLE_TAGS, .hash = key->hash, .self = raw & ~SLOTS_PAYLOAD_TAGS},
+				.key = {.data = have,
+					.word = key->word & ~TABLE_TAGS,
+					.hash = key->hash,
+					.part = key->part,
+					.self = raw & ~SLOTS_PAYLOAD_TAGS},
 				.value = table_is_pair(table) ? payload : have,
 				.raw = raw & ~SLOTS_PAYLOAD_TAGS};
 			BASE_KEEP(have);
@@ -126,12 +131,13 @@ enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bo
 			key = epoch_load(table_value_at(seg, i), &raw);
 		if (!slots_is_value(raw))
 			return TABLE_NOTHING;
-		word = table->layout == TABLE_BARE ? table_pointer_word((uintptr_t)key)
+		word = table->layout == TABLE_BARE ? table_number_word((uintptr_t)key)
 						   : atomic_load_explicit(table_key_at(seg, i), memory_order_acquire);
 	} while (table_peek(seg, i) != raw || atomic_load_explicit(&seg->takeovers, memory_order_relaxed) != takeovers);
 	word &= ~TABLE_TAGS;
 	raw &= ~SLOTS_PAYLOAD_TAGS;
-	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = table_fold(word), .self = raw},
+	uint32_t hash = table_fold(word), part = table_is_identity(table) ? table_pointer_part(key) : hash;
+	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = hash, .part = part, .self = raw},
 				      .value = pair ? (void *)payload : key,
 				      .raw = raw};
 	BASE_KEEP(key);

@@ -209,7 +209,7 @@ static inline __attribute__((always_inline)) bool find_int(const weakref_valuedi
 	void *found;
 
 	if (unlikely(heap_thread == NULL || !container_looks_up(dict, DICT_SIGNATURE, way_of(WEAKREF_KEY_INT)) ||
-		     !table_quick_word(&dict->container.table, (uintptr_t)key, &found)))
+		     !table_quick_integer(&dict->container.table, (uintptr_t)key, &found)))
 		return false;
 	*value = found;
 	return true;
@@ -397,8 +397,10 @@ static long get_some(void *arg, const void *const *keys, size_t n, void **values
 		__builtin_prefetch(keys[i]);
 	while (good < n && refused == 0) {
 		refused = key_in(dict, keys[good], &ready[good]);
-		if (likely(refused == 0))
-			table_quick_expect_slot(table, ready[good++].hash);
+		if (likely(refused == 0)) {
+			table_quick_expect_slot(table, ready[good].part, ready[good].hash);
+			good++;
+		}
 	}
 	if (table->layout == TABLE_BYTES)
 		for (size_t i = 0; i < good; i++)

@@ -168,8 +168,11 @@ static void kill_slot(struct slots *slots, _Atomic(uintptr_t) *word, uintptr_t r
 }
 
 #define KEYS 20000
-/* Two objects for each custom key: equal, not the same. */
-static uint32_t objects[2][KEYS];
+/* Two objects for each custom key: equal, not the same. As far from each other as blocks of the heap are. */
+static struct object {
+	uint32_t number;
+	uint32_t more[3];
+} objects[2][KEYS];
 
 /* A slot's key and version: a pair's weak word is the key's object, its payload the value. */
 static bool slot_dies(struct slots *slots, uint32_t i, uintptr_t raw, dies_fn dies, void *arg)
@@ -301,7 +304,7 @@ static uint32_t key_back(enum style style, const struct table_key *key)
 	case STYLE_INT:
 		return key->word == TABLE_ERASED ? 3 : (uint32_t)key->word;
 	case STYLE_POINTER:
-		return (uint32_t)((const uint32_t *)key->data - objects[0]);
+		return (uint32_t)((const struct object *)key->data - objects[0]);
 	default:
 		return *(const uint32_t *)key->data;
 	}
@@ -321,7 +324,7 @@ static void setup(void)
 {
 	with_erased = true;
 	for (uint32_t k = 0; k < KEYS; k++)
-		objects[0][k] = objects[1][k] = k;
+		objects[0][k].number = objects[1][k].number = k;
 }
 
 /* ---- the model ---- */
@@ -378,10 +381,10 @@ static void model_take(struct model *model, uint32_t k)
 /* What the quick look-ups say, for the layouts that have one; `has` says whether this has. False: nothing. */
 static bool quick_get(enum style style, const struct table *table, const struct table_key *key, bool *has, void **value)
 {
-	*has = styles[style].layout == TABLE_WORD || style == STYLE_PAIR ||
+	*has = style == STYLE_INT || style == STYLE_PAIR ||
 	       (styles[style].layout == TABLE_BYTES && key->size < TABLE_QUICK_MAX);
-	if (styles[style].layout == TABLE_WORD)
-		return table_quick_word(table, key->word, value);
+	if (style == STYLE_INT)
+		return table_quick_integer(table, key->word, value);
 	if (style == STYLE_PAIR)
 		return table_quick_bare(table, key->data, NULL, value);
 	return *has && table_quick_bytes(table, key->hash, key->data, key->size, value);
@@ -537,7 +540,7 @@ START_TEST(test_model)
 	}
 	/* A look-up that is quick and never finds anything is none. */
 	expect_ge(model->found_quickly * 10, model->asked_quickly * 7);
-	expect_ge(model->asked_quickly, styles[model->style].layout == TABLE_WORD || model->style == STYLE_STRING ? 1000 : 0);
+	expect_ge(model->asked_quickly, model->style == STYLE_INT || model->style == STYLE_STRING ? 1000 : 0);
 	free(model);
 }
 END_TEST
@@ -586,10 +589,11 @@ END_TEST
 /* How many slots a search for this key passes. */
 static uint32_t slots_on_the_way(const struct table *table, const struct table_key *key, uintptr_t raw)
 {
-	uint32_t position = table_position(table, key->hash), steps = 0;
+	uint32_t position = table_position(table, key->part), steps = 0;
 	const struct table_segment *seg = table_segment_of(table, position);
+	uint32_t within = table_within(table, (enum table_layout)table->layout, key->hash, position);
 
-	for (uint32_t i = table_home(seg, position); (table_peek(seg, i) & ~EPOCH_TAG) != raw; i = i + 1 == seg->n ? 0 : i + 1)
+	for (uint32_t i = table_home(seg, within); (table_peek(seg, i) & ~EPOCH_TAG) != raw; i = i + 1 == seg->n ? 0 : i + 1)
 		expect_lt(steps++, seg->n);
 	return steps;
 }
@@ -919,7 +923,7 @@ START_TEST(test_values_like_nothing)
 		expect_eq(table_put(table, &key, (uintptr_t)k << 32, TABLE_REPLACE, &value), 0);
 	}
 	for (uint64_t k = 1; k <= 6000; k++)
-		if (table_quick_word(table, k, &value))
+		if (table_quick_integer(table, k, &value))
 			expect_eq((uintptr_t)value, k <= 3000 ? (uintptr_t)k << 32 : 0);
 }
 END_TEST
@@ -1015,7 +1019,7 @@ START_TEST(test_uneven_keys)
 		/* Three in four are long, but only those of the last sixteenth of the positions come in. */
 		if (k % 4 != 0) {
 			table_key_bytes(&key, bytes, sizeof bytes);
-			if (table_position(table, key.hash) >> 28 != 15)
+			if (table_position(table, key.part) >> 28 != 15)
 				continue;
 		}
 		expect_eq(table_put(table, &key, value_make(k & 0xffff, 1), TABLE_REPLACE, &value), 0);
@@ -1026,7 +1030,7 @@ START_TEST(test_uneven_keys)
 	for (uint32_t k = 0; k < KEYS; k++) {
 		memcpy(bytes, &k, sizeof k);
 		table_key_bytes(&key, bytes, k % 4 != 0 ? sizeof bytes : 4);
-		if (k % 4 != 0 && table_position(table, key.hash) >> 28 != 15)
+		if (k % 4 != 0 && table_position(table, key.part) >> 28 != 15)
 			continue;
 		expect_eq(table_get(table, &key, &value), 0);
 		expect_eq((uintptr_t)value, value_make(k & 0xffff, 1));
@@ -1039,7 +1043,7 @@ START_TEST(test_uneven_keys)
 	for (uint32_t k = 0; k < KEYS; k++) {
 		memcpy(bytes, &k, sizeof k);
 		table_key_bytes(&key, bytes, k % 4 != 0 ? sizeof bytes : 4);
-		if (k % 4 == 0 || table_position(table, key.hash) >> 28 == 15)
+		if (k % 4 == 0 || table_position(table, key.part) >> 28 == 15)
 			expect_eq(table_get(table, &key, &value), all_but_a_sixteenth(k & 0xffff, 1, NULL) ? -WEAKREF_ENOENT : 0);
 	}
 }
