@@ -61,6 +61,7 @@ static void chain_split(struct chain *chain)
 			executor_queue_stw(((struct ref_job *)ref->data)->executor, node);
 			continue;
 		}
+		node->next = NULL; /* not whoever comes next, and may be for an executor */
 		if (chain->first == NULL)
 			chain->first = node;
 		else

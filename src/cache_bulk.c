@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "deliver.h"
+
 /* Where the value of a key comes from. */
 enum source { SOURCE_CACHE, SOURCE_OWN, SOURCE_OTHER };
 
@@ -136,6 +138,18 @@ static int want(weakref_cache_bulk *bulk, size_t i)
 	return 0;
 }
 
+/* The works of the first keys are ours while those of others are made. */
+static int want_all(weakref_cache_bulk *bulk)
+{
+	const void *held = deliver_hold(__builtin_frame_address(0));
+	int error = 0;
+
+	for (size_t i = 0; i < bulk->n && error == 0; i++)
+		error = bulk->wants[i].over ? 0 : want(bulk, i);
+	deliver_hold(held);
+	return error;
+}
+
 /* What load_all did not give. */
 static void finish_all(weakref_cache_bulk *bulk, int error)
 {
@@ -211,12 +225,11 @@ static int collect(weakref_cache_bulk *bulk, size_t i)
 
 static int load_missing(weakref_cache_bulk *bulk)
 {
-	int error = 0;
+	int error;
 
 	count_changes(bulk);
 	pthread_cleanup_push(bulk_abandoned, bulk);
-	for (size_t i = 0; i < bulk->n && error == 0; i++)
-		error = bulk->wants[i].over ? 0 : want(bulk, i);
+	error = want_all(bulk);
 	if (error == 0 && bulk->nmissing != 0)
 		error = call_load_all(bulk);
 	finish_all(bulk, error < 0 ? error : -WEAKREF_ENOENT);

@@ -16,6 +16,9 @@
  * may overtake it: so little depends on an executor. What the executor got is a block that only it holds: when the collector has taken that,
  * the task was dropped, and the reload has failed.
  *
+ * Who has a work holds back what he would deliver at allocations of the library's: a callback that left by longjmp there would leave the
+ * key to nobody. What the program allocates in its loader is its own affair.
+ *
  * In a child after fork, works of threads that are not there are recognised by lock_forks, and taken off.
  *
  * Locks: the cache's (cache.h); cache_waits alone.
@@ -24,6 +27,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+
+#include "deliver.h"
 
 static struct lock_word *waits_lock(void)
 {
@@ -362,6 +367,7 @@ int cache_work_finish(struct cache_work *work, void *value, int error)
 
 	if (work->finished)
 		return work->error;
+	const void *held = deliver_hold(__builtin_frame_address(0));
 	uint64_t now = cache_now(cache);
 	if (cache_state(entry) == CACHE_LOADING)
 		w.fresh = entry;
@@ -378,6 +384,7 @@ int cache_work_finish(struct cache_work *work, void *value, int error)
 		step_back(work);
 	count_outcome(work, error == 0 && value != NULL);
 	conclude(work, error == 0 ? value : NULL, error);
+	deliver_hold(held);
 	cache_after(cache);
 	return error;
 }

@@ -302,7 +302,7 @@ static void *account_call(void *arg)
 	return NULL;
 }
 
-bool collector_collect(int tries)
+bool collector_collect(void (*collect)(void), int tries)
 {
 	static const struct timespec pause = {.tv_nsec = 1000000};
 	gc_cycle_stats before, now;
@@ -311,7 +311,7 @@ bool collector_collect(int tries)
 	for (int i = 0; i < tries; i++) {
 		if (i > 0)
 			nanosleep(&pause, NULL);
-		heap_collect();
+		collect();
 		cycle_stats(&now);
 		if (now.collections != before.collections)
 			return true;
@@ -325,7 +325,7 @@ static bool collect_named(int tries, bool announce, gc_collection_info *info)
 	struct named outer = named;
 
 	named = (struct named){.active = true};
-	bool done = collector_collect(tries);
+	bool done = collector_collect(heap_collect, tries);
 	info->collected = named.collected;
 	info->uncollectable = named.uncollectable;
 	named = outer;

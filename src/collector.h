@@ -29,7 +29,8 @@ int collector_set_debug(unsigned flags);
  * GC_disable is not. */
 #define COLLECTOR_TRIES 20
 
-/* Collects until a collection has completed that was not among those before. False: none did. Callbacks stay queued, on no account. */
-bool collector_collect(int tries);
+/* Collects by this function of heap.h's until a collection has completed that was not among those before. False: none did. Callbacks stay
+ * queued, on no account. */
+bool collector_collect(void (*collect)(void), int tries);
 
 #endif

@@ -90,7 +90,7 @@ enum weakref_delivery deliver_policy(void);
 /* Runs what is queued, also what gets queued meanwhile; how many. */
 long deliver_run(void);
 /* Until it is called with NULL, or this frame has been left, allocations of this thread run nothing: for a collection that is to be
- * followed by deliver_drain. Gives the frame before. */
+ * followed by deliver_drain, and for what a callback's longjmp must not leave half done. Gives the frame before. */
 const void *deliver_hold(const void *frame);
 /* What gc_collect does about callbacks, by the rule in force. */
 void deliver_drain(void);

@@ -614,6 +614,23 @@ void heap_collect(void)
 	GC_gcollect();
 }
 
+/* What this thread asks libgc to collect by, and the function that a host has there. Only that collection calls it. */
+static _Thread_local void (*begins_locked)(void);
+static _Thread_local GC_stop_func stop_of_host;
+
+static int GC_CALLBACK begin(void)
+{
+	begins_locked();
+	return stop_of_host();
+}
+
+void heap_collect_from(void (*begins)(void))
+{
+	begins_locked = begins;
+	stop_of_host = GC_get_stop_func();
+	GC_try_to_collect(begin);
+}
+
 void heap_set_automatic(bool on)
 {
 	GC_set_disable_automatic_collection(!on);

@@ -189,6 +189,9 @@ void heap_set_relief(bool (*relieve)(unsigned round));
 /* ---- the collector's settings ---- */
 
 void heap_collect(void);
+/* The same. `begins` is called with libgc's lock held, once nothing of the program's runs any more until the collection is over, or refused:
+ * before that libgc runs finalizers, which may do anything, and leave by longjmp. */
+void heap_collect_from(void (*begins_locked)(void));
 void heap_set_automatic(bool on);
 bool heap_is_automatic(void);
 void heap_set_limit(size_t bytes);

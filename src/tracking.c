@@ -38,11 +38,14 @@ struct request {
 	void *out;
 	size_t n;     /* how many fit */
 	size_t found; /* how many there are */
+	bool looked;  /* at the end of a collection of its own */
 };
 
 static struct roots *roots;
 static size_t frozen_count;
-static _Thread_local struct request *request __attribute__((tls_model("initial-exec")));
+/* Of this thread: who is about to have a collection made, and whom the collection that is under way is for. Finalizers run before it, which
+ * may ask as well, or never come back: until it has begun nobody looks at `waiting`, and from then on nothing of the program's runs. */
+static _Thread_local struct request *waiting, *request __attribute__((tls_model("initial-exec")));
 
 /* Where one more that was found goes; NULL where there is no room. */
 static void *take(struct request *r)
@@ -83,6 +86,7 @@ static void settle_locked(void)
 	request = NULL;
 	r->found = 0;
 	r->look_locked(r);
+	r->looked = true;
 }
 
 static struct cycle_scanner scanner = {.settle_locked = settle_locked};
@@ -101,6 +105,16 @@ static bool make_room(struct request *r)
 	return r->out != NULL;
 }
 
+static void begins_locked(void)
+{
+	request = waiting;
+}
+
+static void collect_for_request(void)
+{
+	heap_collect_from(begins_locked);
+}
+
 /* Of what a collection leaves, all that is wanted. Errors: -WEAKREF_ENOMEM, -WEAKREF_EBUSY, -WEAKREF_EPERM, -WEAKREF_EINVAL. */
 static int list_all(struct request *r)
 {
@@ -109,15 +123,20 @@ static int list_all(struct request *r)
 	while (error == 0) {
 		if (!make_room(r))
 			return -WEAKREF_ENOMEM;
-		request = r;
-		bool done = collector_collect(COLLECTOR_TRIES);
+		struct request *outer = waiting;
+		waiting = r;
+		bool done = collector_collect(collect_for_request, COLLECTOR_TRIES);
+		waiting = outer;
 		request = NULL;
 		if (!done)
 			return -WEAKREF_EBUSY;
+		if (!r->looked)
+			continue; /* another thread's collection came in the moment in which libgc refused ours */
 		if (r->found <= r->n)
 			return 0;
 		forget(r);
 		r->n = r->found + r->found / 8;
+		r->looked = false;
 	}
 	return error;
 }

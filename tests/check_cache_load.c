@@ -8,6 +8,7 @@
 #include <gc/gc.h>
 #include <math.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -886,6 +887,92 @@ START_TEST(test_no_memory)
 }
 END_TEST
 
+/* ---- a callback of a reference that leaves by longjmp ---- */
+
+static jmp_buf way_out;
+static bool may_leave;
+static unsigned left, hashed;
+
+static int leave_call(weakref_ref *ref, void *data)
+{
+	(void)ref;
+	(void)data;
+	left++;
+	if (may_leave)
+		longjmp(way_out, 1);
+	return 0;
+}
+
+static int watch_dropped(void *arg)
+{
+	weakref_ref **refs = arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		refs[i] = weakref_ref_new(support_node_new(i), leave_call, NULL);
+	return 0;
+}
+
+/* Where the second key is hashed callbacks become due, which the next allocation delivers. */
+static int hash_and_drop(const void *key, uint64_t *out, void *refs)
+{
+	*out = *(const int *)key;
+	if (++hashed == 2) {
+		gc_set_delivery(WEAKREF_DELIVER_MANUAL);
+		support_on_thread(watch_dropped, refs);
+		support_collect();
+		gc_set_delivery(WEAKREF_DELIVER_AT_ALLOCATION);
+		may_leave = true;
+	}
+	return 0;
+}
+
+static int equal_numbers(const void *a, const void *b, void *refs)
+{
+	(void)refs;
+	return *(const int *)a == *(const int *)b;
+}
+
+static int give_nothing(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user)
+{
+	(void)keys;
+	(void)n;
+	(void)bulk;
+	(void)user;
+	may_leave = false;
+	return 0;
+}
+
+static int load_number(const void *key, void **value, void *user)
+{
+	(void)user;
+	*value = (void *)key;
+	return 0;
+}
+
+/* R27: it leaves no key of a bulk load behind that nobody loads. */
+START_TEST(test_R27_callback_leaves_a_bulk_load)
+{
+	static const int numbers[] = {1, 2, 3};
+	const void *const keys[] = {&numbers[0], &numbers[1], &numbers[2]};
+	void *values[3], *value;
+	weakref_ref **refs = gc_alloc(SUPPORT_N * sizeof *refs);
+	weakref_cache *numbered = weakref_cache_builder_build(weakref_cache_builder_new_custom(hash_and_drop, equal_numbers, refs));
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "what is dropped would be collected, and told of, elsewhere");
+	left = hashed = 0;
+	if (setjmp(way_out) == 0)
+		weakref_cache_get_all_with(numbered, keys, 3, give_nothing, NULL, values);
+	may_leave = false;
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_int_eq(weakref_cache_get_with(numbered, keys[i], load_number, NULL, &value), 0);
+		ck_assert_ptr_eq(value, keys[i]);
+	}
+	gc_run_callbacks();
+	ck_assert_uint_ge(left, SUPPORT_N - SUPPORT_SLACK);
+	SUPPORT_KEEP(refs);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_load");
@@ -914,6 +1001,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_second_level_fails);
 	tcase_add_test(tc, test_second_level_overtaken);
 	tcase_add_loop_test(tc, test_no_memory, 0, 2);
+	tcase_add_test(tc, test_R27_callback_leaves_a_bulk_load);
 	suite_add_tcase(s, tc);
 	return s;
 }

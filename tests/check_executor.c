@@ -33,9 +33,16 @@ struct batch {
 	weakref_executor *executor;
 	weakref_ref *refs[SUPPORT_N];
 	bool is_long;
+	bool finalized; /* finalizers are due as well, and callbacks are put in their order */
 };
 
-/* Every second one is for the executor. */
+static int nothing(void *args)
+{
+	(void)args;
+	return 0;
+}
+
+/* Every second one is for the executor, the oldest among them. */
 static int make(void *arg)
 {
 	struct batch *b = arg;
@@ -44,6 +51,7 @@ static int make(void *arg)
 		struct support_node *node = support_node_new(i);
 		weakref_ref_options options = {.callback = note, .data = (void *)(i + 1), .is_long = b->is_long};
 		SUPPORT_REQUIRE(node != NULL);
+		SUPPORT_REQUIRE(!b->finalized || weakref_finalize_new(node, nothing, NULL) != NULL);
 		if (i % 2 == 0)
 			options.executor = b->executor;
 		b->refs[i] = weakref_ref_new_with(node, &options);
@@ -80,7 +88,8 @@ START_TEST(test_T14_affinity)
 	struct worker *w = gc_alloc(sizeof *w);
 
 	w->batch = gc_alloc(sizeof *w->batch);
-	w->batch->is_long = _i == 1;
+	w->batch->is_long = _i % 2 == 1;
+	w->batch->finalized = _i / 2 == 1;
 	sem_init(&w->ready, 0, 0);
 	sem_init(&w->go, 0, 0);
 	ran = 0;
@@ -349,7 +358,7 @@ static Suite *suite(void)
 	Suite *suite = suite_create("executor");
 	TCase *tcase = support_tcase("executor");
 
-	tcase_add_loop_test(tcase, test_T14_affinity, 0, 2);
+	tcase_add_loop_test(tcase, test_T14_affinity, 0, 4);
 	tcase_add_loop_test(tcase, test_T15_adopt, 0, 3);
 	tcase_add_test(tcase, test_waiting_is_held);
 	tcase_add_test(tcase, test_dropped_executor);

@@ -7,6 +7,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -671,6 +672,71 @@ START_TEST(test_freeze)
 }
 END_TEST
 
+/* What a host's finalizer does that libgc runs before the collection of a list. */
+enum way { LEAVES, LISTS };
+static enum way way;
+static bool in_list;
+static jmp_buf out_of_list;
+static size_t ways_gone, listed_within;
+
+static void GC_CALLBACK go_some_way(void *obj, void *data)
+{
+	(void)obj;
+	(void)data;
+	if (!in_list)
+		return;
+	in_list = false;
+	ways_gone++;
+	if (way == LEAVES)
+		longjmp(out_of_list, 1);
+	gc_get_objects(WEAKREF_ALL_GENERATIONS, &listed_within);
+}
+
+static int drop_finalized(void *unused)
+{
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		GC_register_finalizer(GC_MALLOC(16), go_some_way, unused, NULL, NULL);
+	return 0;
+}
+
+static void list_with_finalizers_due(struct support_node **kept, size_t *n)
+{
+	gc_disable();
+	GC_set_finalize_on_demand(1);
+	support_on_thread(drop_finalized, NULL);
+	support_collect();
+	*kept = support_node_new(1);
+	/* Blocks of the size of a list's are in stock from now on, so that it is not to allocate its own that runs finalizers. */
+	for (int i = 0; i < 4; i++)
+		gc_alloc(65 * sizeof(void *));
+	GC_set_finalize_on_demand(0);
+	in_list = true;
+	if (setjmp(out_of_list) == 0)
+		gc_get_objects(WEAKREF_ALL_GENERATIONS, n);
+	else
+		*n = 0;
+	in_list = false;
+}
+
+/* A list whose making was left by longjmp is forgotten; one that was made within the making of another takes nothing from that. */
+START_TEST(test_finalizers_within_a_list)
+{
+	struct support_node *kept;
+	size_t n = 0;
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "finalizers would be run elsewhere");
+	way = (enum way)_i;
+	ways_gone = listed_within = 0;
+	list_with_finalizers_due(&kept, &n);
+	ck_assert_uint_eq(ways_gone, 1);
+	support_scrub();
+	support_collect();
+	ck_assert_uint_eq(n != 0, way == LISTS);
+	ck_assert_uint_eq(n, listed_within);
+	SUPPORT_KEEP(kept);
+}
+END_TEST
+
 /* ---- who holds whom ------------------------------------------------------------------------------------------------------ */
 
 /* G14: of an object, and of a foreign block, its pointers as they stand there, in their order and as often, and nothing else: no numbers, no
@@ -1088,6 +1154,7 @@ static Suite *suite(void)
 	tcase_add_test(objects, test_G16_is_tracked);
 	tcase_add_test(objects, test_G17_is_finalized);
 	tcase_add_test(objects, test_freeze);
+	tcase_add_loop_test(objects, test_finalizers_within_a_list, 0, 2);
 	tcase_add_test(objects, test_G14_referents);
 	tcase_add_test(objects, test_G14_no_referents);
 	tcase_add_test(objects, test_G15_referrers);

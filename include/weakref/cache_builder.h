@@ -206,7 +206,7 @@ WEAKREF_API int weakref_cache_builder_refresh_after_write(weakref_cache_builder 
 WEAKREF_API int weakref_cache_builder_loader(weakref_cache_builder *builder, const weakref_cache_loader *loader);
 
 /**
- * @brief Who runs reloads by age.
+ * @brief Who runs reloads by age. Needs weakref_cache_builder_refresh_after_write.
  * @param builder the builder.
  * @param executor not NULL.
  * @param user passed to it, kept alive by the cache.

@@ -140,7 +140,7 @@ WEAKREF_API void *gc_new_extra(const gc_type *type, size_t extra) __attribute__(
  * @brief Allocates untyped memory that the collector scans for pointers, zeroed.
  * @param size bytes; 0 gives a block of its own all the same.
  * @return the block; NULL with errno set.
- * Errors: EINVAL (size over PTRDIFF_MAX), ENOMEM, EPERM.
+ * Errors: EINVAL (a size that cannot be: within 4 KiB of PTRDIFF_MAX, or above), ENOMEM, EPERM.
  * Cost: GC_MALLOC's.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
