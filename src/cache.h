@@ -702,7 +702,7 @@ struct cache_begin {
 	weakref_cache *cache;
 	const void *key;
 	const struct table_key *ready;
-	enum cache_work_kind kind;
+	enum cache_work_kind kind; /* of CACHE_RELOAD, where there is nothing, a load is begun */
 	bool absent_only;  /* a value that is there is the answer */
 	bool present_only; /* that there is none is the answer */
 	bool waits;        /* until nobody else works on the key; else it joins who does */
@@ -718,6 +718,11 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **work, void
 int cache_work_finish(struct cache_work *work, void *value, int error);
 /* Waits for the end of a work of another's. 0, or -WEAKREF_EDEADLK. */
 int cache_work_wait(struct cache_work *work);
+/* Whether who waited for it to share what was loaded has to begin anew: it was a function of compute, or its thread ended. */
+static inline bool cache_work_gave_nothing(const struct cache_work *work)
+{
+	return work->abandoned || work->kind == CACHE_COMPUTE;
+}
 /* A cleanup handler: the thread of a work ends. */
 void cache_work_abandoned(void *work);
 /* A load for the figures; it began then, or, where that is 0, never. */

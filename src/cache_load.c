@@ -6,7 +6,7 @@
  *                          └── overtaken: the entry names it no more ──▶ finished, and the result is for who waited only
  *
  * Waiters wait on one semaphore: whoever gets through posts it again for the next. A waiter that is cancelled has taken nothing. A thread that
- * ends in a work finishes it as abandoned; those who waited for a load then try themselves.
+ * ends in a work finishes it as abandoned; those who waited to share what it would load then try themselves.
  *
  * A thread that would wait for itself, directly or through the works of others, gets EDEADLK: who waits for what is written down, and
  * followed before each wait, under one lock for all caches. A work becomes finished under the same lock, so whose it is can be looked
@@ -176,6 +176,9 @@ static int begin_locked(const struct cache_begin *b, struct cache_entry *entry, 
 	if (entry == NULL) {
 		if (b->present_only)
 			return CACHE_ABSENT;
+		/* There is nothing to reload. */
+		if (work->kind == CACHE_RELOAD)
+			work->kind = CACHE_LOAD;
 		if (cache->celled)
 			cache_cell_take_locked(cache, fresh, b->key);
 		atomic_store_explicit(&fresh->state, CACHE_LOADING, memory_order_relaxed);
@@ -435,7 +438,7 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 		int error = cache_work_wait(work);
 		if (error < 0)
 			return error;
-		if (work->abandoned || work->kind == CACHE_COMPUTE)
+		if (cache_work_gave_nothing(work))
 			continue;
 		*value = work->value;
 		return work->error < 0 ? work->error : work->value == NULL ? -WEAKREF_ENOENT : 0;
@@ -507,8 +510,8 @@ static int run_reload(struct cache_work *work)
 
 	pthread_cleanup_push(cache_work_abandoned, work);
 	work->began = base_now();
-	error = loader->reload != NULL && work->old != NULL ? loader->reload(work->key, work->old, &made, loader->user)
-							    : loader->load(work->key, &made, loader->user);
+	error = loader->reload != NULL ? loader->reload(work->key, work->old, &made, loader->user)
+				       : loader->load(work->key, &made, loader->user);
 	if (error >= 0)
 		error = made == NULL ? -WEAKREF_ENOENT : 0;
 	error = cache_work_finish(work, made, error);
@@ -651,11 +654,16 @@ int weakref_cache_refresh(weakref_cache *cache, const void *key)
 	if (cache->config.loader.load == NULL)
 		return -WEAKREF_ENOTSUP;
 	struct cache_begin b = {.cache = cache, .key = key, .ready = &ready, .kind = CACHE_RELOAD, .level = true, .counted = true};
-	int result = cache_work_begin(&b, &work, &value);
-	if (result < 0)
-		return result;
-	if (result == CACHE_BEGUN)
-		return run_reload(work);
-	error = cache_work_wait(work);
-	return error < 0 ? error : work->error;
+	do {
+		int result = cache_work_begin(&b, &work, &value);
+		if (result < 0)
+			return result;
+		if (result == CACHE_BEGUN)
+			return work->kind == CACHE_RELOAD ? run_reload(work)
+							  : run_load(work, cache->config.loader.load, cache->config.loader.user, &value);
+		error = cache_work_wait(work);
+		if (error < 0)
+			return error;
+	} while (cache_work_gave_nothing(work));
+	return work->error;
 }

@@ -792,6 +792,12 @@ START_TEST(test_second_level)
 	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(4)), 0);
 	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(4)), 0);
 	ck_assert_ptr_eq(level_has[4], thing(1004));
+	/* So does a refresh of what is not here; of what is, it asks the loader. */
+	level_has[8] = thing(88);
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(8)), 0);
+	ck_assert_ptr_eq(GET(8), thing(88));
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(8)), 0);
+	ck_assert_ptr_eq(level_has[8], thing(1088));
 	/* Loads by a call's own loader, and in bulk, ask it and write to it too. */
 	level_has[5] = thing(55);
 	level_has[6] = thing(66);
