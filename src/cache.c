@@ -62,8 +62,8 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 		return;
 	/* The wheel would hand it out too late. */
 	cache_lock(cache);
-	if (wheel_is_scheduled(cache_waiting(cache, entry)) || (cache_state(entry) == CACHE_LIVE && entry->work == NULL && expires == CACHE_NEVER))
-		wheel_schedule(cache->wheel, cache_waiting(cache, entry), deadline);
+	if (cache_state(entry) == CACHE_LIVE)
+		cache_reschedule_locked(cache, entry);
 	cache_unlock(cache);
 }
 

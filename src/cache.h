@@ -629,6 +629,8 @@ void cache_open_locked(const weakref_cache *cache, struct cache_entry *entry);
 /* Into policy and wheel, with the eviction's lock; out of them. */
 void cache_track(weakref_cache *cache, struct cache_entry *entry);
 void cache_untrack(weakref_cache *cache, struct cache_entry *entry);
+/* In a cache with a wheel: the deadline of a LIVE entry has changed, and not by a use, which may leave that to the wheel. */
+void cache_reschedule_locked(weakref_cache *cache, struct cache_entry *entry);
 /* Takes an entry out and queues the notice. */
 void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause);
 /* The end of an entry that is out of the map: DEAD, and the notice. */
@@ -687,6 +689,11 @@ void cache_purge(struct slots *slots, void *cache);
 
 /* ---- cache_load.c ---- */
 
+/* Of an entry that is not DEAD: a function of compute has it, so that it is in neither policy nor wheel. */
+static inline bool cache_is_computed_locked(const struct cache_entry *entry)
+{
+	return entry->work != NULL && entry->work->kind == CACHE_COMPUTE;
+}
 /* Takes a work off an entry: its result will not be stored. */
 void cache_overtake_locked(weakref_cache *cache, struct cache_entry *entry);
 /* Whether an entry, which may be NULL, is in the hands of a load or compute, for which a conditional write waits. 0 with the lock: it is not.

@@ -146,7 +146,7 @@ static struct cache_entry *sound_locked(weakref_cache *cache, struct cache_entry
 		return entry;
 	*value = cache_value(entry);
 	/* What is being computed stays. */
-	if (entry->work != NULL && entry->work->kind == CACHE_COMPUTE)
+	if (cache_is_computed_locked(entry))
 		return entry;
 	bool expired = cache_expired(cache, entry, now);
 	if (*value != NULL && !expired)
