@@ -533,7 +533,7 @@ struct cache_stripe *cache_stripes_new(uint32_t *mask);
 /* A map as it was at first, in place of one that has grown; NULL: it has not, or there is no memory. */
 struct cache_map *cache_map_anew(const weakref_cache *cache);
 /* Forgets all entries at once, and goes on with another map, unless that is NULL. */
-void cache_map_clear_locked(weakref_cache *cache, struct cache_map *fresh);
+void cache_map_clear_locked(weakref_cache *cache, struct cache_map *fresh, uint64_t now);
 
 /* ---- cache_cell.c ---- */
 
@@ -631,6 +631,11 @@ void cache_track(weakref_cache *cache, struct cache_entry *entry);
 void cache_untrack(weakref_cache *cache, struct cache_entry *entry);
 /* In a cache with a wheel: the deadline of a LIVE entry has changed, and not by a use, which may leave that to the wheel. */
 void cache_reschedule_locked(weakref_cache *cache, struct cache_entry *entry);
+/* Why an entry goes that the program takes out or replaces: what is expired goes for that. */
+static inline enum weakref_cause cache_cause(const weakref_cache *cache, const struct cache_entry *entry, enum weakref_cause cause, uint64_t now)
+{
+	return cache_expired(cache, entry, now) ? WEAKREF_CAUSE_EXPIRED : cause;
+}
 /* Takes an entry out and queues the notice. */
 void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause);
 /* The end of an entry that is out of the map: DEAD, and the notice. */

@@ -308,7 +308,7 @@ static void settle_locked(struct cache_work *work, struct cache_write *w, int er
 		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
 	} else if (error == 0) {
 		cache->invalidations++;
-		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
+		cache_remove_locked(cache, entry, cache_cause(cache, entry, WEAKREF_CAUSE_EXPLICIT, now));
 	} else if (work->kind == CACHE_COMPUTE) {
 		cache_track(cache, entry);
 	}
