@@ -248,6 +248,22 @@ START_TEST(test_lifetime)
 }
 END_TEST
 
+/* R123, R204: a pop looks at the age of what it would give, be it behind others that are dead. */
+START_TEST(test_lifetime_behind_the_dead)
+{
+	weakref_pool *pool = POOL(.check = res_check, .dealloc = res_dealloc, .lifetime = 0.05);
+	struct res *old = res_new(), *dead = res_new();
+
+	ck_assert_int_eq(weakref_pool_push(pool, old), 0);
+	usleep(60000);
+	dead->dead = true;
+	ck_assert_int_eq(weakref_pool_push(pool, dead), 0);
+	ck_assert_ptr_null(pop(pool));
+	ck_assert_int_eq(old->deallocs, 1);
+	ck_assert_int_eq(LEN(pool), 0);
+}
+END_TEST
+
 /* spread: those made together do not all go together. */
 START_TEST(test_lifetimes_are_spread)
 {
@@ -1239,6 +1255,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_p23_maxage);
 	tcase_add_test(t, test_p24_maxage_and_minsize);
 	tcase_add_test(t, test_lifetime);
+	tcase_add_test(t, test_lifetime_behind_the_dead);
 	tcase_add_test(t, test_p27_death_of_a_pool);
 	tcase_add_test(t, test_p29_exit);
 	tcase_add_test(t, test_p29_order_at_exit);
