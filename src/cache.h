@@ -750,6 +750,7 @@ struct cache_change {
 	void *value, *expected, *result;
 	const double *seconds; /* as in cache_write */
 	bool all;
+	bool unchanged; /* fn found nothing to do: the second level keeps what it has */
 	int (*fn)(struct cache_change *c);
 	struct cache_aside aside;
 	struct cache_entry **entries; /* all, where the second level must be told one by one */

@@ -813,6 +813,53 @@ START_TEST(test_second_level)
 }
 END_TEST
 
+static int to_nine(const void *key, void *old, void **value, void *user)
+{
+	(void)key;
+	(void)old;
+	(void)user;
+	*value = thing(9);
+	return level_error;
+}
+
+/* R160: what changes nothing leaves the second level alone, be it the map's way to read; what changes something has it forget. */
+START_TEST(test_second_level_unchanged)
+{
+	void *value;
+
+	make_two_levels(true);
+	ck_assert_int_eq(weakref_cache_compute_if_absent(cache, KEY(1), load, NULL, &value), 0);
+	ck_assert_ptr_eq(level_has[1], thing(1));
+	ck_assert_int_eq(weakref_cache_compute_if_absent(cache, KEY(1), load, NULL, &value), 0);
+	ck_assert_ptr_eq(weakref_cache_put_if_absent(cache, KEY(1), thing(5)), thing(1));
+	ck_assert_int_eq(weakref_cache_replace(cache, KEY(1), thing(5), thing(6)), 0);
+	ck_assert_int_eq(weakref_cache_replace(cache, KEY(2), NULL, thing(6)), 0);
+	ck_assert_int_eq(weakref_cache_remove(cache, KEY(1), thing(5), NULL), 0);
+	ck_assert_int_eq(weakref_cache_compute_if_present(cache, KEY(2), to_nine, NULL, NULL), 0);
+	level_error = -EBUSY;
+	ck_assert_int_eq(weakref_cache_compute(cache, KEY(1), to_nine, NULL, NULL), -EBUSY);
+	level_error = 0;
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), NULL), -EINVAL);
+	ck_assert_uint_eq(level_removes, 0);
+	/* What is not there it is asked for. */
+	level_has[3] = thing(33);
+	ck_assert_int_eq(weakref_cache_compute_if_absent(cache, KEY(3), load, NULL, &value), 0);
+	ck_assert_ptr_eq(value, thing(33));
+	ck_assert_uint_eq(loads, 1);
+	/* A key that only the second level has is removed as well, whatever its value is. */
+	level_has[4] = thing(44);
+	ck_assert_int_eq(weakref_cache_remove(cache, KEY(4), NULL, NULL), 0);
+	ck_assert_ptr_null(level_has[4]);
+	level_has[5] = thing(55);
+	ck_assert_ptr_eq(weakref_cache_put_if_absent(cache, KEY(5), thing(5)), thing(5));
+	ck_assert_int_eq(weakref_cache_replace(cache, KEY(5), thing(5), thing(6)), 1);
+	ck_assert_int_eq(weakref_cache_compute(cache, KEY(5), to_nine, NULL, NULL), 0);
+	ck_assert_int_eq(weakref_cache_remove(cache, KEY(5), thing(9), NULL), 1);
+	ck_assert_uint_eq(level_removes, 5);
+	ck_assert_ptr_null(level_has[5]);
+}
+END_TEST
+
 /* A second level that fails is counted, and the loader serves. */
 START_TEST(test_second_level_fails)
 {
@@ -917,6 +964,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_h38_get_all_present);
 	tcase_add_test(tc, test_get_all_present_fails);
 	tcase_add_loop_test(tc, test_second_level, 0, 2);
+	tcase_add_test(tc, test_second_level_unchanged);
 	tcase_add_test(tc, test_second_level_fails);
 	tcase_add_test(tc, test_second_level_overtaken);
 	tcase_add_loop_test(tc, test_no_memory, 0, 2);
