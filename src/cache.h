@@ -772,6 +772,8 @@ void cache_aside_add_locked(weakref_cache *cache, struct cache_aside *aside, uin
 void cache_aside_remove_locked(weakref_cache *cache, struct cache_aside *aside);
 /* As a loader: asks the second level. 0, -WEAKREF_ENOENT. */
 int cache_level_get(weakref_cache *cache, const void *key, void **value);
+/* Before a reload, whose value is put. */
+void cache_level_expect(weakref_cache *cache, const void *key);
 void cache_level_put(weakref_cache *cache, const void *key, void *value);
 void cache_level_remove(weakref_cache *cache, const void *key);
 

@@ -75,6 +75,14 @@ int cache_level_get(weakref_cache *cache, const void *key, void **value)
 	return 0;
 }
 
+void cache_level_expect(weakref_cache *cache, const void *key)
+{
+	const weakref_cache_second_level *level = &cache->config.level;
+
+	if (level->expect != NULL)
+		counted(cache, level->expect(key, level->user));
+}
+
 void cache_level_put(weakref_cache *cache, const void *key, void *value)
 {
 	const weakref_cache_second_level *level = &cache->config.level;

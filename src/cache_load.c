@@ -510,6 +510,8 @@ static int run_reload(struct cache_work *work)
 
 	pthread_cleanup_push(cache_work_abandoned, work);
 	work->began = base_now();
+	if (work->level)
+		cache_level_expect(work->cache, work->key);
 	error = loader->reload != NULL ? loader->reload(work->key, work->old, &made, loader->user)
 				       : loader->load(work->key, &made, loader->user);
 	if (error >= 0)

@@ -711,7 +711,7 @@ END_TEST
 /* ---- the second level ---- */
 
 static void *level_has[16];
-static unsigned level_gets, level_puts, level_removes, level_clears;
+static unsigned level_gets, level_expects, level_puts, level_removes, level_clears;
 static int level_error;
 
 static int level_get(const void *key, void **value, void *user)
@@ -722,6 +722,15 @@ static int level_get(const void *key, void **value, void *user)
 		return level_error;
 	*value = level_has[WEAKREF_INT_VALUE(key)];
 	return *value != NULL ? 0 : -ENOENT;
+}
+
+/* The reload has not begun. */
+static int level_expect(const void *key, void *user)
+{
+	(void)key;
+	(void)user;
+	level_expects++;
+	return level_expects == reloads + 1 ? level_error : -EPROTO;
 }
 
 static int level_put(const void *key, void *value, void *user)
@@ -754,11 +763,11 @@ static void make_two_levels(bool with_clear)
 {
 	/* One with clear loads in bulk as well. */
 	weakref_cache_second_level level = {
-		.get = level_get, .put = level_put, .remove = level_remove, .clear = with_clear ? level_clear : NULL};
+		.get = level_get, .expect = level_expect, .put = level_put, .remove = level_remove, .clear = with_clear ? level_clear : NULL};
 	weakref_cache_builder *b = builder("recordStats,maximumSize=100", true, with_clear);
 
 	memset(level_has, 0, sizeof level_has);
-	level_gets = level_puts = level_removes = level_clears = 0;
+	level_gets = level_expects = level_puts = level_removes = level_clears = 0;
 	level_error = 0;
 	ck_assert_int_eq(weakref_cache_builder_second_level(b, &level), 0);
 	cache = weakref_cache_builder_build(b);
@@ -798,6 +807,9 @@ START_TEST(test_second_level)
 	ck_assert_ptr_eq(GET(8), thing(88));
 	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(8)), 0);
 	ck_assert_ptr_eq(level_has[8], thing(1088));
+	ck_assert_uint_eq(level_expects, 2);
+	ck_assert_uint_eq(reloads, 2);
+	ck_assert_uint_eq(stats().level_errors, 0);
 	/* Loads by a call's own loader, and in bulk, ask it and write to it too. */
 	level_has[5] = thing(55);
 	level_has[6] = thing(66);
