@@ -195,6 +195,7 @@ START_TEST(test_R174_removed_elsewhere)
 	ck_assert_int_eq(weakref_cache_refresh(quiet, keys[0]), 0);
 	atomic_store(&versions[0], 6);
 	expect_version(elsewhere, 0, 5);
+	elsewhere = NULL;
 }
 END_TEST
 
