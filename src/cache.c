@@ -62,8 +62,8 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 		return;
 	/* The wheel would hand it out too late. */
 	cache_lock(cache);
-	if (wheel_is_scheduled(cache_waiting(cache, entry)) || (cache_state(entry) == CACHE_LIVE && entry->work == NULL && expires == CACHE_NEVER))
-		wheel_schedule(cache->wheel, cache_waiting(cache, entry), deadline);
+	if (cache_state(entry) == CACHE_LIVE)
+		cache_reschedule_locked(cache, entry);
 	cache_unlock(cache);
 }
 
@@ -344,14 +344,11 @@ static void insert_locked(weakref_cache *cache, struct cache_write *w, uint64_t 
 
 void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_write *w, uint64_t now)
 {
-	enum weakref_cause cause = WEAKREF_CAUSE_REPLACED;
-
 	if (entry == NULL) {
 		insert_locked(cache, w, now);
 	} else {
 		put_on_locked(cache, w, now);
-		if (cache_expired(cache, entry, now))
-			cause = WEAKREF_CAUSE_EXPIRED;
+		enum weakref_cause cause = cache_cause(cache, entry, WEAKREF_CAUSE_REPLACED, now);
 		cache_overtake_locked(cache, entry);
 		cache_displace_locked(cache, entry, w->fresh);
 		if (cache->recorded)
@@ -509,7 +506,7 @@ static int remove_key(struct cache_change *c)
 		return error;
 	cache->invalidations++;
 	if (entry != NULL)
-		cache_remove_locked(cache, entry, cache_expired(cache, entry, now) ? WEAKREF_CAUSE_EXPIRED : WEAKREF_CAUSE_EXPLICIT);
+		cache_remove_locked(cache, entry, cache_cause(cache, entry, WEAKREF_CAUSE_EXPLICIT, now));
 	cache_unlock_maintain(cache, now);
 	BASE_KEEP(c->key);
 	cache_after(cache);
@@ -540,15 +537,11 @@ static int remove_all(struct cache_change *c)
 	weakref_cache *cache = c->cache;
 	uint64_t now = cache_now(cache);
 
-	/* What is expired, or was collected, goes for that. */
-	cache_eviction_lock(cache);
-	cache_maintain(cache, now);
-	cache_eviction_unlock(cache);
 	/* Else the next one would go through all places again, be there one entry. */
 	struct cache_map *fresh = cache_map_anew(cache);
 	cache_lock(cache);
 	cache->invalidations++;
-	cache_map_clear_locked(cache, fresh);
+	cache_map_clear_locked(cache, fresh, now);
 	cache_unlock(cache);
 	cache_after(cache);
 	return 0;

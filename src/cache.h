@@ -533,7 +533,7 @@ struct cache_stripe *cache_stripes_new(uint32_t *mask);
 /* A map as it was at first, in place of one that has grown; NULL: it has not, or there is no memory. */
 struct cache_map *cache_map_anew(const weakref_cache *cache);
 /* Forgets all entries at once, and goes on with another map, unless that is NULL. */
-void cache_map_clear_locked(weakref_cache *cache, struct cache_map *fresh);
+void cache_map_clear_locked(weakref_cache *cache, struct cache_map *fresh, uint64_t now);
 
 /* ---- cache_cell.c ---- */
 
@@ -629,6 +629,13 @@ void cache_open_locked(const weakref_cache *cache, struct cache_entry *entry);
 /* Into policy and wheel, with the eviction's lock; out of them. */
 void cache_track(weakref_cache *cache, struct cache_entry *entry);
 void cache_untrack(weakref_cache *cache, struct cache_entry *entry);
+/* In a cache with a wheel: the deadline of a LIVE entry has changed, and not by a use, which may leave that to the wheel. */
+void cache_reschedule_locked(weakref_cache *cache, struct cache_entry *entry);
+/* Why an entry goes that the program takes out or replaces: what is expired goes for that. */
+static inline enum weakref_cause cache_cause(const weakref_cache *cache, const struct cache_entry *entry, enum weakref_cause cause, uint64_t now)
+{
+	return cache_expired(cache, entry, now) ? WEAKREF_CAUSE_EXPIRED : cause;
+}
 /* Takes an entry out and queues the notice. */
 void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause);
 /* The end of an entry that is out of the map: DEAD, and the notice. */
@@ -687,6 +694,11 @@ void cache_purge(struct slots *slots, void *cache);
 
 /* ---- cache_load.c ---- */
 
+/* Of an entry that is not DEAD: a function of compute has it, so that it is in neither policy nor wheel. */
+static inline bool cache_is_computed_locked(const struct cache_entry *entry)
+{
+	return entry->work != NULL && entry->work->kind == CACHE_COMPUTE;
+}
 /* Takes a work off an entry: its result will not be stored. */
 void cache_overtake_locked(weakref_cache *cache, struct cache_entry *entry);
 /* Whether an entry, which may be NULL, is in the hands of a load or compute, for which a conditional write waits. 0 with the lock: it is not.
@@ -702,7 +714,7 @@ struct cache_begin {
 	weakref_cache *cache;
 	const void *key;
 	const struct table_key *ready;
-	enum cache_work_kind kind;
+	enum cache_work_kind kind; /* of CACHE_RELOAD, where there is nothing, a load is begun */
 	bool absent_only;  /* a value that is there is the answer */
 	bool present_only; /* that there is none is the answer */
 	bool waits;        /* until nobody else works on the key; else it joins who does */
@@ -718,6 +730,11 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **work, void
 int cache_work_finish(struct cache_work *work, void *value, int error);
 /* Waits for the end of a work of another's. 0, or -WEAKREF_EDEADLK. */
 int cache_work_wait(struct cache_work *work);
+/* Whether who waited for it to share what was loaded has to begin anew: it was a function of compute, or its thread ended. */
+static inline bool cache_work_gave_nothing(const struct cache_work *work)
+{
+	return work->abandoned || work->kind == CACHE_COMPUTE;
+}
 /* A cleanup handler: the thread of a work ends. */
 void cache_work_abandoned(void *work);
 /* A load for the figures; it began then, or, where that is 0, never. */
@@ -733,6 +750,7 @@ struct cache_change {
 	void *value, *expected, *result;
 	const double *seconds; /* as in cache_write */
 	bool all;
+	bool unchanged; /* fn found nothing to do: the second level keeps what it has */
 	int (*fn)(struct cache_change *c);
 	struct cache_aside aside;
 	struct cache_entry **entries; /* all, where the second level must be told one by one */
@@ -754,6 +772,8 @@ void cache_aside_add_locked(weakref_cache *cache, struct cache_aside *aside, uin
 void cache_aside_remove_locked(weakref_cache *cache, struct cache_aside *aside);
 /* As a loader: asks the second level. 0, -WEAKREF_ENOENT. */
 int cache_level_get(weakref_cache *cache, const void *key, void **value);
+/* Before a reload, whose value is put. */
+void cache_level_expect(weakref_cache *cache, const void *key);
 void cache_level_put(weakref_cache *cache, const void *key, void *value);
 void cache_level_remove(weakref_cache *cache, const void *key);
 

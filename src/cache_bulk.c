@@ -213,7 +213,7 @@ static int collect(weakref_cache_bulk *bulk, size_t i)
 		return bulk->values[i] != NULL ? 0 : -WEAKREF_ENOENT;
 	if (w->source == SOURCE_OTHER)
 		error = cache_work_wait(w->work);
-	if (error == 0 && (w->work->abandoned || w->work->kind == CACHE_COMPUTE)) {
+	if (error == 0 && cache_work_gave_nothing(w->work)) {
 		*w = (struct want){.source = SOURCE_CACHE};
 		return 0;
 	}

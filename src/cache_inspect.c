@@ -66,14 +66,8 @@ static void reschedule_locked(weakref_cache *cache)
 
 	for (size_t i = 0; i < map->n; i++) {
 		struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_relaxed);
-		if (entry == NULL || entry == CACHE_GONE || cache_state(entry) != CACHE_LIVE ||
-		    (entry->work != NULL && entry->work->kind == CACHE_COMPUTE))
-			continue;
-		uint64_t deadline = cache_deadline(cache, entry);
-		if (deadline != CACHE_NEVER)
-			wheel_schedule(cache->wheel, cache_waiting(cache, entry), deadline);
-		else
-			wheel_cancel(cache->wheel, cache_waiting(cache, entry));
+		if (entry != NULL && entry != CACHE_GONE && cache_state(entry) == CACHE_LIVE)
+			cache_reschedule_locked(cache, entry);
 	}
 }
 
@@ -196,12 +190,10 @@ int weakref_cache_policy_set_remaining(weakref_cache *cache, const void *key, do
 	error = cache_lock_at(cache, &ready, false, &entry);
 	if (error < 0)
 		return error;
-	bool found = cache_value_now(cache, entry, now) != NULL && entry->work == NULL;
+	bool found = cache_value_now(cache, entry, now) != NULL;
 	if (found) {
 		entry->used = cache_later(now, cache_ns(seconds));
-		wheel_cancel(cache->wheel, cache_waiting(cache, entry));
-		if (entry->used != CACHE_NEVER)
-			wheel_schedule(cache->wheel, cache_waiting(cache, entry), entry->used);
+		cache_reschedule_locked(cache, entry);
 	}
 	cache_unlock_maintain(cache, now);
 	cache_after(cache);

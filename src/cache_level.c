@@ -4,7 +4,7 @@
  *
  * What the second level has must never be older than what a reader was told. A load asks it and writes to it only if nobody is about
  * to change the key (the list `aside`). Who changes a key stands in that list from before the change in the cache until the second level
- * has forgotten the key. A load that is overtaken by a change enters the list in the same moment; if it wrote to the second level, it has the
+ * has forgotten the key, which it need not where nothing was changed after all. A load that is overtaken by a change enters the list in the same moment; if it wrote to the second level, it has the
  * key forgotten there, and only then leaves the list. Keys are told apart by their hashes: where two share one, a load does without.
  *
  * Locks: the cache's for the list. Failures are counted, and no more.
@@ -75,6 +75,14 @@ int cache_level_get(weakref_cache *cache, const void *key, void **value)
 	return 0;
 }
 
+void cache_level_expect(weakref_cache *cache, const void *key)
+{
+	const weakref_cache_second_level *level = &cache->config.level;
+
+	if (level->expect != NULL)
+		counted(cache, level->expect(key, level->user));
+}
+
 void cache_level_put(weakref_cache *cache, const void *key, void *value)
 {
 	const weakref_cache_second_level *level = &cache->config.level;
@@ -143,7 +151,8 @@ int cache_change_level(struct cache_change *c)
 	cache_unlock(c->cache);
 	pthread_cleanup_push(change_over, c);
 	result = c->fn(c);
-	forget(c);
+	if (result >= 0 && !c->unchanged)
+		forget(c);
 	pthread_cleanup_pop(1);
 	return result;
 }

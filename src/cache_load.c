@@ -6,7 +6,7 @@
  *                          └── overtaken: the entry names it no more ──▶ finished, and the result is for who waited only
  *
  * Waiters wait on one semaphore: whoever gets through posts it again for the next. A waiter that is cancelled has taken nothing. A thread that
- * ends in a work finishes it as abandoned; those who waited for a load then try themselves.
+ * ends in a work finishes it as abandoned; those who waited to share what it would load then try themselves.
  *
  * A thread that would wait for itself, directly or through the works of others, gets EDEADLK: who waits for what is written down, and
  * followed before each wait, under one lock for all caches. A work becomes finished under the same lock, so whose it is can be looked
@@ -151,7 +151,7 @@ static struct cache_entry *sound_locked(weakref_cache *cache, struct cache_entry
 		return entry;
 	*value = cache_value(entry);
 	/* What is being computed stays. */
-	if (entry->work != NULL && entry->work->kind == CACHE_COMPUTE)
+	if (cache_is_computed_locked(entry))
 		return entry;
 	bool expired = cache_expired(cache, entry, now);
 	if (*value != NULL && !expired)
@@ -181,6 +181,9 @@ static int begin_locked(const struct cache_begin *b, struct cache_entry *entry, 
 	if (entry == NULL) {
 		if (b->present_only)
 			return CACHE_ABSENT;
+		/* There is nothing to reload. */
+		if (work->kind == CACHE_RELOAD)
+			work->kind = CACHE_LOAD;
 		if (cache->celled)
 			cache_cell_take_locked(cache, fresh, b->key);
 		atomic_store_explicit(&fresh->state, CACHE_LOADING, memory_order_relaxed);
@@ -310,7 +313,7 @@ static void settle_locked(struct cache_work *work, struct cache_write *w, int er
 		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
 	} else if (error == 0) {
 		cache->invalidations++;
-		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
+		cache_remove_locked(cache, entry, cache_cause(cache, entry, WEAKREF_CAUSE_EXPLICIT, now));
 	} else if (work->kind == CACHE_COMPUTE) {
 		cache_track(cache, entry);
 	}
@@ -442,7 +445,7 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 		int error = cache_work_wait(work);
 		if (error < 0)
 			return error;
-		if (work->abandoned || work->kind == CACHE_COMPUTE)
+		if (cache_work_gave_nothing(work))
 			continue;
 		*value = work->value;
 		return work->error < 0 ? work->error : work->value == NULL ? -WEAKREF_ENOENT : 0;
@@ -514,8 +517,10 @@ static int run_reload(struct cache_work *work)
 
 	pthread_cleanup_push(cache_work_abandoned, work);
 	work->began = base_now();
-	error = loader->reload != NULL && work->old != NULL ? loader->reload(work->key, work->old, &made, loader->user)
-							    : loader->load(work->key, &made, loader->user);
+	if (work->level)
+		cache_level_expect(work->cache, work->key);
+	error = loader->reload != NULL ? loader->reload(work->key, work->old, &made, loader->user)
+				       : loader->load(work->key, &made, loader->user);
 	if (error >= 0)
 		error = made == NULL ? -WEAKREF_ENOENT : 0;
 	error = cache_work_finish(work, made, error);
@@ -658,11 +663,16 @@ int weakref_cache_refresh(weakref_cache *cache, const void *key)
 	if (cache->config.loader.load == NULL)
 		return -WEAKREF_ENOTSUP;
 	struct cache_begin b = {.cache = cache, .key = key, .ready = &ready, .kind = CACHE_RELOAD, .level = true, .counted = true};
-	int result = cache_work_begin(&b, &work, &value);
-	if (result < 0)
-		return result;
-	if (result == CACHE_BEGUN)
-		return run_reload(work);
-	error = cache_work_wait(work);
-	return error < 0 ? error : work->error;
+	do {
+		int result = cache_work_begin(&b, &work, &value);
+		if (result < 0)
+			return result;
+		if (result == CACHE_BEGUN)
+			return work->kind == CACHE_RELOAD ? run_reload(work)
+							  : run_load(work, cache->config.loader.load, cache->config.loader.user, &value);
+		error = cache_work_wait(work);
+		if (error < 0)
+			return error;
+	} while (cache_work_gave_nothing(work));
+	return work->error;
 }

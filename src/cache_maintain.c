@@ -62,16 +62,30 @@ void cache_set_slack(weakref_cache *cache)
 	atomic_store_explicit(&cache->slack, rough ? SLACK : 0, memory_order_relaxed);
 }
 
+static void schedule(weakref_cache *cache, struct cache_entry *entry)
+{
+	uint64_t deadline = cache_deadline(cache, entry);
+
+	if (deadline != CACHE_NEVER)
+		wheel_schedule(cache->wheel, cache_waiting(cache, entry), deadline);
+	else
+		wheel_cancel(cache->wheel, cache_waiting(cache, entry));
+}
+
+void cache_reschedule_locked(weakref_cache *cache, struct cache_entry *entry)
+{
+	/* Who ends a function of compute looks at the deadline as well. */
+	if (!cache_is_computed_locked(entry))
+		schedule(cache, entry);
+}
+
 void cache_track(weakref_cache *cache, struct cache_entry *entry)
 {
 	/* One that took another's place is in already. */
 	if (cache->recorded && entry->policy.queue == POLICY_NONE)
 		policy_add(&cache->policy, &entry->policy);
-	if (!cache->expires)
-		return;
-	uint64_t deadline = cache_deadline(cache, entry);
-	if (deadline != CACHE_NEVER)
-		wheel_schedule(cache->wheel, cache_waiting(cache, entry), deadline);
+	if (cache->expires)
+		schedule(cache, entry);
 }
 
 void cache_untrack(weakref_cache *cache, struct cache_entry *entry)

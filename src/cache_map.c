@@ -240,7 +240,7 @@ struct cache_map *cache_map_anew(const weakref_cache *cache)
 	return map->n > size_for(cache->config.capacity) ? cache_map_new(cache->config.capacity) : NULL;
 }
 
-void cache_map_clear_locked(weakref_cache *cache, struct cache_map *fresh)
+void cache_map_clear_locked(weakref_cache *cache, struct cache_map *fresh, uint64_t now)
 {
 	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
 
@@ -251,7 +251,7 @@ void cache_map_clear_locked(weakref_cache *cache, struct cache_map *fresh)
 		if (entry != CACHE_GONE) {
 			cache_overtake_locked(cache, entry);
 			if (cache_state(entry) != CACHE_DEAD && atomic_load_explicit(&map->at[i].entry, memory_order_relaxed) == entry)
-				cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPLICIT);
+				cache_remove_locked(cache, entry, cache_cause(cache, entry, WEAKREF_CAUSE_EXPLICIT, now));
 		}
 	}
 	if (fresh == NULL)

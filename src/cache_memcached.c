@@ -2,10 +2,10 @@
 /*
  * cache_memcached: memcached as a second level of caches. See weakref/cache_memcached.h.
  *
- * Marks and tickets. To remove a key is to set a mark in its place, for MARK_SECONDS. A look-up that finds no value remembers what
- * stood there: nothing, or something with a number (memcached's cas). The store that follows it says so, and is done only if that is so yet. So
- * a store is never seen by who removed the key after the look-up, in whichever process, and however late the store arrives. What was looked up
- * in vain because the server failed is not stored.
+ * Marks and tickets. To remove a key is to set a mark in its place, for MARK_SECONDS. A look-up that finds no value, or that a reload begins
+ * with, remembers what stood there: nothing, or something with a number (memcached's cas). The store that follows it says so, and is done only
+ * if that is so yet. So a store is never seen by who removed the key after the look-up, in whichever process, and however late the store
+ * arrives. What was looked up in vain because the server failed is not stored, nor what there is no ticket for.
  *
  * Time. Each server holds a random number under `PREFIX!`, 16 hexadecimal digits; a value is good while it bears that number. Both are read
  * in one request: the time is sent to each server that has values. A server without a time (started anew) gets one with the first store. A
@@ -48,9 +48,8 @@
 #include "weakref/object.h"
 
 #define DEBTS 1024
-#define TICKETS 16 /* of a thread: more than it loads within each other */
+#define TICKETS 4096 /* of a thread: more than it loads within each other, or at once */
 #define MARK_SECONDS 60
-#define UNKNOWN UINT64_MAX /* of a ticket whose look-up failed */
 #define MONTH (30 * 24 * 3600) /* what is longer, memcached takes for a date */
 
 /* Something that a server has to forget before it is believed again. */
@@ -347,56 +346,86 @@ static bool fetch(struct visit *visit, const struct far_name *name, struct found
 /* ---- tickets ---- */
 
 struct ticket {
-	uint64_t far; /* 0 for none */
-	uint64_t name, cas, time;
+	uint64_t far, name, cas, time;
 };
 
-static _Thread_local struct ticket tickets[TICKETS];
-static _Thread_local unsigned next_ticket;
+/* Of a thread, in no order; of those that no store followed the oldest stay until there are too many. */
+struct tickets {
+	size_t n, room, oldest;
+	struct ticket at[];
+};
+
+static _Thread_local struct tickets *tickets;
+static pthread_key_t tickets_key; /* frees them when the thread ends */
+static bool tickets_end;          /* there is such a key */
+
+static void tickets_free(void *all)
+{
+	tickets = NULL;
+	free(all);
+}
+
+static void tickets_key_make(void)
+{
+	tickets_end = pthread_key_create(&tickets_key, tickets_free) == 0;
+}
+
+/* Room for one more. False: there are as many as there may be, or no memory. */
+static bool tickets_grow(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	size_t room = tickets == NULL ? 16 : 2 * tickets->room;
+
+	pthread_once(&once, tickets_key_make);
+	struct tickets *more = tickets_end && room <= TICKETS ? realloc(tickets, sizeof *more + room * sizeof more->at[0]) : NULL;
+	if (more == NULL)
+		return false;
+	if (tickets == NULL)
+		*more = (struct tickets){.n = 0};
+	more->room = room;
+	tickets = more;
+	pthread_setspecific(tickets_key, more);
+	return true;
+}
 
 static struct ticket *ticket_find(const weakref_cache_memcached *far, uint64_t hash)
 {
-	for (unsigned i = 0; i < TICKETS; i++)
-		if (tickets[i].far == far->number && tickets[i].name == hash)
-			return &tickets[i];
+	for (size_t i = 0; tickets != NULL && i < tickets->n; i++)
+		if (tickets->at[i].far == far->number && tickets->at[i].name == hash)
+			return &tickets->at[i];
 	return NULL;
 }
 
 /* What this thread's store of a name will find there, if nobody comes in between. */
-static void ticket_keep(const weakref_cache_memcached *far, const struct far_name *name, uint64_t cas, uint64_t time)
+static void ticket_keep(const weakref_cache_memcached *far, const struct far_name *name, const struct found *found)
 {
 	uint64_t hash = XXH3_64bits(name->text, name->size);
 	struct ticket *ticket = ticket_find(far, hash);
 
-	if (ticket == NULL)
-		ticket = &tickets[next_ticket++ % TICKETS];
-	*ticket = (struct ticket){.far = far->number, .name = hash, .cas = cas, .time = time};
+	if (ticket == NULL && ((tickets != NULL && tickets->n < tickets->room) || tickets_grow()))
+		ticket = &tickets->at[tickets->n++];
+	if (ticket == NULL && tickets != NULL)
+		ticket = &tickets->at[tickets->oldest++ % tickets->n];
+	if (ticket != NULL)
+		*ticket = (struct ticket){.far = far->number, .name = hash, .cas = found->cas, .time = found->time};
 }
 
-/* A value was found: a ticket of before is none any more. */
-static void ticket_drop(const weakref_cache_memcached *far, const struct far_name *name)
+/* The thread's ticket for a name, which is good once. False where it has none. */
+static bool ticket_take(const weakref_cache_memcached *far, const struct far_name *name, struct ticket *out)
 {
 	struct ticket *ticket = ticket_find(far, XXH3_64bits(name->text, name->size));
 
-	if (ticket != NULL)
-		ticket->far = 0;
+	if (ticket == NULL)
+		return false;
+	*out = *ticket;
+	*ticket = tickets->at[--tickets->n];
+	return true;
 }
 
-/* The thread's ticket for a name, which is good once. Where nothing was looked up before (a reload), what stands there now. */
-static bool ticket_take(struct visit *visit, const struct far_name *name, struct ticket *out)
+/* A value was found, or nothing is known: a ticket of before is none any more. */
+static void ticket_drop(const weakref_cache_memcached *far, const struct far_name *name)
 {
-	struct ticket *ticket = ticket_find(visit->far, XXH3_64bits(name->text, name->size));
-	struct found found = {0};
-
-	if (ticket != NULL) {
-		*out = *ticket;
-		ticket->far = 0;
-		return true;
-	}
-	bool good = fetch(visit, name, &found);
-	*out = (struct ticket){.cas = found.cas, .time = found.time};
-	free(found.value);
-	return good;
+	ticket_take(far, name, &(struct ticket){0});
 }
 
 static int visit_fetch(weakref_cache_memcached *far, const struct far_name *name, struct found *found)
@@ -412,7 +441,7 @@ static int visit_fetch(weakref_cache_memcached *far, const struct far_name *name
 		free(found->value);
 		error = visit_failed(&visit);
 	}
-	ticket_keep(far, name, UNKNOWN, 0);
+	ticket_drop(far, name);
 	return error;
 }
 
@@ -474,31 +503,59 @@ static int name_of(weakref_cache_memcached *far, const weakref_bytes *key, struc
 	return name->server < far->n ? 0 : -EIO;
 }
 
+/* What stands under a key, and its name; *number is room for an integer's bytes. */
+static int look_up(weakref_cache_memcached *far, const void *key, uint64_t *number, weakref_bytes *bytes, struct far_name *name,
+		   struct found *found)
+{
+	int error = far_key_bytes(far->options.kind, key, number, bytes);
+
+	*found = (struct found){0};
+	if (error == 0)
+		error = name_of(far, bytes, name);
+	return error == 0 ? visit_fetch(far, name, found) : error;
+}
+
 static int level_get(const void *key, void **value, void *user)
 {
 	weakref_cache_memcached *far = user;
-	struct found found = {0};
+	struct found found;
 	weakref_bytes bytes;
 	struct far_name name;
 	uint64_t number;
-	int error = far_key_bytes(far->options.kind, key, &number, &bytes);
+	int error = look_up(far, key, &number, &bytes, &name, &found);
 
-	if (error == 0)
-		error = name_of(far, &bytes, &name);
-	if (error == 0)
-		error = visit_fetch(far, &name, &found);
 	if (error != 0)
 		return error;
 	const unsigned char *whole = (const unsigned char *)found.value;
 	size_t begin;
 	if (whole != NULL && open_value(far, whole, found.size, &bytes, found.time, &begin)) {
 		ticket_drop(far, &name);
-		return decode(far, key, &found, begin, value);
+		error = decode(far, key, &found, begin, value);
+		/* The loader's value takes its place. */
+		if (error < 0)
+			ticket_keep(far, &name, &found);
+		return error;
 	}
 	free(found.value);
-	ticket_keep(far, &name, found.cas, found.time);
+	ticket_keep(far, &name, &found);
 	COUNT(far, misses);
 	return -WEAKREF_ENOENT;
+}
+
+static int level_expect(const void *key, void *user)
+{
+	weakref_cache_memcached *far = user;
+	struct found found;
+	weakref_bytes bytes;
+	struct far_name name;
+	uint64_t number;
+	int error = look_up(far, key, &number, &bytes, &name, &found);
+
+	if (error != 0)
+		return error;
+	free(found.value);
+	ticket_keep(far, &name, &found);
+	return 0;
 }
 
 static int remove_name(weakref_cache_memcached *far, const struct far_name *name)
@@ -565,10 +622,12 @@ static int store(weakref_cache_memcached *far, const struct far_name *name, unsi
 
 	if (error != 0)
 		return error;
-	if (!ticket_take(&visit, name, &ticket) || (ticket.time == 0 && (ticket.time = time_first(&visit, name)) == 0))
+	bool has = ticket_take(far, name, &ticket);
+	if (has && ticket.time == 0 && (ticket.time = time_first(&visit, name)) == 0)
 		return visit_failed(&visit);
-	far_value_seal(value, size, ticket.time);
-	switch (ticket.cas == UNKNOWN ? MEMCACHED_NOTSTORED : send_value(&visit, name, value, size, ticket.cas)) {
+	if (has)
+		far_value_seal(value, size, ticket.time);
+	switch (has ? send_value(&visit, name, value, size, ticket.cas) : MEMCACHED_NOTSTORED) {
 	case MEMCACHED_SUCCESS:
 		visit_end(&visit);
 		COUNT(far, stores);
@@ -725,7 +784,7 @@ WEAKREF_API int weakref_cache_memcached_level(weakref_cache_memcached *far, weak
 	if (!far_valid(far) || level == NULL)
 		return -WEAKREF_EINVAL;
 	*level = (weakref_cache_second_level){
-		.get = level_get, .put = level_put, .remove = level_remove, .clear = level_clear, .user = far};
+		.get = level_get, .expect = level_expect, .put = level_put, .remove = level_remove, .clear = level_clear, .user = far};
 	return 0;
 }
 

@@ -80,12 +80,14 @@ int cache_store_if_absent(struct cache_change *c)
 	uint64_t now = cache_now(c->cache);
 	int error = look_first(c, now, &entry);
 
-	if (error < 0 || c->result != NULL)
+	c->unchanged = c->result != NULL;
+	if (error < 0 || c->unchanged)
 		return error;
 	error = prepare_and_lock(c, now, &entry, &w);
 	if (error < 0)
 		return error;
-	if (c->result == NULL) {
+	c->unchanged = c->result != NULL;
+	if (!c->unchanged) {
 		cache_write_locked(c->cache, entry, &w, now);
 		c->result = c->value;
 	}
@@ -114,15 +116,16 @@ static int replace(struct cache_change *c)
 	uint64_t now = cache_now(c->cache);
 	int error = look_first(c, now, &entry);
 
-	if (error < 0 || !as_expected(c, c->result))
+	c->unchanged = !as_expected(c, c->result);
+	if (error < 0 || c->unchanged)
 		return error;
 	error = prepare_and_lock(c, now, &entry, &w);
 	if (error < 0)
 		return error;
-	bool does = as_expected(c, c->result);
-	if (does)
+	c->unchanged = !as_expected(c, c->result);
+	if (!c->unchanged)
 		cache_write_locked(c->cache, entry, &w, now);
-	return unlock_after(c, entry, now, does);
+	return unlock_after(c, entry, now, !c->unchanged);
 }
 
 int weakref_cache_replace(weakref_cache *cache, const void *key, void *expected, void *value)
@@ -142,6 +145,8 @@ static int remove_expected(struct cache_change *c)
 	if (error < 0)
 		return error;
 	bool does = as_expected(c, c->result);
+	/* What the second level has is no value that anybody could expect. */
+	c->unchanged = !does && c->expected != NULL;
 	if (does) {
 		c->cache->invalidations++;
 		cache_remove_locked(c->cache, entry, WEAKREF_CAUSE_EXPLICIT);
@@ -165,7 +170,6 @@ int weakref_cache_remove(weakref_cache *cache, const void *key, void *expected, 
 
 struct computing {
 	struct cache_change change; /* first */
-	weakref_cache_load_fn load;
 	weakref_cache_compute_fn compute;
 	weakref_cache_merge_fn merge;
 	void *user;
@@ -197,6 +201,7 @@ static int compute(struct cache_change *c)
 	struct cache_work *work;
 	int result = cache_work_begin(&b, &work, &c->result);
 
+	c->unchanged = result == CACHE_ABSENT;
 	if (result != CACHE_BEGUN)
 		return result < 0 ? result : 0;
 	c->result = NULL;
@@ -242,29 +247,25 @@ int weakref_cache_merge(weakref_cache *cache, const void *key, void *given, weak
 	return merge == NULL || given == NULL ? -WEAKREF_EINVAL : run(&f, value);
 }
 
-static int compute_if_absent(struct cache_change *c)
-{
-	const struct computing *f = (const struct computing *)c;
-	struct cache_entry *entry;
-	uint64_t now = cache_now(c->cache);
-	int error = cache_read(c->cache, &c->ready, now, &entry, &c->result);
-
-	if (error < 0)
-		return error;
-	if (c->result != NULL) {
-		cache_used(c->cache, entry, c->result, now);
-		return 0;
-	}
-	error = cache_load(c->cache, c->key, &c->ready, f->load, f->user, false, &c->result);
-	BASE_KEEP(c->key);
-	return error == -WEAKREF_ENOENT ? 0 : error;
-}
-
 int weakref_cache_compute_if_absent(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
 {
-	struct computing f = {.change = {.cache = cache, .key = key, .fn = compute_if_absent}, .load = load, .user = user};
+	struct cache_entry *entry;
+	struct table_key ready;
+	int error = load == NULL || value == NULL ? -WEAKREF_EINVAL : cache_enter(cache, key, &ready);
 
-	return load == NULL || value == NULL ? -WEAKREF_EINVAL : run(&f, value);
+	if (error < 0) {
+		if (value != NULL)
+			*value = NULL;
+		return error;
+	}
+	uint64_t now = cache_now(cache);
+	error = cache_read(cache, &ready, now, &entry, value);
+	if (error == 0 && *value != NULL)
+		cache_used(cache, entry, *value, now);
+	else if (error == 0)
+		error = cache_load(cache, key, &ready, load, user, false, value);
+	BASE_KEEP(key);
+	return error == -WEAKREF_ENOENT ? 0 : error;
 }
 
 /* ---- iterators ---- */

@@ -627,7 +627,8 @@ void deliver_drain(void)
 	beacon_light();
 	switch (atomic_load(&policy)) {
 	case WEAKREF_DELIVER_AT_ALLOCATION:
-		deliver_run();
+		lock_check_none("delivery");
+		run_all(WEAKREF_DELIVER_AT_ALLOCATION);
 		break;
 	case WEAKREF_DELIVER_THREAD:
 		/* Within a callback nothing is waited for: the thread may wait for what this one holds. */

@@ -56,6 +56,20 @@ static int deadline_from(const double *seconds, uint64_t *deadline)
 	return 0;
 }
 
+/* What is too old goes before anything is lent. The lock is held before and after, but not within where something goes: then something was
+ * idle, and nobody waits. */
+static NOINLINE void expire_locked(weakref_pool *pool)
+{
+	struct pool_entry *out = NULL;
+
+	pool_expire_locked(pool, base_now(), &out);
+	if (out == NULL)
+		return;
+	pool_unlock(pool);
+	pool_dispose(pool, out);
+	pool_lock(pool);
+}
+
 /* With the lock held, before and after: an entry that may be used, or NULL for the right to make one. */
 static int take_locked(weakref_pool *pool, const double *seconds, uint64_t deadline, struct pool_entry **entry)
 {
@@ -72,22 +86,10 @@ static int take_locked(weakref_pool *pool, const double *seconds, uint64_t deadl
 			pool->reuses++;
 		if (alive != 0)
 			return alive < 0 ? alive : 0;
+		/* What stood behind the dead one was not looked at. */
+		if (unlikely(pool->aged))
+			expire_locked(pool);
 	}
-}
-
-/* Takes the lock; what is too old goes before anything is lent. */
-static NOINLINE void lock_and_expire(weakref_pool *pool)
-{
-	struct pool_entry *out = NULL;
-	uint64_t now = base_now();
-
-	pool_lock(pool);
-	pool_expire_locked(pool, now, &out);
-	if (out == NULL)
-		return;
-	pool_unlock(pool);
-	pool_dispose(pool, out);
-	pool_lock(pool);
 }
 
 /* Out of the books, into the caller's hand. The resource is in sight of the collector before the pool lets go of it. */
@@ -107,10 +109,9 @@ int pool_take(weakref_pool *pool, const double *seconds, bool strong, struct poo
 
 	if (unlikely(error != 0))
 		return error;
+	pool_lock(pool);
 	if (unlikely(pool->aged))
-		lock_and_expire(pool);
-	else
-		pool_lock(pool);
+		expire_locked(pool);
 	error = take_locked(pool, seconds, deadline, &entry);
 	if (error == 0 && unlikely(entry == NULL)) {
 		pool_unlock(pool);

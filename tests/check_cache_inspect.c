@@ -370,6 +370,64 @@ START_TEST(test_times_by_reads)
 }
 END_TEST
 
+static int never_runs(void (*task)(void *arg), void *arg, void *user)
+{
+	(void)task;
+	*(void **)user = arg;
+	return 0;
+}
+
+/* A function of compute that gives the value another time, and then says what `user` points to. */
+static int sets_the_time(const void *key, void *old, void **value, void *user)
+{
+	*value = old;
+	return weakref_cache_policy_set_remaining(cache, key, 50) < 0 ? -EPROTO : *(const int *)user;
+}
+
+/* R211: an entry that is being reloaded or computed is there like any other: its time can be set, or ended by a read, and maintenance takes it
+ * out when that is over. */
+START_TEST(test_times_while_it_is_busy)
+{
+	const weakref_cache_expiry expiry = {.create = on_create, .update = on_update, .read = on_read};
+	const weakref_cache_loader loader = {.load = load};
+	void **task = gc_alloc(sizeof *task);
+	weakref_cache_builder *b = builder("refreshAfterWrite=10s");
+
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+	ck_assert_int_eq(weakref_cache_builder_executor(b, never_runs, task), 0);
+	ck_assert_int_eq(weakref_cache_builder_expire_after(b, &expiry), 0);
+	for (int by_read = 0; by_read < 2; by_read++) {
+		build(b);
+		at_read = INFINITY;
+		PUT(cache, 1, thing(1));
+		now_ns += 10 * SECOND;
+		*task = NULL;
+		ck_assert_ptr_eq(GET(cache, 1), thing(1));
+		ck_assert_ptr_nonnull(*task);
+		at_read = 5;
+		if (by_read)
+			ck_assert_ptr_eq(GET(cache, 1), thing(1));
+		else
+			ck_assert_int_eq(weakref_cache_policy_set_remaining(cache, KEY(1), 5), 0);
+		ck_assert_double_eq(remaining(1), 5);
+		now_ns += 5 * SECOND;
+		ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+		ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	}
+	SUPPORT_KEEP(task);
+	for (int result = -EBUSY; result <= 0; result += EBUSY) {
+		build_varying("", false);
+		PUT(cache, 1, thing(1));
+		now_ns += 5 * SECOND;
+		ck_assert_int_eq(weakref_cache_compute(cache, KEY(1), sets_the_time, &result, NULL), result);
+		ck_assert_double_eq(remaining(1), 50);
+		now_ns += 50 * SECOND;
+		ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+		ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	}
+}
+END_TEST
+
 /* ---- orders ---- */
 
 /* Who expires first, by each rule, and the other way round; what is expired is not in it. */
@@ -544,6 +602,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_long_times);
 	tcase_add_test(tc, test_put_for_a_time);
 	tcase_add_test(tc, test_times_by_reads);
+	tcase_add_test(tc, test_times_while_it_is_busy);
 	tcase_add_test(tc, test_expiring);
 	tcase_add_test(tc, test_orders_of_strings);
 	tcase_add_test(tc, test_lists_of_a_busy_cache);

@@ -712,7 +712,7 @@ END_TEST
 /* ---- the second level ---- */
 
 static void *level_has[16];
-static unsigned level_gets, level_puts, level_removes, level_clears;
+static unsigned level_gets, level_expects, level_puts, level_removes, level_clears;
 static int level_error;
 
 static int level_get(const void *key, void **value, void *user)
@@ -723,6 +723,15 @@ static int level_get(const void *key, void **value, void *user)
 		return level_error;
 	*value = level_has[WEAKREF_INT_VALUE(key)];
 	return *value != NULL ? 0 : -ENOENT;
+}
+
+/* The reload has not begun. */
+static int level_expect(const void *key, void *user)
+{
+	(void)key;
+	(void)user;
+	level_expects++;
+	return level_expects == reloads + 1 ? level_error : -EPROTO;
 }
 
 static int level_put(const void *key, void *value, void *user)
@@ -755,11 +764,11 @@ static void make_two_levels(bool with_clear)
 {
 	/* One with clear loads in bulk as well. */
 	weakref_cache_second_level level = {
-		.get = level_get, .put = level_put, .remove = level_remove, .clear = with_clear ? level_clear : NULL};
+		.get = level_get, .expect = level_expect, .put = level_put, .remove = level_remove, .clear = with_clear ? level_clear : NULL};
 	weakref_cache_builder *b = builder("recordStats,maximumSize=100", true, with_clear);
 
 	memset(level_has, 0, sizeof level_has);
-	level_gets = level_puts = level_removes = level_clears = 0;
+	level_gets = level_expects = level_puts = level_removes = level_clears = 0;
 	level_error = 0;
 	ck_assert_int_eq(weakref_cache_builder_second_level(b, &level), 0);
 	cache = weakref_cache_builder_build(b);
@@ -793,6 +802,15 @@ START_TEST(test_second_level)
 	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(4)), 0);
 	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(4)), 0);
 	ck_assert_ptr_eq(level_has[4], thing(1004));
+	/* So does a refresh of what is not here; of what is, it asks the loader. */
+	level_has[8] = thing(88);
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(8)), 0);
+	ck_assert_ptr_eq(GET(8), thing(88));
+	ck_assert_int_eq(weakref_cache_refresh(cache, KEY(8)), 0);
+	ck_assert_ptr_eq(level_has[8], thing(1088));
+	ck_assert_uint_eq(level_expects, 2);
+	ck_assert_uint_eq(reloads, 2);
+	ck_assert_uint_eq(stats().level_errors, 0);
 	/* Loads by a call's own loader, and in bulk, ask it and write to it too. */
 	level_has[5] = thing(55);
 	level_has[6] = thing(66);
@@ -805,6 +823,53 @@ START_TEST(test_second_level)
 	ck_assert_ptr_eq(values[1], thing(7));
 	ck_assert_ptr_eq(level_has[7], thing(7));
 	ck_assert_uint_eq(bulk_keys, _i == 0 ? 1 : 0);
+}
+END_TEST
+
+static int to_nine(const void *key, void *old, void **value, void *user)
+{
+	(void)key;
+	(void)old;
+	(void)user;
+	*value = thing(9);
+	return level_error;
+}
+
+/* R160: what changes nothing leaves the second level alone, be it the map's way to read; what changes something has it forget. */
+START_TEST(test_second_level_unchanged)
+{
+	void *value;
+
+	make_two_levels(true);
+	ck_assert_int_eq(weakref_cache_compute_if_absent(cache, KEY(1), load, NULL, &value), 0);
+	ck_assert_ptr_eq(level_has[1], thing(1));
+	ck_assert_int_eq(weakref_cache_compute_if_absent(cache, KEY(1), load, NULL, &value), 0);
+	ck_assert_ptr_eq(weakref_cache_put_if_absent(cache, KEY(1), thing(5)), thing(1));
+	ck_assert_int_eq(weakref_cache_replace(cache, KEY(1), thing(5), thing(6)), 0);
+	ck_assert_int_eq(weakref_cache_replace(cache, KEY(2), NULL, thing(6)), 0);
+	ck_assert_int_eq(weakref_cache_remove(cache, KEY(1), thing(5), NULL), 0);
+	ck_assert_int_eq(weakref_cache_compute_if_present(cache, KEY(2), to_nine, NULL, NULL), 0);
+	level_error = -EBUSY;
+	ck_assert_int_eq(weakref_cache_compute(cache, KEY(1), to_nine, NULL, NULL), -EBUSY);
+	level_error = 0;
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), NULL), -EINVAL);
+	ck_assert_uint_eq(level_removes, 0);
+	/* What is not there it is asked for. */
+	level_has[3] = thing(33);
+	ck_assert_int_eq(weakref_cache_compute_if_absent(cache, KEY(3), load, NULL, &value), 0);
+	ck_assert_ptr_eq(value, thing(33));
+	ck_assert_uint_eq(loads, 1);
+	/* A key that only the second level has is removed as well, whatever its value is. */
+	level_has[4] = thing(44);
+	ck_assert_int_eq(weakref_cache_remove(cache, KEY(4), NULL, NULL), 0);
+	ck_assert_ptr_null(level_has[4]);
+	level_has[5] = thing(55);
+	ck_assert_ptr_eq(weakref_cache_put_if_absent(cache, KEY(5), thing(5)), thing(5));
+	ck_assert_int_eq(weakref_cache_replace(cache, KEY(5), thing(5), thing(6)), 1);
+	ck_assert_int_eq(weakref_cache_compute(cache, KEY(5), to_nine, NULL, NULL), 0);
+	ck_assert_int_eq(weakref_cache_remove(cache, KEY(5), thing(9), NULL), 1);
+	ck_assert_uint_eq(level_removes, 5);
+	ck_assert_ptr_null(level_has[5]);
 }
 END_TEST
 
@@ -998,6 +1063,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_h38_get_all_present);
 	tcase_add_test(tc, test_get_all_present_fails);
 	tcase_add_loop_test(tc, test_second_level, 0, 2);
+	tcase_add_test(tc, test_second_level_unchanged);
 	tcase_add_test(tc, test_second_level_fails);
 	tcase_add_test(tc, test_second_level_overtaken);
 	tcase_add_loop_test(tc, test_no_memory, 0, 2);

@@ -313,6 +313,13 @@ static int load_long(const void *key, void **value, void *user)
 	return load(key, value, user);
 }
 
+static int expires_and_clears(const void *key, void *old, void **value, void *user)
+{
+	int result = compute_long(key, old, value, user);
+
+	return weakref_cache_invalidate_all(cache) < 0 ? -EPROTO : result;
+}
+
 START_TEST(test_expires_in_the_function)
 {
 	double seconds;
@@ -337,6 +344,18 @@ START_TEST(test_expires_in_the_function)
 	ck_assert_ptr_null(GET(cache, 3));
 	weakref_cache_cleanup(cache);
 	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	/* R146: it went for its age, also where the function, or what it calls, takes it out. */
+	static int (*const takes_out[])(const void *, void *, void **, void *) = {compute_long, expires_and_clears};
+	for (size_t i = 0; i < 2; i++) {
+		make("expireAfterWrite=10s", false, false);
+		PUT(cache, 4, thing(4));
+		computes(NULL, 0);
+		ck_assert_int_eq(weakref_cache_compute(cache, KEY(4), takes_out[i], NULL, NULL), 0);
+		ck_assert_uint_eq(weakref_cache_len(cache), 0);
+		ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 1);
+		ck_assert_uint_eq(told_in_all(), 1);
+		ck_assert_uint_eq(stats().evictions, 1);
+	}
 }
 END_TEST
 

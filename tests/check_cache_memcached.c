@@ -218,7 +218,7 @@ START_TEST(test_R172_clear)
 	/* One of what was looked up before it. */
 	expect_absent(&one, "c");
 	ck_assert_int_eq(two.clear(two.user), 0);
-	store(&one, "c", 6, 6);
+	store_late(&one, "c", 6, 6);
 	expect_absent(&two, "c");
 	/* The level's own way, and a time that somebody has spoilt. */
 	ck_assert_int_eq(two.clear(two.user), 0);
@@ -257,7 +257,7 @@ START_TEST(test_R175_what_cannot_be_stored)
 	options.max_value = 100 << 20;
 	far = far_new(&options, &level);
 	store(&level, "a", 5, 5);
-	ck_assert_int_eq(level.put("a", word_new(6, 5 << 20), level.user), 0);
+	store(&level, "a", 6, 5 << 20);
 	ck_assert_uint_eq(stats_of(far).too_large, 1);
 	expect_absent(&level, "a");
 	store(&level, "a", 7, 7);
@@ -379,6 +379,7 @@ static int child_uses(void *arg)
 
 	for (uint64_t i = 0; i < 50; i++) {
 		SUPPORT_REQUIRE(get(level, "parent", &word) == 0 && word_is(word, 1, 1000));
+		SUPPORT_REQUIRE(level->expect("child", level->user) == 0);
 		SUPPORT_REQUIRE(level->put("child", word_new(i, 10), level->user) == 0);
 	}
 	return 0;
@@ -423,6 +424,7 @@ static int use_and_drop(void *arg)
 		weakref_cache_second_level level;
 		weakref_cache_memcached *far = weakref_cache_memcached_new(options);
 		SUPPORT_REQUIRE(far != NULL && weakref_cache_memcached_level(far, &level) == 0);
+		SUPPORT_REQUIRE(level.expect("a", far) == 0);
 		SUPPORT_REQUIRE(level.put("a", word_new(i, 1), far) == 0);
 	}
 	return 0;
@@ -508,6 +510,8 @@ START_TEST(test_R175_no_memory)
 		weakref_checks_fail_allocation(nth);
 		weakref_cache_memcached *far = weakref_cache_memcached_new(&options);
 		int error = far == NULL ? -errno : weakref_cache_memcached_level(far, &level);
+		if (error == 0)
+			error = level.expect("a", level.user);
 		if (error == 0)
 			error = level.put("a", word, level.user);
 		if (error == 0)

@@ -131,6 +131,74 @@ START_TEST(test_R170_weak_and_small)
 }
 END_TEST
 
+/* ---- what another process removes while a value is loaded --------------------------------------------------------------- */
+
+/* Another cache of the same servers, as another process has it. */
+static weakref_cache *elsewhere;
+
+/* Loads a key, which is changed and removed elsewhere before that is over. */
+static int load_old(const void *key, void **value, void *user)
+{
+	int error = load(key, value, user);
+
+	atomic_fetch_add(&versions[WEAKREF_INT_VALUE(key)], 1);
+	return error < 0 ? error : weakref_cache_invalidate(elsewhere, key);
+}
+
+static int load_all_old(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user)
+{
+	void *values[KEYS];
+
+	for (size_t i = 0; i < n; i++)
+		if (load_old(keys[i], &values[i], user) < 0)
+			return -EPROTO;
+	for (size_t i = 0; i < n; i++)
+		if (weakref_cache_bulk_give(bulk, keys[i], values[i]) < 0)
+			return -EPROTO;
+	return 0;
+}
+
+/* R174: what was loaded before that is not seen by others afterwards: by a load, by a reload, or by a load of many. */
+START_TEST(test_R174_removed_elsewhere)
+{
+	const weakref_cache_loader loader = {.load = load_old, .load_all = load_all_old};
+	weakref_cache_memcached_options options;
+	weakref_cache_second_level one, two;
+	const void *keys[KEYS];
+	void *values[KEYS];
+
+	WITH_SERVER();
+	options = options_for(WEAKREF_KEY_INT, "R174e");
+	far_new(&options, &one);
+	far_new(&options, &two);
+	elsewhere = cache_with(&two, "maximumSize=0");
+	weakref_cache_builder *builder = weakref_cache_builder_new(WEAKREF_KEY_INT);
+	ck_assert_int_eq(weakref_cache_builder_loader(builder, &loader), 0);
+	ck_assert_int_eq(weakref_cache_builder_second_level(builder, &one), 0);
+	weakref_cache *cache = weakref_cache_builder_build(builder);
+	ck_assert_ptr_nonnull(cache);
+	for (intptr_t i = 0; i < KEYS; i++) {
+		atomic_store(&versions[i], 0);
+		keys[i] = WEAKREF_INT(i);
+	}
+	ck_assert_int_eq(weakref_cache_get(cache, keys[0], &values[0]), 0);
+	expect_version(elsewhere, 0, 1);
+	ck_assert_int_eq(weakref_cache_refresh(cache, keys[0]), 0);
+	expect_version(elsewhere, 0, 2);
+	ck_assert_int_eq(weakref_cache_get_all(cache, keys + 1, KEYS - 1, values), 0);
+	for (intptr_t i = 1; i < KEYS; i++)
+		expect_version(elsewhere, i, 1);
+	/* Others have a value from a reload that nobody overtakes. */
+	weakref_cache *quiet = cache_with(&two, "");
+	expect_version(quiet, 0, 2);
+	atomic_store(&versions[0], 5);
+	ck_assert_int_eq(weakref_cache_refresh(quiet, keys[0]), 0);
+	atomic_store(&versions[0], 6);
+	expect_version(elsewhere, 0, 5);
+	elsewhere = NULL;
+}
+END_TEST
+
 /* ---- readers, writers, and a server in trouble --------------------------------------------------------------------------- */
 
 /* The version of each key whose invalidation is over. */
@@ -304,6 +372,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_R170_between_caches);
 	tcase_add_test(tc, test_R170_weak_and_small);
 	tcase_add_test(tc, test_R170_single_flight);
+	tcase_add_test(tc, test_R174_removed_elsewhere);
 	tcase_add_test(tc, test_R174_no_stale_reads);
 	tcase_add_test(tc, test_R173_readers_notice_nothing);
 	suite_add_tcase(s, tc);

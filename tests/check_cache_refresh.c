@@ -127,6 +127,12 @@ static void *refresh_run(void *result)
 	return NULL;
 }
 
+static void *put_five_if_absent(void *none)
+{
+	(void)none;
+	return weakref_cache_put_if_absent(cache, KEY(1), thing(5));
+}
+
 static int to_five(const void *key, void *old, void **value, void *user)
 {
 	(void)key;
@@ -264,6 +270,92 @@ START_TEST(test_refresh_of_what_is_absent)
 	ck_assert_uint_eq(loads, 1);
 	ck_assert_ptr_null(GET(1));
 	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+}
+END_TEST
+
+/* R148, R152: a refresh of what is absent is a load: who gets the key meanwhile, or would put a value where there is none, shares it. */
+START_TEST(test_refresh_of_what_is_absent_is_shared)
+{
+	int result = 1;
+	pthread_t thread, putter;
+	struct getter getter;
+	void *put = NULL;
+
+	make_cache("recordStats");
+	hold = true;
+	ck_assert_int_eq(pthread_create(&thread, NULL, refresh_run, &result), 0);
+	ck_assert(until_held(1));
+	getter_start(&getter, 1);
+	ck_assert_int_eq(pthread_create(&putter, NULL, put_five_if_absent, NULL), 0);
+	until_missed(1);
+	hold = false;
+	pthread_join(thread, NULL);
+	getter_join(&getter);
+	pthread_join(putter, &put);
+	ck_assert_int_eq(result, 0);
+	ck_assert_int_eq(getter.result, 0);
+	ck_assert_ptr_eq(getter.value, thing(1));
+	ck_assert_ptr_eq(put, thing(1));
+	ck_assert_uint_eq(loads, 1);
+	ck_assert_ptr_eq(GET(1), thing(1));
+}
+END_TEST
+
+/* What another thread does with the key when a refresh is asked for: a function of compute, which fails or not, and a load that its thread
+ * ends in. */
+enum { FAILS, SUCCEEDS, ENDS, BEFORE };
+
+static int held_compute(const void *key, void *old, void **value, void *what)
+{
+	(void)key;
+	(void)old;
+	wait_while_held();
+	*value = thing(5);
+	return *(int *)what == FAILS ? -EIO : 0;
+}
+
+static int held_end(const void *key, void **value, void *user)
+{
+	(void)key;
+	(void)value;
+	(void)user;
+	wait_while_held();
+	pthread_exit(NULL);
+}
+
+static void *before_run(void *what)
+{
+	void *value;
+
+	if (*(int *)what == ENDS)
+		weakref_cache_get_with(cache, KEY(1), held_end, NULL, &value);
+	else
+		weakref_cache_compute(cache, KEY(1), held_compute, what, &value);
+	return NULL;
+}
+
+/* R154, R150: a refresh has nothing of these: it waits, and then loads. */
+START_TEST(test_refresh_after_others)
+{
+	for (int what = FAILS; what < BEFORE; what++) {
+		int result = 1;
+		pthread_t before, thread;
+		make_cache("recordStats");
+		if (what != ENDS)
+			ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(1)), 0);
+		hold = true;
+		ck_assert_int_eq(pthread_create(&before, NULL, before_run, &what), 0);
+		ck_assert(until_held(1));
+		ck_assert_int_eq(pthread_create(&thread, NULL, refresh_run, &result), 0);
+		until_missed(0);
+		ck_assert_uint_eq(loads + reloads, 0);
+		hold = false;
+		pthread_join(before, NULL);
+		pthread_join(thread, NULL);
+		ck_assert_int_eq(result, 0);
+		ck_assert_uint_eq(loads + reloads, 1);
+		ck_assert_ptr_eq(GET(1), what == FAILS ? thing(1001) : what == SUCCEEDS ? thing(1005) : thing(1));
+	}
 }
 END_TEST
 
@@ -611,6 +703,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_while_reloading);
 	tcase_add_test(tc, test_gone_while_reloading);
 	tcase_add_test(tc, test_refresh_of_what_is_absent);
+	tcase_add_test(tc, test_refresh_of_what_is_absent_is_shared);
+	tcase_add_test(tc, test_refresh_after_others);
 	tcase_add_test(tc, test_refreshes_at_once);
 	tcase_add_test(tc, test_refused_reload);
 	tcase_add_test(tc, test_refresh_and_expiry);

@@ -594,6 +594,29 @@ START_TEST(test_change_of_rule_delivers)
 }
 END_TEST
 
+static int callback_to_manual(weakref_ref *ref, void *data)
+{
+	callback(ref, data);
+	return gc_set_delivery(WEAKREF_DELIVER_MANUAL);
+}
+
+/* R24: a callback that gc_collect runs changes the rule: the others are the new rule's. */
+START_TEST(test_change_of_rule_within_a_collection)
+{
+	struct job *job;
+
+	rule(WEAKREF_DELIVER_AT_ALLOCATION);
+	job = job_new(SUPPORT_N, ACT_NOTHING, callback_to_manual);
+	support_collect();
+	ck_assert_uint_eq(ran, 1);
+	ck_assert(gc_callbacks_pending());
+	ck_assert_int_ge(gc_run_callbacks(), (long)(SUPPORT_N - SUPPORT_SLACK - 1));
+	ck_assert_uint_ge(ran, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert(each_at_most_once(job));
+	SUPPORT_KEEP(job);
+}
+END_TEST
+
 /* Rules change often while callbacks come: none is lost, none runs twice. */
 static _Atomic bool changing;
 
@@ -1042,6 +1065,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, test_collect_within_a_callback_does_not_nest, 0, RULES);
 	tcase_add_loop_test(t, test_pump_under_each_rule, 0, RULES);
 	tcase_add_loop_test(t, test_change_of_rule_delivers, 0, 2);
+	tcase_add_test(t, test_change_of_rule_within_a_collection);
 	tcase_add_test(t, test_rules_change_while_callbacks_come);
 	tcase_add_test(t, test_wait_ends_with_the_rule);
 	tcase_add_test(t, test_unknown_rule);

@@ -121,6 +121,12 @@ void expect_absent(const weakref_cache_second_level *level, const void *key)
 
 void store(const weakref_cache_second_level *level, const void *key, uint64_t number, size_t size)
 {
+	ck_assert_int_eq(level->expect(key, level->user), 0);
+	store_late(level, key, number, size);
+}
+
+void store_late(const weakref_cache_second_level *level, const void *key, uint64_t number, size_t size)
+{
 	ck_assert_int_eq(level->put(key, word_new(number, size), level->user), 0);
 }
 
@@ -175,6 +181,7 @@ int work(void *arg)
 
 		switch (random >> 32 & 3) {
 		case 0:
+			SUPPORT_REQUIRE(allowed(worker, worker->level->expect(WEAKREF_INT(key), worker->level->user)));
 			SUPPORT_REQUIRE(allowed(worker, worker->level->put(WEAKREF_INT(key), word_new(key << 32 | i, i), worker->level->user)));
 			break;
 		case 1:

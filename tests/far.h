@@ -38,7 +38,9 @@ weakref_cache_memcached_stats stats_of(weakref_cache_memcached *far);
 int get(const weakref_cache_second_level *level, const void *key, struct word **word);
 void expect_word(const weakref_cache_second_level *level, const void *key, uint64_t number, size_t size);
 void expect_absent(const weakref_cache_second_level *level, const void *key);
+/* Stores as after a reload; or what was loaded after the thread's last look at the key. */
 void store(const weakref_cache_second_level *level, const void *key, uint64_t number, size_t size);
+void store_late(const weakref_cache_second_level *level, const void *key, uint64_t number, size_t size);
 
 void pause_ms(long ms);
 double seconds(void);

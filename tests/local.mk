@@ -48,6 +48,7 @@ contract_tests = \
 	tests/check_threads \
 	tests/check_tls \
 	tests/check_valuedict \
+	tests/model_cache \
 	tests/model_valuedict \
 	tests/model_containers \
 	tests/stress

@@ -249,7 +249,8 @@ WEAKREF_API long weakref_cache_get_all_present(weakref_cache *cache, const void 
  * @return 0, or a negative error.
  * Errors: as weakref_cache_get.
  * Cost: the loader's.
- * Thread: as weakref_cache_get. Of several at once for one key one reloads, and the others wait for its result.
+ * Thread: as weakref_cache_get. Of several at once for one key one reloads, and the others wait for its result. A function of compute is
+ * waited for before.
  * GC: may collect, and may run callbacks.
  * Source: LoadingCache.refresh(key).
  */

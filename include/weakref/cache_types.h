@@ -90,6 +90,9 @@ typedef uint64_t (*weakref_cache_ticker_fn)(void *user);
 typedef struct weakref_cache_second_level {
 	/** 0 and the value; -WEAKREF_ENOENT where it has none; another negative error. */
 	int (*get)(const void *key, void **value, void *user);
+	/** Called before a reload, which does not get, and whose value is put. So every put follows a get or expect of its key in the same thread,
+	 * and a level that others remove keys from can tell whether one of them came in between. 0 or a negative error. May be NULL. */
+	int (*expect)(const void *key, void *user);
 	/** Stores. 0 or a negative error. May be NULL: nothing is written through. */
 	int (*put)(const void *key, void *value, void *user);
 	/** Forgets a key, whether it is there or not. 0 or a negative error. May be NULL, where the level is never written otherwise. */
