@@ -15,7 +15,7 @@
  *   cache_view.c       the cache as a map: conditional writes, iterators
  *   cache_inspect.c    policy, ages, order
  *   cache_stats.c      figures
- *   cache_policy.[ch], cache_wheel.[ch]   which entry goes; deadlines. They know nothing of this
+ *   cache_policy.[ch], wheel.[ch]   which entry goes; deadlines. They know nothing of this
  *
  * An entry is a block of its own; its key never changes, and a value is replaced by putting another entry in its place. Only
  * where nobody has a say in it (`plain`) a LIVE entry that has no work gets another value itself:
@@ -66,13 +66,13 @@
 
 #include "base.h"
 #include "cache_policy.h"
-#include "cache_wheel.h"
 #include "heap.h"
 #include "keys.h"
 #include "lock.h"
 #include "slots.h"
 #include "weakref/cache.h"
 #include "weakref/ref.h"
+#include "wheel.h"
 
 #define CACHE_SIGNATURE UINT64_C(0x65686361632d6b77) /* "wk-cache" */
 #define CACHE_NEVER UINT64_MAX

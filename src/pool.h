@@ -30,6 +30,8 @@
  *     was leased by a lease: then the pool has to have it when the lease dies.
  *  4. An entry is GONE once and for all; `serial` tells one lease of an entry from the next.
  *  5. A resource is in the hash of one pool only, but for those that alloc took from another pool.
+ *  6. Where there is a wheel, all entries in the hash are in it, but those that were over while they were leased, and were found so: `ends`
+ *     is 0 then. These go when they come back, so no idle one is among them.
  *
  * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
  * adopted. alloc, dealloc, check, reset and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks: one
@@ -46,6 +48,7 @@
 #include "weakref/finalize.h"
 #include "weakref/pool.h"
 #include "weakref/ref.h"
+#include "wheel.h"
 
 #define POOL_SIGNATURE UINT64_C(0x6c6f6f702d736572) /* "res-pool" */
 
@@ -59,9 +62,10 @@ struct pool_entry {
 	weakref_ref *watch; /* where the resource is a block of the collected heap: tells that it died while leased */
 	weakref_pool *pool;
 	uint64_t since; /* idle since; 0 where the pool does not look at ages */
-	uint64_t ends;  /* from then on it is not kept */
+	uint64_t ends;  /* from then on it is not kept; UINT64_MAX where resources have no lifetime */
 	uint32_t serial;
 	enum pool_state state;
+	struct wheel_node waiting[]; /* one, in a pool whose resources have a lifetime: until `ends` */
 };
 
 enum pool_answer { POOL_WAITS, POOL_SLEEPS, POOL_GIVEN, POOL_SLOT, POOL_CLOSED };
@@ -101,6 +105,7 @@ struct weakref_pool {
 	uintptr_t next_pool, prev_pool; /* hidden: the list keeps no pool alive */
 	struct pool_end *end;
 	weakref_finalize *finalizer;
+	struct wheel *wheel; /* where resources have a lifetime, else NULL; not scanned, for the hash has all that is in it */
 	weakref_pool_options options;
 	weakref_pool_stats stats; /* what is a field of the pool is filled in when asked for */
 };
@@ -190,11 +195,11 @@ static inline size_t pool_size_or(size_t given, size_t none)
 int pool_set_sizes(weakref_pool *pool);
 /* Takes an idle entry out for deallocation, in front of the chain `out`. */
 void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
-/* What is too old; whose lifetime is over, as far as a pop would meet it, or all of it. */
+/* What is too old; whose lifetime is over, as far as a pop would meet it, or, by the time now, all of it. */
 void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
-void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
+void pool_expire_all_locked(weakref_pool *pool, struct pool_entry **out);
 /* How many pool_expire_all_locked would leave. */
-size_t pool_kept_locked(const weakref_pool *pool, uint64_t now);
+size_t pool_kept_locked(const weakref_pool *pool);
 /* There are more than maxsize: until as few are left as were asked for. */
 void pool_shrink_locked(weakref_pool *pool, struct pool_entry **out);
 /* After a push: maxsize, then ages. */

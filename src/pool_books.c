@@ -49,7 +49,7 @@ void pool_grow(weakref_pool *pool)
 		for (size_t i = 0; i < n; i++)
 			for (struct pool_entry *entry = old[i], *next; entry != NULL; entry = next) {
 				next = entry->chain;
-				pool_insert_locked(pool, entry);
+				pool_hash_locked(pool, entry);
 			}
 	}
 	pool_unlock(pool);
@@ -76,14 +76,18 @@ void pool_validate_locked(const weakref_pool *pool)
 	const struct pool_entry *newer = NULL;
 
 	for (const struct pool_entry *entry = pool_newest_locked(pool); entry != NULL; newer = entry, entry = entry->older, idle++)
-		ASSERT(entry->state == POOL_IDLE && entry->newer == newer && entry->hold == pool_resource(entry) && idle < pool->idle);
+		ASSERT(entry->state == POOL_IDLE && entry->newer == newer && entry->hold == pool_resource(entry) && entry->ends != 0 &&
+		       idle < pool->idle);
 	ASSERT(idle == pool->idle && pool->oldest == newer);
 	for (size_t i = 0; i < pool->nbuckets; i++)
 		for (const struct pool_entry *entry = pool->buckets[i]; entry != NULL; entry = entry->chain, known++)
-			ASSERT(entry->pool == pool && entry->state != POOL_GONE && entry->state != POOL_FRESH);
+			ASSERT(entry->pool == pool && entry->state != POOL_GONE && entry->state != POOL_FRESH &&
+			       (pool->wheel == NULL || entry->waiting->deadline_ns == entry->ends));
 	ASSERT(known == pool->idle + pool->leased);
 	for (const struct pool_waiter *w = pool->first; w != NULL; w = w->next, waiting++)
 		ASSERT(w->next == NULL || w->ticket < w->next->ticket);
 	ASSERT(waiting == pool->waiting);
+	if (pool->wheel != NULL)
+		wheel_check(pool->wheel);
 	pool_check_locked(pool);
 }

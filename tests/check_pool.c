@@ -482,6 +482,17 @@ static int failing_check(void *resource, void *user)
 	return check_fails-- > 0 ? -EBUSY : res_check(resource, user);
 }
 
+static weakref_pool *slow_pool;
+
+/* Meanwhile all lifetimes end, and maintain sees it. */
+static int check_that_takes_long(void *resource, void *user)
+{
+	(void)resource;
+	(void)user;
+	weakref_checks_clock_advance(101 * UINT64_C(1000000000));
+	return weakref_pool_maintain(slow_pool) == 1 ? -EBUSY : 1;
+}
+
 /* fifo: where check fails itself the resource is next again. */
 START_TEST(test_fifo_and_failing_check)
 {
@@ -492,6 +503,96 @@ START_TEST(test_fifo_and_failing_check)
 	ck_assert_int_eq(weakref_pool_pop(pool, &out), -EBUSY);
 	ck_assert_ptr_eq(pop(pool), &all[0]);
 	ck_assert_ptr_eq(pop(pool), &all[1]);
+}
+END_TEST
+
+/* Of the resources, those that are idle by the model, and whose time is not over: what len is to say. What was deallocated was over. */
+static int model_kept(const uint64_t *ends, uint64_t now)
+{
+	int kept = 0;
+
+	for (size_t i = 0; i < made; i++) {
+		ck_assert(all[i].deallocs == 0 || (all[i].deallocs == 1 && ends[i] <= now && all[i].hand != HAND_USER));
+		if (all[i].deallocs == 1)
+			all[i].hand = HAND_GONE;
+		kept += all[i].hand == HAND_POOL && ends[i] > now;
+	}
+	return kept;
+}
+
+/* Many lifetimes, of resources that are lent, given back, and handed on where check fails, against an array of their ends. */
+START_TEST(test_lifetimes_against_a_model)
+{
+	const uint64_t second = 1000000000, lifetime = 100 * second;
+	enum { STEPS = 3000 };
+	static uint64_t ends[STEPS];
+	weakref_pool *pool = POOL(.dealloc = res_dealloc, .check = failing_check, .lifetime = 100, .fifo = _i);
+	uint64_t state = support_seed(), now = 0;
+	struct res *r;
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	weakref_checks_clock_advance(0);
+	check_fails = 0;
+	for (int step = 0; step < STEPS; step++) {
+		uint64_t dice = support_random(&state), span = dice >> 32 & 15;
+		switch (dice % 8) {
+		case 0:
+			weakref_checks_clock_advance(span * second);
+			now += span * second;
+			break;
+		case 1:
+			if (span % 4 != 0)
+				break;
+			ck_assert_int_ge(weakref_pool_maintain(pool), 0);
+			ck_assert_uint_eq(stats_of(pool).idle, (size_t)model_kept(ends, now));
+			break;
+		case 2:
+			check_fails = 1;
+			ck_assert_ptr_null(pop(pool));
+			check_fails = 0;
+			break;
+		case 3:
+		case 4:
+			r = pop(pool);
+			ck_assert(r == NULL || (r->hand == HAND_POOL && ends[r - all] > now));
+			if (r != NULL)
+				r->hand = HAND_USER;
+			break;
+		case 5:
+		case 6:
+			r = made == 0 ? NULL : &all[(dice >> 32) % made];
+			if (r == NULL || r->hand != HAND_USER)
+				break;
+			r->hand = HAND_POOL;
+			ck_assert_int_eq(weakref_pool_push(pool, r), 0);
+			ck_assert_int_eq(r->deallocs, ends[r - all] <= now);
+			break;
+		default:
+			r = res_new();
+			ends[r - all] = now + lifetime;
+			ck_assert_int_eq(weakref_pool_push(pool, r), 0);
+		}
+		ck_assert_int_eq(LEN(pool), model_kept(ends, now));
+		if (step % 100 == 0)
+			ck_assert_int_gt(weakref_checks_validate(), 0);
+	}
+	ck_assert_uint_gt(gone, STEPS / 20);
+}
+END_TEST
+
+/* What was over while it was asked about, as the pool has noticed, does not stay where check itself fails. */
+START_TEST(test_over_while_it_is_checked)
+{
+	weakref_pool *pool = POOL(.init = (void *[]){res_new(), res_new()}, .ninit = 2, .dealloc = res_dealloc, .check = check_that_takes_long,
+				  .lifetime = 100);
+	void *out;
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	slow_pool = pool;
+	ck_assert_int_eq(weakref_pool_pop(pool, &out), -EBUSY);
+	ck_assert_uint_eq(gone, 2);
+	ck_assert_int_eq(all[0].deallocs + all[1].deallocs, 2);
+	ck_assert_uint_eq(stats_of(pool).idle, 0);
 }
 END_TEST
 
@@ -1272,6 +1373,8 @@ static Suite *suite(void)
 	/* The last ones: the clock stands still from then on. */
 	tcase_add_test(t, test_virtual_clock);
 	tcase_add_test(t, test_lifetimes_are_spread);
+	tcase_add_loop_test(t, test_lifetimes_against_a_model, 0, 2);
+	tcase_add_test(t, test_over_while_it_is_checked);
 	return s;
 }
 

@@ -177,7 +177,7 @@ WEAKREF_API int weakref_pool_detach(weakref_pool *pool, void *resource);
  * @param pool the pool.
  * @return the number; 0 for NULL and what is no pool.
  * Errors: none.
- * Cost: a lock; linear in those that are too old, with a lifetime in all.
+ * Cost: a lock; linear in those that are too old.
  * Thread: any.
  * GC: never collects.
  * Source: len(pool).
@@ -204,7 +204,7 @@ WEAKREF_API long weakref_pool_fill(weakref_pool *pool, size_t n);
  * @param pool the pool.
  * @return how many were deallocated, or a negative error.
  * Errors: EINVAL, EPERM.
- * Cost: a lock, and dealloc for each.
+ * Cost: a lock, and dealloc for each; those that are not too old cost nothing.
  * Thread: any thread known to the collector.
  * GC: collects only if dealloc does.
  * Source: apr_reslist_maintain.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_wheel: deadlines, the next ones first. A hierarchical timer wheel without a tick: time is cut into its eleven digits of six bits,
+ * wheel: deadlines, the next ones first. A hierarchical timer wheel without a tick: time is cut into its eleven digits of six bits,
  * and a node stands in the level of the highest digit in which its deadline differs from the wheel's time, in the slot of that digit's
  * value. So it needs no rounding: a node is handed out when its nanosecond has come, never before and never a tick later.
  *
@@ -16,8 +16,8 @@
  *
  * Locks: none; the caller's. Memory: none; the nodes are part of what waits. Deliberately absent: a callback, and a thread.
  */
-#ifndef CACHE_WHEEL_H
-#define CACHE_WHEEL_H
+#ifndef WHEEL_H
+#define WHEEL_H
 
 #include "base.h"
 
@@ -57,6 +57,9 @@ static inline bool wheel_is_scheduled(const struct wheel_node *node)
  * in the same loop.
  */
 struct wheel_node *wheel_expired(struct wheel *w, uint64_t now);
+
+/* Time goes on to now, and takes nothing out: w->due, linked by next, has all whose deadline has come. */
+void wheel_advance(struct wheel *w, uint64_t now);
 
 /* No deadline is before this; UINT64_MAX when no node waits. Who sleeps until then and calls wheel_expired wakes at most ten times too
  * often. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_wheel: where a node stands follows from its deadline and the wheel's time alone (invariant 2), so nothing but the deadline is
- * stored. That stays true as time goes on because time stops at each slot in use that it enters, and empties it.
+ * wheel: where a node stands follows from its deadline and the wheel's time alone (invariant 2), so nothing but the deadline is stored. That
+ * stays true as time goes on because time stops at each slot in use that it enters, and empties it.
  */
-#include "cache_wheel.h"
+#include "wheel.h"
 
 static unsigned level_of(uint64_t now, uint64_t deadline)
 {
@@ -104,6 +104,20 @@ static bool first_slot(const struct wheel *w, struct slot *slot)
 	return false;
 }
 
+/* A whole list becomes due. */
+static void add_due(struct wheel *w, struct wheel_node *list)
+{
+	struct wheel_node *last = list;
+
+	if (w->due != NULL) {
+		while (last->next != NULL)
+			last = last->next;
+		last->next = w->due;
+		w->due->prev = last;
+	}
+	w->due = list;
+}
+
 /* Goes on to the next slot in use, not beyond now, and empties it. False when time has come to now. */
 static bool step(struct wheel *w, uint64_t now)
 {
@@ -121,7 +135,7 @@ static bool step(struct wheel *w, uint64_t now)
 	end = slot.start | ((UINT64_C(1) << (slot.level * WHEEL_BITS)) - 1);
 	if (end <= now) {
 		w->now = end;
-		w->due = list;
+		add_due(w, list);
 		return true;
 	}
 	w->now = now;
@@ -144,6 +158,14 @@ struct wheel_node *wheel_expired(struct wheel *w, uint64_t now)
 	node = w->due;
 	wheel_cancel(w, node);
 	return node;
+}
+
+void wheel_advance(struct wheel *w, uint64_t now)
+{
+	if (now < w->now)
+		return;
+	while (step(w, now))
+		;
 }
 
 uint64_t wheel_next(const struct wheel *w)
