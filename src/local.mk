@@ -93,6 +93,7 @@ libweakref_core_la_SOURCES = \
 	src/pool_lease.c \
 	src/pool_life.c \
 	src/pool_list.c \
+	src/pool_owners.c \
 	src/pool_queue.c \
 	src/pool_stock.c \
 	src/pool_trim.c \

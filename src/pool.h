@@ -2,6 +2,7 @@
 /*
  * pool: resource pools, as their files see them. Each calls those above it alone.
  *
+ *   pool_owners.c     which pools know a resource
  *   pool_books.[ch]   what a pool knows, what of it is idle and in which order, how many there are; most of it in line
  *   pool_trim.c       which of the idle ones are too many or too old
  *   pool_queue.c      who waits, and what they are given
@@ -34,7 +35,7 @@
  *     is 0 then. These go when they come back, so no idle one is among them.
  *
  * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
- * adopted. alloc, dealloc, check, reset and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks: one
+ * adopted; lock_owners for which pools know a resource. alloc, dealloc, check, reset and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks: one
  * that has gone to sleep stays there until the post that follows its answer, or until it has taken its sleep back.
  */
 #ifndef POOL_H
@@ -59,6 +60,7 @@ struct pool_entry {
 	struct pool_entry *older, *newer; /* of the idle ones; `older` also links what is about to be deallocated */
 	void *hold;
 	uintptr_t hidden;   /* the resource, inverted */
+	uintptr_t next_owner, prev_owner; /* hidden: among the entries of all pools */
 	weakref_ref *watch; /* where the resource is a block of the collected heap: tells that it died while leased */
 	weakref_pool *pool;
 	uint64_t since; /* idle since; 0 where the pool does not look at ages */
@@ -85,7 +87,7 @@ struct weakref_pool {
 	struct pool_entry **buckets;
 	unsigned shift; /* of a hash, to the bucket's number */
 	unsigned forks; /* lock_forks when it was last locked */
-	bool closed, aged, fifo, resets, over;
+	bool closed, aged, fifo, resets, over, listed;
 	struct pool_waiter *first;
 	sem_t *wake;                         /* to be posted by whoever drops the lock */
 	_Atomic(struct pool_entry *) newest; /* written with the lock held, and read without by those who look whether there is one */
@@ -147,6 +149,18 @@ static inline uint64_t pool_time(const weakref_pool *pool)
 {
 	return unlikely(pool->aged) ? base_now() : 0;
 }
+
+/* ---- pool_owners.c ---- */
+
+/* With lock_pools held, before a pool is listed. False: no memory. */
+bool pool_owners_begin(void);
+/* An entry of a listed pool comes into the pool's hash, or leaves it. The pool's lock. */
+void pool_owners_add_locked(struct pool_entry *entry);
+void pool_owners_remove_locked(struct pool_entry *entry);
+/* With lock_pools held: another pool that knows the resource, be it stale there or not; NULL for none. */
+weakref_pool *pool_owner_but(const weakref_pool *pool, const void *resource);
+/* Invariants, in the checking build: the entry is in it. */
+void pool_owners_validate_locked(const struct pool_entry *entry);
 
 /* ---- pool_books.c: the lock, and what is out of line of pool_books.h ---- */
 
@@ -241,7 +255,7 @@ struct pool_entry *pool_find_locked(weakref_pool *pool, const void *resource);
 
 /* ---- pool_list.c ---- */
 
-/* A whole pool becomes one of those there are, if what init gave is in no other. 0, or -WEAKREF_EEXIST. */
+/* A whole pool becomes one of those there are, if what init gave is in no other. 0, -WEAKREF_EEXIST or -WEAKREF_ENOMEM. */
 int pool_join(weakref_pool *pool);
 void pool_leave(weakref_pool *pool);
 /* The pool that a finalizer names; NULL before and after. */

@@ -28,6 +28,8 @@ static inline void pool_hash_locked(weakref_pool *pool, struct pool_entry *entry
 static inline void pool_insert_locked(weakref_pool *pool, struct pool_entry *entry)
 {
 	pool_hash_locked(pool, entry);
+	if (pool->listed)
+		pool_owners_add_locked(entry);
 	if (pool->wheel != NULL)
 		wheel_schedule(pool->wheel, entry->waiting, entry->ends);
 }
@@ -53,6 +55,8 @@ static inline void pool_drop_locked(weakref_pool *pool, struct pool_entry *entry
 	*at = entry->chain;
 	entry->chain = NULL;
 	entry->state = POOL_GONE;
+	if (pool->listed)
+		pool_owners_remove_locked(entry);
 	if (pool->wheel != NULL)
 		wheel_cancel(pool->wheel, entry->waiting);
 }

@@ -802,6 +802,111 @@ START_TEST(test_p37_leased_from_another_pool)
 }
 END_TEST
 
+enum { MANY = 150, EACH = 10 };
+static weakref_pool *many[MANY];
+static size_t next_number;
+
+/* The same few numbers for each pool. */
+static int alloc_number(void **out, void *user)
+{
+	(void)user;
+	*out = (void *)(next_number++ % EACH + 1);
+	return 0;
+}
+
+static bool is_taken(void *resource)
+{
+	weakref_pool *other = weakref_pool_new(NULL);
+	int pushed = weakref_pool_push(other, resource);
+
+	ck_assert(pushed == 0 || pushed == -EEXIST);
+	/* Now it is in any case. */
+	ck_assert_ptr_null(POOL(.init = (void *[]){res_new(), resource}, .ninit = 2));
+	ck_assert_int_eq(errno, EEXIST);
+	if (pushed == 0)
+		ck_assert_int_eq(weakref_pool_detach(other, pop(other)), 0);
+	return pushed != 0;
+}
+
+/* R120: whatever any of many pools knows is refused by every other, and what they let go of is not. */
+START_TEST(test_many_pools)
+{
+	void *init[EACH];
+	uint64_t state = support_seed();
+
+	for (int i = 0; i < MANY; i++) {
+		for (int k = 0; k < EACH; k++)
+			init[k] = res_new();
+		many[i] = POOL(.init = init, .ninit = EACH);
+		ck_assert_ptr_nonnull(many[i]);
+	}
+	for (int i = 0; i < MANY * EACH; i += 1 + (int)(support_random(&state) % 40)) {
+		weakref_pool *pool = many[i / EACH], *other = many[(i / EACH + 1) % MANY];
+		struct res *r = pop(pool);
+		ck_assert(is_taken(r));
+		ck_assert_int_eq(weakref_pool_push(other, r), -EEXIST);
+		ck_assert_int_eq(weakref_pool_detach(pool, r), 0);
+		ck_assert(!is_taken(r));
+		ck_assert_int_eq(weakref_pool_push(other, r), 0);
+		ck_assert(is_taken(r));
+	}
+	if (weakref_checks_enabled())
+		ck_assert_int_gt(weakref_checks_validate(), 0);
+	memset(many, 0, sizeof many);
+}
+END_TEST
+
+/* What alloc gave may be in many pools: it is taken until all of them have let go of it, in whatever order. */
+START_TEST(test_many_have_the_same)
+{
+	uint64_t state = support_seed();
+	static struct {
+		weakref_pool *pool;
+		void *number;
+	} has[MANY * EACH];
+	size_t left[EACH + 1];
+
+	next_number = 0;
+	for (size_t i = 0; i < MANY * EACH; i++) {
+		has[i].pool = i % EACH == 0 ? POOL(.alloc = alloc_number) : has[i - 1].pool;
+		has[i].number = pop(has[i].pool);
+		left[(size_t)has[i].number] = MANY;
+	}
+	for (size_t n = MANY * EACH; n > 0; n--) {
+		size_t i = support_random(&state) % n, number = (size_t)has[i].number;
+		ck_assert_int_eq(weakref_pool_invalidate(has[i].pool, has[i].number), 0);
+		if (--left[number] == 0 || n % 100 == 0)
+			ck_assert_int_eq(is_taken((void *)number), left[number] != 0);
+		has[i] = has[n - 1];
+	}
+	memset(has, 0, sizeof has);
+}
+END_TEST
+
+static int make_dead_lenders(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < SUPPORT_N; i++) {
+		weakref_pool *pool = POOL(.alloc = res_alloc);
+		SUPPORT_REQUIRE(pool != NULL && pop(pool) != NULL);
+	}
+	return 0;
+}
+
+/* R127: what was leased from a dead pool is nobody's, once its destructor has run. */
+START_TEST(test_leased_from_dead_pools)
+{
+	size_t free_now = 0;
+
+	ck_assert_int_eq(support_on_thread(make_dead_lenders, NULL), 0);
+	size_t n = made;
+	support_collect();
+	for (size_t i = 0; i < n; i++)
+		free_now += !is_taken(&all[i]);
+	ck_assert_uint_ge(free_now, SUPPORT_N - SUPPORT_SLACK);
+}
+END_TEST
+
 /* ---- bad input ----------------------------------------------------------------------------------------------------------- */
 
 /* Options that contradict each other. */
@@ -1346,6 +1451,9 @@ static Suite *suite(void)
 	tcase_add_test(t, test_p32_len);
 	tcase_add_test(t, test_p35_soft_maximum);
 	tcase_add_test(t, test_p37_leased_from_another_pool);
+	tcase_add_test(t, test_many_pools);
+	tcase_add_test(t, test_many_have_the_same);
+	tcase_add_test(t, test_leased_from_dead_pools);
 	tcase_add_test(t, test_len_is_what_is_kept);
 	tcase_add_test(t, test_fifo);
 	tcase_add_test(t, test_fifo_and_failing_check);

@@ -139,7 +139,7 @@ WEAKREF_API int weakref_pool_pop_wait(weakref_pool *pool, double seconds, void *
  * is still the caller's.
  * Errors: EEXIST (it is idle here already, or idle in or leased from another pool), ENOSPC (foreign, and the pool is at its hard
  * maximum), EINVAL, ENOMEM (foreign only), EPERM.
- * Cost: one lock and a look-up, twice with a reset; adopting asks all pools. Then dealloc for what is trimmed.
+ * Cost: one lock and a look-up, twice with a reset; adopting takes an allocation and three locks more. Then dealloc for what is trimmed.
  * Thread: any thread known to the collector.
  * GC: collects only for a foreign resource, or where dealloc does.
  * Source: ResourcePool.push(obj).
