@@ -472,7 +472,8 @@ static int check_whole(weakref_cache_builder *b)
 	return 0;
 }
 
-/* One for each processor and one to spare, a power of two. The system is asked once: it takes longer than all else that a cache is made of. */
+/* One for each processor and one to spare, a power of two. The system is asked once: that takes longer than all else of making a
+ * cache. */
 static uint32_t stripes_wanted(void)
 {
 	static _Atomic uint32_t wanted;

@@ -3,9 +3,11 @@
  * garbage: see garbage.h and weakref/gc.h.
  *
  * The list is memory of our own, which libgc does not scan: nothing is allocated when an object is saved. In its place
- * garbage_mark_stw marks what is listed, at the end of each marking, before anything is looked at. What is taken off leaves a hole, so that
- * the others keep their order and their places; when half of them are holes they are closed. Where a block stands is told by a hash, which is
- * made when the first is taken off: who only looks at the list, or clears it, has none.
+ * garbage_mark_stw marks what is listed, at the end of each marking, before anything is looked at.
+ *
+ * What is taken off leaves a hole, so that the others keep their order and their places; when more than half of them are holes, they
+ * are closed. Where a block stands is told by a hash, which is made when the first is taken off: who only looks at the list, or clears
+ * it, has none.
  *
  * A saved block is marked when every weak word has been cleared, before libgc looks for what to finalize. To all others that is as if a
  * finalizer had brought it back: what was parked because it seemed dead is revived when the collection settles. Its own libgc finalizer

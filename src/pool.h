@@ -31,12 +31,13 @@
  *     was leased by a lease: then the pool has to have it when the lease dies.
  *  4. An entry is GONE once and for all; `serial` tells one lease of an entry from the next.
  *  5. A resource is in the hash of one pool only, but for those that alloc took from another pool.
- *  6. Where there is a wheel, all entries in the hash are in it, but those that were over while they were leased, and were found so: `ends`
- *     is 0 then. These go when they come back, so no idle one is among them.
+ *  6. Where there is a wheel, all entries in the hash are in it, but those that were over while they were leased, and were found so:
+ *     `ends` is 0 then. These go when they come back, so no idle one is among them.
  *
  * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
- * adopted; lock_owners for which pools know a resource. alloc, dealloc, check, reset and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks: one
- * that has gone to sleep stays there until the post that follows its answer, or until it has taken its sleep back.
+ * adopted; lock_owners for which pools know a resource. alloc, dealloc, check, reset and recovered run without. Waiters sleep on
+ * semaphores of their own, which stand on their stacks: one that has gone to sleep stays there until the post that follows its answer,
+ * or until it has taken its sleep back.
  */
 #ifndef POOL_H
 #define POOL_H

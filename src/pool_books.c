@@ -69,7 +69,8 @@ void pool_check_locked(const weakref_pool *pool)
 	ASSERT(!pool->closed || pool->idle == 0);
 }
 
-/* The whole of it, of a listed pool: what is idle is in the list, in order and in the hash, and the hash has no more and no less than is counted. */
+/* The whole of it, of a listed pool: what is idle is in the list, in order and in the hash, and the hash has no more and no less than
+ * is counted. */
 void pool_validate_locked(const weakref_pool *pool)
 {
 	size_t idle = 0, known = 0, waiting = 0;

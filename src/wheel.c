@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * wheel: where a node stands follows from its deadline and the wheel's time alone (invariant 2), so nothing but the deadline is stored. That
- * stays true as time goes on because time stops at each slot in use that it enters, and empties it.
+ * wheel: where a node stands follows from its deadline and the wheel's time alone (invariant 2), so nothing but the deadline is
+ * stored. That stays true as time goes on because time stops at each slot in use that it enters, and empties it.
  */
 #include "wheel.h"
 

@@ -583,8 +583,8 @@ END_TEST
 /* What was over while it was asked about, as the pool has noticed, does not stay where check itself fails. */
 START_TEST(test_over_while_it_is_checked)
 {
-	weakref_pool *pool = POOL(.init = (void *[]){res_new(), res_new()}, .ninit = 2, .dealloc = res_dealloc, .check = check_that_takes_long,
-				  .lifetime = 100);
+	weakref_pool *pool = POOL(.init = (void *[]){res_new(), res_new()}, .ninit = 2, .dealloc = res_dealloc, .lifetime = 100,
+				  .check = check_that_takes_long);
 	void *out;
 
 	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");

@@ -73,8 +73,8 @@ static _Atomic long fail_in; /* the allocation that fails is the one that brings
 static _Atomic bool fail_on; /* and another one will, of the next few */
 static _Atomic unsigned fail_count;
 
-/* Whoever it fails for sets the next one: who would have to be running beside the writers for that may not get to run. A write with all that
- * comes of it takes up to seven, so each succeeds at some time. */
+/* Whoever it fails for sets the next one: who would have to be running beside the writers for that may not get to run. A write with all
+ * that comes of it takes up to seven, so each succeeds at some time. */
 static bool heap_fails(void)
 {
 	if (atomic_load(&fail_in) <= 0 || atomic_fetch_sub(&fail_in, 1) != 1)
@@ -1363,8 +1363,8 @@ static void *starved_main(void *arg)
 	return NULL;
 }
 
-/* Every few allocations one fails, of either: what it was for has not been done, and all else has. The first that fails is a put's, since the
- * table has but few slots as yet. */
+/* Every few allocations one fails, of either: what it was for has not been done, and all else has. The first that fails is a put's,
+ * since the table has but few slots as yet. */
 START_TEST(test_no_memory_beside_writers)
 {
 	struct table *table = table_make((enum style)_i, NULL);
