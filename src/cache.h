@@ -15,7 +15,7 @@
  *   cache_view.c       the cache as a map: conditional writes, iterators
  *   cache_inspect.c    policy, ages, order
  *   cache_stats.c      figures
- *   cache_policy.[ch], cache_wheel.[ch]   which entry goes; deadlines. They know nothing of this
+ *   cache_policy.[ch], wheel.[ch]   which entry goes; deadlines. They know nothing of this
  *
  * An entry is a block of its own; its key never changes, and a value is replaced by putting another entry in its place. Only
  * where nobody has a say in it (`plain`) a LIVE entry that has no work gets another value itself:
@@ -66,13 +66,13 @@
 
 #include "base.h"
 #include "cache_policy.h"
-#include "cache_wheel.h"
 #include "heap.h"
 #include "keys.h"
 #include "lock.h"
 #include "slots.h"
 #include "weakref/cache.h"
 #include "weakref/ref.h"
+#include "wheel.h"
 
 #define CACHE_SIGNATURE UINT64_C(0x65686361632d6b77) /* "wk-cache" */
 #define CACHE_NEVER UINT64_MAX
@@ -228,7 +228,7 @@ struct weakref_cache {
 	uint64_t signature; /* written last */
 	struct lock_word *lock, *eviction;
 	_Atomic(struct cache_map *) map;
-	struct cache_stripe *stripes;
+	struct cache_stripe *stripes; /* NULL where reads are neither recorded nor counted */
 	uint32_t stripe_mask;
 	bool timed;    /* somebody looks at the clock */
 	bool recorded; /* there is a policy: the order of use matters */
@@ -257,7 +257,7 @@ struct weakref_cache {
 	_Atomic bool evicting; /* somebody has the eviction's lock for this cache, and not for another one that shares it */
 	_Atomic(struct cache_entry *) comers[CACHE_COMERS];
 	struct policy policy; /* eviction */
-	struct wheel *wheel;  /* eviction */
+	struct wheel *wheel;  /* eviction; not scanned, for the map has all that is in it */
 	_Atomic(struct cache_entry *) first; /* notices */
 	struct cache_entry *last;
 	struct cache_aside *aside;
@@ -529,7 +529,7 @@ void cache_displace_locked(weakref_cache *cache, struct cache_entry *entry, stru
 void cache_unmap_locked(weakref_cache *cache, const struct cache_entry *entry);
 /* Another map, with room for n entries. NULL: no memory. */
 struct cache_map *cache_map_new(size_t n);
-struct cache_stripe *cache_stripes_new(uint32_t *mask);
+struct cache_stripe *cache_stripes_new(uint32_t n);
 /* A map as it was at first, in place of one that has grown; NULL: it has not, or there is no memory. */
 struct cache_map *cache_map_anew(const weakref_cache *cache);
 /* Forgets all entries at once, and goes on with another map, unless that is NULL. */

@@ -472,15 +472,39 @@ static int check_whole(weakref_cache_builder *b)
 	return 0;
 }
 
-/* One for each processor and one to spare, a power of two. */
+/* One for each processor and one to spare, a power of two. The system is asked once: that takes longer than all else of making a
+ * cache. */
 static uint32_t stripes_wanted(void)
 {
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
-	uint32_t stripes = 4;
+	static _Atomic uint32_t wanted;
+	uint32_t stripes = atomic_load_explicit(&wanted, memory_order_relaxed);
 
-	while (stripes < 64 && stripes < n * 2)
+	if (likely(stripes != 0))
+		return stripes;
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	for (stripes = 4; stripes < 64 && stripes < n * 2;)
 		stripes *= 2;
+	atomic_store_explicit(&wanted, stripes, memory_order_relaxed);
 	return stripes;
+}
+
+/* What is as large as it needs to be from the start. False: no memory. */
+static bool make_parts(weakref_cache *cache)
+{
+	if (cache->recorded || cache->config.records) {
+		cache->stripe_mask = stripes_wanted() - 1;
+		cache->stripes = cache_stripes_new(cache->stripe_mask + 1);
+		if (cache->stripes == NULL)
+			return false;
+	}
+	if (cache->expires) {
+		cache->wheel = heap_alloc_leaf(sizeof *cache->wheel);
+		if (cache->wheel == NULL)
+			return false;
+		wheel_init(cache->wheel, cache_now(cache));
+	}
+	cache->map = cache_map_new(cache->config.capacity);
+	return cache->map != NULL;
 }
 
 static int assemble(weakref_cache *cache, const struct cache_config *config)
@@ -503,16 +527,8 @@ static int assemble(weakref_cache *cache, const struct cache_config *config)
 	cache_set_slack(cache);
 	cache->plain = !config->weak_keys && config->expiry.create == NULL && config->weigher == NULL && config->listener == NULL;
 	cache->pace = config->bounded ? CACHE_PACE_EAGER : config->soft_values ? CACHE_PACE_CALM : CACHE_PACE_NONE;
-	cache->stripe_mask = stripes_wanted() - 1;
-	cache->stripes = cache_stripes_new(&cache->stripe_mask);
-	cache->map = cache->stripes == NULL ? NULL : cache_map_new(config->capacity);
-	cache->wheel = cache->map == NULL || !cache->expires ? NULL : heap_alloc(sizeof *cache->wheel);
-	if (cache->map == NULL || (cache->expires && cache->wheel == NULL))
-		return -WEAKREF_ENOMEM;
 	policy_init(&cache->policy, config->maximum);
-	if (cache->expires)
-		wheel_init(cache->wheel, cache_now(cache));
-	return 0;
+	return make_parts(cache) ? 0 : -WEAKREF_ENOMEM;
 }
 
 weakref_cache *weakref_cache_builder_build(weakref_cache_builder *b)

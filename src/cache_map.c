@@ -160,10 +160,8 @@ struct cache_map *cache_map_new(size_t entries)
 	return map;
 }
 
-struct cache_stripe *cache_stripes_new(uint32_t *mask)
+struct cache_stripe *cache_stripes_new(uint32_t n)
 {
-	uint32_t n = *mask + 1;
-
 	return heap_alloc(n * sizeof(struct cache_stripe));
 }
 

@@ -100,32 +100,47 @@ static void set_bounds(struct policy *p)
 
 /* ---- memory ---- */
 
-static size_t bytes_for(size_t room)
+static size_t bytes_for(size_t room, bool shadows)
 {
-	return room * sizeof(uint64_t) + shadows_bytes(room);
+	return room * sizeof(uint64_t) + (shadows ? shadows_bytes(room) : 0);
+}
+
+static bool has_shadows(const struct policy *p)
+{
+	return p->shadows.at[0].entries != NULL;
+}
+
+/* Shadows, nine tenths of the memory of a small cache, start at the first eviction: there is none for them until that is near. */
+static bool needs_shadows(const struct policy *p)
+{
+	return has_shadows(p) || p->weight >= p->maximum - p->maximum / 4;
 }
 
 size_t policy_sketch_wanted(const struct policy *p)
 {
 	size_t room = p->room == 0 ? ROOM_LEAST : p->room;
 
-	if (p->maximum == UINT64_MAX || p->n <= p->room)
+	if (p->n <= p->room && (p->room == 0 || has_shadows(p) || !needs_shadows(p)))
+		return 0;
+	if (p->maximum == UINT64_MAX)
 		return 0;
 	while (room < p->n)
 		room *= 2;
-	return bytes_for(room);
+	return bytes_for(room, needs_shadows(p));
 }
 
 void policy_sketch_give(struct policy *p, void *zeroed, size_t bytes)
 {
+	bool shadows = needs_shadows(p);
 	size_t room = ROOM_LEAST;
 
-	while (bytes_for(room * 2) <= bytes)
+	while (bytes_for(room * 2, shadows) <= bytes)
 		room *= 2;
-	if (bytes < bytes_for(room) || room <= p->room)
+	if (bytes < bytes_for(room, shadows) || room < p->room || (room == p->room && shadows == has_shadows(p)))
 		return;
 	sketch_move(&p->sketch, zeroed, room);
-	shadows_move(&p->shadows, (char *)zeroed + room * sizeof(uint64_t), room);
+	if (shadows)
+		shadows_move(&p->shadows, (char *)zeroed + room * sizeof(uint64_t), room);
 	p->room = room;
 }
 
@@ -401,7 +416,7 @@ struct policy_node *policy_evict(struct policy *p)
 		balance(p, 1);
 		return NULL;
 	}
-	if (p->room > 0 && !p->shadows.started && p->queues[POLICY_DOOMED].n == 0)
+	if (has_shadows(p) && !p->shadows.started && p->queues[POLICY_DOOMED].n == 0)
 		start_shadows(p);
 	p->calm = 0;
 	node = choose(p);

@@ -57,7 +57,7 @@ struct policy {
 	uint64_t weight;
 	size_t n;
 	struct policy_queue queues[POLICY_QUEUES];
-	/* How many nodes the memory is for; the sketch stands first in it, then the shadows. */
+	/* How many nodes the memory is for; the sketch stands first in it, then, once the bound is near, the shadows. */
 	size_t room;
 	struct sketch sketch;
 	struct shadows shadows;
@@ -100,7 +100,8 @@ void policy_resize(struct policy *p, uint64_t maximum);
 /* The sum of the weights of all nodes in it. */
 uint64_t policy_weight(const struct policy *p);
 
-/* The bytes of memory that the policy would like to have instead of what it has, or 0. Grows with the number of nodes. */
+/* The bytes of memory that the policy would like to have instead of what it has, or 0. Grows with the number of nodes, and once more when
+ * the bound is near, by what the shadows need. */
 size_t policy_sketch_wanted(const struct policy *p);
 /* Gives it that memory, all zeros, aligned to 8 bytes. What it had is no longer used from then on. Less than what it has: ignored. */
 void policy_sketch_give(struct policy *p, void *zeroed, size_t bytes);

@@ -20,7 +20,7 @@ int weakref_cache_get_stats(weakref_cache *cache, weakref_cache_stats *out)
 		.level_hits = counts->level_hits,
 		.level_errors = counts->level_errors,
 	};
-	for (uint32_t i = 0; i <= cache->stripe_mask; i++) {
+	for (uint32_t i = 0; cache->stripes != NULL && i <= cache->stripe_mask; i++) {
 		out->hits += cache->stripes[i].hits;
 		out->misses += cache->stripes[i].misses;
 	}

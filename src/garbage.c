@@ -5,6 +5,10 @@
  * The list is memory of our own, which libgc does not scan: nothing is allocated when an object is saved. In its place
  * garbage_mark_stw marks what is listed, at the end of each marking, before anything is looked at.
  *
+ * What is taken off leaves a hole, so that the others keep their order and their places; when more than half of them are holes, they
+ * are closed. Where a block stands is told by a hash, which is made when the first is taken off: who only looks at the list, or clears
+ * it, has none.
+ *
  * A saved block is marked when every weak word has been cleared, before libgc looks for what to finalize. To all others that is as if a
  * finalizer had brought it back: what was parked because it seemed dead is revived when the collection settles. Its own libgc finalizer
  * stays where it is. So the scanners that give up a block which they found dead, as one that libgc will finalize, keep it while
@@ -14,12 +18,11 @@
  *  1. Each block is listed once, and lives.
  *  2. While garbage_saving is true, capacity >= count + the weak words that there were before the stop: each may find a block dead.
  *  3. Those from `fresh` on were added by the collection at hand; otherwise fresh == count.
+ *  4. `holes` of the places below count are NULL. The hash has all others below `hashed`, and more than twice as many buckets.
  *
  * Locks: libgc's, for all state here.
  */
 #include "garbage.h"
-
-#include <string.h>
 
 #include "deaths.h"
 #include "heap.h"
@@ -29,8 +32,12 @@
 bool garbage_saving;
 
 static const void **list;
-static size_t count, capacity, fresh;
+static size_t count, capacity, fresh, holes;
 static bool wanted;
+
+/* Places, plus 1; 0 for none. As many as a power of two, or none yet. */
+static size_t *buckets;
+static size_t nbuckets, hashed;
 
 /* ---- in a collection ---- */
 
@@ -60,7 +67,8 @@ void garbage_prepare_locked(size_t words)
 static void mark_from(size_t first)
 {
 	for (size_t i = first; i < count; i++)
-		marking_mark_stw(list[i]);
+		if (list[i] != NULL)
+			marking_mark_stw(list[i]);
 	marking_run_stw();
 }
 
@@ -84,12 +92,27 @@ void garbage_save_stw(void)
 	fresh = count;
 }
 
+/* Where a block's place stands, or would. */
+static size_t *bucket_of(const void *base)
+{
+	size_t i = base_mix((uintptr_t)base) & (nbuckets - 1);
+
+	while (buckets[i] != 0 && list[buckets[i] - 1] != base)
+		i = (i + 1) & (nbuckets - 1);
+	return &buckets[i];
+}
+
 size_t garbage_check_locked(void)
 {
-	ASSERT(count <= capacity && fresh == count);
-	for (size_t i = 0; i < count; i++)
-		ASSERT(heap_base(list[i]) == list[i]);
-	return count;
+	size_t n = 0;
+
+	ASSERT(count <= capacity && fresh == count && hashed <= count);
+	for (size_t i = 0; i < count; i++) {
+		n += list[i] != NULL;
+		ASSERT(list[i] == NULL || (heap_base(list[i]) == list[i] && (i >= hashed || *bucket_of(list[i]) == i + 1)));
+	}
+	ASSERT(n + holes == count);
+	return n;
 }
 
 static void *set_locked(void *on)
@@ -113,7 +136,7 @@ static void *pointer_to(const void *base)
 
 static void *count_locked(void *out)
 {
-	*(size_t *)out = count;
+	*(size_t *)out = count - holes;
 	return NULL;
 }
 
@@ -136,11 +159,14 @@ static void *copy_locked(void *arg)
 {
 	struct copy *copy = arg;
 
-	copy->found = count;
-	if (count > copy->n)
+	void **out = copy->out;
+
+	copy->found = count - holes;
+	if (copy->found > copy->n)
 		return NULL;
 	for (size_t i = 0; i < count; i++)
-		copy->out[i] = pointer_to(list[i]);
+		if (list[i] != NULL)
+			*out++ = pointer_to(list[i]);
 	return copy;
 }
 
@@ -162,16 +188,67 @@ void **gc_garbage_list(size_t *n)
 	return copy.out;
 }
 
+static void forget_hash(void)
+{
+	if (hashed > 0)
+		heap_reserve_forget(buckets, nbuckets * sizeof *buckets);
+	hashed = 0;
+}
+
+/* What the list has, the hash has as well. False: no memory. */
+static bool hash_all(void)
+{
+	size_t more = nbuckets == 0 ? 4096 : nbuckets;
+
+	while (more / 2 <= count)
+		more *= 2;
+	if (more != nbuckets) {
+		forget_hash();
+		size_t *grown = heap_reserve_grow(buckets, nbuckets * sizeof *buckets, more * sizeof *buckets);
+		if (grown == NULL)
+			return false;
+		buckets = grown;
+		nbuckets = more;
+	}
+	for (; hashed < count; hashed++)
+		if (list[hashed] != NULL)
+			*bucket_of(list[hashed]) = hashed + 1;
+	return true;
+}
+
+/* A block's place; count where it has none. Without memory for the hash it is looked for. */
+static size_t place_of(const void *base)
+{
+	if (hash_all())
+		return *bucket_of(base) != 0 ? *bucket_of(base) - 1 : count;
+	size_t i = 0;
+	while (i < count && list[i] != base)
+		i++;
+	return i;
+}
+
+static void close_holes(void)
+{
+	size_t to = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (list[i] != NULL)
+			list[to++] = list[i];
+	fresh = count = to;
+	holes = 0;
+	forget_hash();
+}
+
 static void *remove_locked(void *obj)
 {
-	size_t i = 0;
+	const void *base = heap_base(obj);
+	size_t i = base != NULL && pointer_to(base) == obj ? place_of(base) : count;
 
-	while (i < count && pointer_to(list[i]) != obj)
-		i++;
 	if (i == count)
 		return NULL;
-	memmove(&list[i], &list[i + 1], (--count - i) * sizeof *list);
-	fresh = count;
+	list[i] = NULL;
+	if (++holes > count / 2)
+		close_holes();
 	return obj;
 }
 
@@ -189,7 +266,8 @@ int gc_garbage_remove(void *obj)
 static void *clear_locked(void *unused)
 {
 	(void)unused;
-	fresh = count = 0;
+	fresh = count = holes = 0;
+	forget_hash();
 	return NULL;
 }
 

@@ -36,8 +36,6 @@ libweakref_core_la_SOURCES = \
 	src/cache_soft.c \
 	src/cache_stats.c \
 	src/cache_view.c \
-	src/cache_wheel.c \
-	src/cache_wheel.h \
 	src/checks.c \
 	src/checks.h \
 	src/collector.c \
@@ -95,6 +93,7 @@ libweakref_core_la_SOURCES = \
 	src/pool_lease.c \
 	src/pool_life.c \
 	src/pool_list.c \
+	src/pool_owners.c \
 	src/pool_queue.c \
 	src/pool_stock.c \
 	src/pool_trim.c \
@@ -122,7 +121,9 @@ libweakref_core_la_SOURCES = \
 	src/weakarray.c \
 	src/weakarray.h \
 	src/weakarray_impl.h \
-	src/weakarray_pairs.c
+	src/weakarray_pairs.c \
+	src/wheel.c \
+	src/wheel.h
 EXTRA_DIST += src/LAYERS
 
 lib_LTLIBRARIES += libweakref.la

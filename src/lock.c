@@ -11,6 +11,7 @@
 
 struct lock lock_init = LOCK_INIT(LOCK_RANK_INIT);
 struct lock lock_pools = LOCK_INIT(LOCK_RANK_POOLS);
+struct lock lock_owners = LOCK_INIT(LOCK_RANK_OWNERS);
 struct lock lock_handler = LOCK_INIT(LOCK_RANK_HANDLER);
 struct lock lock_deliver = LOCK_INIT(LOCK_RANK_DELIVER);
 struct lock lock_threads = LOCK_INIT(LOCK_RANK_THREADS);
@@ -140,6 +141,7 @@ void lock_fork_prepare(void)
 		lock_word_get(&evictions[i].lock);
 	for (int i = 0; i < LOCK_STRIPES; i++)
 		lock_word_get(&words[i].lock);
+	pthread_mutex_lock(&lock_owners.mutex);
 	for (int i = 0; i < LOCK_STRIPES; i++)
 		lock_word_get(&stripes[i].lock);
 	for (int i = 0; i < LOCK_STRIPES; i++)
@@ -158,6 +160,7 @@ static void fork_release(void)
 		lock_word_give(&directories[i].lock);
 	for (int i = LOCK_STRIPES; i-- > 0;)
 		lock_word_give(&stripes[i].lock);
+	pthread_mutex_unlock(&lock_owners.mutex);
 	for (int i = LOCK_STRIPES; i-- > 0;)
 		lock_word_give(&words[i].lock);
 	for (int i = LOCK_STRIPES; i-- > 0;)

@@ -22,6 +22,7 @@ enum lock_rank {
 	LOCK_RANK_POOLS,     /* which resource pools there are; adopting a resource that no pool knows */
 	LOCK_RANK_EVICTION,  /* which entry of a cache goes */
 	LOCK_RANK_POOL,      /* a resource pool, the entries of a cache, who waits for whose load */
+	LOCK_RANK_OWNERS,    /* which resource pools have a resource */
 	LOCK_RANK_STRIPE,    /* writers of a part of a table, or of an entry of a cache */
 	LOCK_RANK_DIRECTORY, /* which parts a table has */
 	LOCK_RANK_HANDLER,   /* who is told of failed callbacks */
@@ -44,6 +45,7 @@ void lock_drop(struct lock *lock);
 /* The locks of the library. */
 extern struct lock lock_init;
 extern struct lock lock_pools;
+extern struct lock lock_owners;
 extern struct lock lock_handler;
 extern struct lock lock_deliver;
 extern struct lock lock_threads;

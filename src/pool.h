@@ -2,6 +2,7 @@
 /*
  * pool: resource pools, as their files see them. Each calls those above it alone.
  *
+ *   pool_owners.c     which pools know a resource
  *   pool_books.[ch]   what a pool knows, what of it is idle and in which order, how many there are; most of it in line
  *   pool_trim.c       which of the idle ones are too many or too old
  *   pool_queue.c      who waits, and what they are given
@@ -30,10 +31,13 @@
  *     was leased by a lease: then the pool has to have it when the lease dies.
  *  4. An entry is GONE once and for all; `serial` tells one lease of an entry from the next.
  *  5. A resource is in the hash of one pool only, but for those that alloc took from another pool.
+ *  6. Where there is a wheel, all entries in the hash are in it, but those that were over while they were leased, and were found so:
+ *     `ends` is 0 then. These go when they come back, so no idle one is among them.
  *
  * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
- * adopted. alloc, dealloc, check, reset and recovered run without. Waiters sleep on semaphores of their own, which stand on their stacks: one
- * that has gone to sleep stays there until the post that follows its answer, or until it has taken its sleep back.
+ * adopted; lock_owners for which pools know a resource. alloc, dealloc, check, reset and recovered run without. Waiters sleep on
+ * semaphores of their own, which stand on their stacks: one that has gone to sleep stays there until the post that follows its answer,
+ * or until it has taken its sleep back.
  */
 #ifndef POOL_H
 #define POOL_H
@@ -46,6 +50,7 @@
 #include "weakref/finalize.h"
 #include "weakref/pool.h"
 #include "weakref/ref.h"
+#include "wheel.h"
 
 #define POOL_SIGNATURE UINT64_C(0x6c6f6f702d736572) /* "res-pool" */
 
@@ -56,12 +61,14 @@ struct pool_entry {
 	struct pool_entry *older, *newer; /* of the idle ones; `older` also links what is about to be deallocated */
 	void *hold;
 	uintptr_t hidden;   /* the resource, inverted */
+	uintptr_t next_owner, prev_owner; /* hidden: among the entries of all pools */
 	weakref_ref *watch; /* where the resource is a block of the collected heap: tells that it died while leased */
 	weakref_pool *pool;
 	uint64_t since; /* idle since; 0 where the pool does not look at ages */
-	uint64_t ends;  /* from then on it is not kept */
+	uint64_t ends;  /* from then on it is not kept; UINT64_MAX where resources have no lifetime */
 	uint32_t serial;
 	enum pool_state state;
+	struct wheel_node waiting[]; /* one, in a pool whose resources have a lifetime: until `ends` */
 };
 
 enum pool_answer { POOL_WAITS, POOL_SLEEPS, POOL_GIVEN, POOL_SLOT, POOL_CLOSED };
@@ -81,7 +88,7 @@ struct weakref_pool {
 	struct pool_entry **buckets;
 	unsigned shift; /* of a hash, to the bucket's number */
 	unsigned forks; /* lock_forks when it was last locked */
-	bool closed, aged, fifo, resets, over;
+	bool closed, aged, fifo, resets, over, listed;
 	struct pool_waiter *first;
 	sem_t *wake;                         /* to be posted by whoever drops the lock */
 	_Atomic(struct pool_entry *) newest; /* written with the lock held, and read without by those who look whether there is one */
@@ -101,6 +108,7 @@ struct weakref_pool {
 	uintptr_t next_pool, prev_pool; /* hidden: the list keeps no pool alive */
 	struct pool_end *end;
 	weakref_finalize *finalizer;
+	struct wheel *wheel; /* where resources have a lifetime, else NULL; not scanned, for the hash has all that is in it */
 	weakref_pool_options options;
 	weakref_pool_stats stats; /* what is a field of the pool is filled in when asked for */
 };
@@ -142,6 +150,18 @@ static inline uint64_t pool_time(const weakref_pool *pool)
 {
 	return unlikely(pool->aged) ? base_now() : 0;
 }
+
+/* ---- pool_owners.c ---- */
+
+/* With lock_pools held, before a pool is listed. False: no memory. */
+bool pool_owners_begin(void);
+/* An entry of a listed pool comes into the pool's hash, or leaves it. The pool's lock. */
+void pool_owners_add_locked(struct pool_entry *entry);
+void pool_owners_remove_locked(struct pool_entry *entry);
+/* With lock_pools held: another pool that knows the resource, be it stale there or not; NULL for none. */
+weakref_pool *pool_owner_but(const weakref_pool *pool, const void *resource);
+/* Invariants, in the checking build: the entry is in it. */
+void pool_owners_validate_locked(const struct pool_entry *entry);
 
 /* ---- pool_books.c: the lock, and what is out of line of pool_books.h ---- */
 
@@ -190,11 +210,11 @@ static inline size_t pool_size_or(size_t given, size_t none)
 int pool_set_sizes(weakref_pool *pool);
 /* Takes an idle entry out for deallocation, in front of the chain `out`. */
 void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out);
-/* What is too old; whose lifetime is over, as far as a pop would meet it, or all of it. */
+/* What is too old; whose lifetime is over, as far as a pop would meet it, or, by the time now, all of it. */
 void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
-void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out);
+void pool_expire_all_locked(weakref_pool *pool, struct pool_entry **out);
 /* How many pool_expire_all_locked would leave. */
-size_t pool_kept_locked(const weakref_pool *pool, uint64_t now);
+size_t pool_kept_locked(const weakref_pool *pool);
 /* There are more than maxsize: until as few are left as were asked for. */
 void pool_shrink_locked(weakref_pool *pool, struct pool_entry **out);
 /* After a push: maxsize, then ages. */
@@ -236,7 +256,7 @@ struct pool_entry *pool_find_locked(weakref_pool *pool, const void *resource);
 
 /* ---- pool_list.c ---- */
 
-/* A whole pool becomes one of those there are, if what init gave is in no other. 0, or -WEAKREF_EEXIST. */
+/* A whole pool becomes one of those there are, if what init gave is in no other. 0, -WEAKREF_EEXIST or -WEAKREF_ENOMEM. */
 int pool_join(weakref_pool *pool);
 void pool_leave(weakref_pool *pool);
 /* The pool that a finalizer names; NULL before and after. */

@@ -49,7 +49,7 @@ void pool_grow(weakref_pool *pool)
 		for (size_t i = 0; i < n; i++)
 			for (struct pool_entry *entry = old[i], *next; entry != NULL; entry = next) {
 				next = entry->chain;
-				pool_insert_locked(pool, entry);
+				pool_hash_locked(pool, entry);
 			}
 	}
 	pool_unlock(pool);
@@ -69,21 +69,28 @@ void pool_check_locked(const weakref_pool *pool)
 	ASSERT(!pool->closed || pool->idle == 0);
 }
 
-/* The whole of it: what is idle is in the list, in order and in the hash, and the hash has no more and no less than is counted. */
+/* The whole of it, of a listed pool: what is idle is in the list, in order and in the hash, and the hash has no more and no less than
+ * is counted. */
 void pool_validate_locked(const weakref_pool *pool)
 {
 	size_t idle = 0, known = 0, waiting = 0;
 	const struct pool_entry *newer = NULL;
 
 	for (const struct pool_entry *entry = pool_newest_locked(pool); entry != NULL; newer = entry, entry = entry->older, idle++)
-		ASSERT(entry->state == POOL_IDLE && entry->newer == newer && entry->hold == pool_resource(entry) && idle < pool->idle);
+		ASSERT(entry->state == POOL_IDLE && entry->newer == newer && entry->hold == pool_resource(entry) && entry->ends != 0 &&
+		       idle < pool->idle);
 	ASSERT(idle == pool->idle && pool->oldest == newer);
 	for (size_t i = 0; i < pool->nbuckets; i++)
-		for (const struct pool_entry *entry = pool->buckets[i]; entry != NULL; entry = entry->chain, known++)
-			ASSERT(entry->pool == pool && entry->state != POOL_GONE && entry->state != POOL_FRESH);
+		for (const struct pool_entry *entry = pool->buckets[i]; entry != NULL; entry = entry->chain, known++) {
+			pool_owners_validate_locked(entry);
+			ASSERT(entry->pool == pool && entry->state != POOL_GONE && entry->state != POOL_FRESH &&
+			       (pool->wheel == NULL || entry->waiting->deadline_ns == entry->ends));
+		}
 	ASSERT(known == pool->idle + pool->leased);
 	for (const struct pool_waiter *w = pool->first; w != NULL; w = w->next, waiting++)
 		ASSERT(w->next == NULL || w->ticket < w->next->ticket);
 	ASSERT(waiting == pool->waiting);
+	if (pool->wheel != NULL)
+		wheel_check(pool->wheel);
 	pool_check_locked(pool);
 }

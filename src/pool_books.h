@@ -16,13 +16,22 @@ static inline struct pool_entry **pool_bucket_locked(const weakref_pool *pool, u
 	return &pool->buckets[hidden * UINT64_C(0x9e3779b97f4a7c15) >> pool->shift];
 }
 
-/* A fresh entry enters the pool, to be leased or idle. */
-static inline void pool_insert_locked(weakref_pool *pool, struct pool_entry *entry)
+static inline void pool_hash_locked(weakref_pool *pool, struct pool_entry *entry)
 {
 	struct pool_entry **bucket = pool_bucket_locked(pool, entry->hidden);
 
 	entry->chain = *bucket;
 	*bucket = entry;
+}
+
+/* A fresh entry enters the pool, to be leased or idle. */
+static inline void pool_insert_locked(weakref_pool *pool, struct pool_entry *entry)
+{
+	pool_hash_locked(pool, entry);
+	if (pool->listed)
+		pool_owners_add_locked(entry);
+	if (pool->wheel != NULL)
+		wheel_schedule(pool->wheel, entry->waiting, entry->ends);
 }
 
 /* The entry of a resource, be it stale or not (pool_find_locked). */
@@ -36,7 +45,8 @@ static inline struct pool_entry *pool_known_locked(const weakref_pool *pool, con
 	return entry;
 }
 
-static inline void pool_unhash_locked(weakref_pool *pool, struct pool_entry *entry)
+/* An entry leaves the pool. */
+static inline void pool_drop_locked(weakref_pool *pool, struct pool_entry *entry)
 {
 	struct pool_entry **at = pool_bucket_locked(pool, entry->hidden);
 
@@ -45,12 +55,16 @@ static inline void pool_unhash_locked(weakref_pool *pool, struct pool_entry *ent
 	*at = entry->chain;
 	entry->chain = NULL;
 	entry->state = POOL_GONE;
+	if (pool->listed)
+		pool_owners_remove_locked(entry);
+	if (pool->wheel != NULL)
+		wheel_cancel(pool->wheel, entry->waiting);
 }
 
 /* A leased entry whose resource the pool has not got back leaves it. */
 static inline void pool_forget_leased_locked(weakref_pool *pool, struct pool_entry *entry)
 {
-	pool_unhash_locked(pool, entry);
+	pool_drop_locked(pool, entry);
 	pool->leased--;
 }
 

@@ -23,7 +23,7 @@ static uint64_t end_of_life(const weakref_pool *pool, const struct pool_entry *e
 
 struct pool_entry *pool_entry_new(weakref_pool *pool)
 {
-	struct pool_entry *entry = heap_alloc(sizeof *entry);
+	struct pool_entry *entry = heap_alloc(sizeof *entry + (pool->wheel != NULL ? sizeof entry->waiting[0] : 0));
 
 	if (entry != NULL) {
 		entry->pool = pool;

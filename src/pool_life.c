@@ -121,6 +121,17 @@ static int configure(weakref_pool *pool, const weakref_pool_options *options)
 	return 0;
 }
 
+/* False: no memory. */
+static bool make_wheel(weakref_pool *pool)
+{
+	if (pool->lifetime == UINT64_MAX)
+		return true;
+	pool->wheel = heap_alloc_leaf(sizeof *pool->wheel);
+	if (pool->wheel != NULL)
+		wheel_init(pool->wheel, base_now());
+	return pool->wheel != NULL;
+}
+
 /* The finalizer is made before the pool can be seen, and does nothing until then. */
 static int publish(weakref_pool *pool)
 {
@@ -153,7 +164,7 @@ weakref_pool *weakref_pool_new(const weakref_pool_options *options)
 	if (pool == NULL)
 		return NULL;
 	int error = configure(pool, options);
-	if (error == 0 && !pool_begin(pool))
+	if (error == 0 && (!pool_begin(pool) || !make_wheel(pool)))
 		error = -WEAKREF_ENOMEM;
 	if (error == 0 && options != NULL)
 		error = pool_stock_init(pool, options->init, options->ninit);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool_list: which pools there are. It is asked when a resource that a pool does not know is given to it, when a pool's finalizer
- * looks for its pool, and by the validator.
+ * pool_list: which pools there are. It is asked when a pool's finalizer looks for its pool, and by the validator; and whoever takes what no
+ * pool knows, so that no two take it, has its lock.
  *
  * Invariants
  *  1. A pool is in the list from its last step in weakref_pool_new until its destructor runs. The memory of what has a
  *     destructor stays until then, so whatever the list names, though hidden, is there. The same holds for what its finalizer names.
  *  2. A pool in the list has its signature; one that has none was never in it.
+ *  3. `listed` tells that a pool is in the list, and that its resources are known to be its own (pool_owners.c).
  *
  * Locks: lock_pools for the list and for what finalizers name; a pool's own is taken within it.
  */
@@ -29,11 +30,11 @@ static weakref_pool *unhide(uintptr_t hidden)
 
 bool pool_elsewhere(const weakref_pool *pool, const void *resource)
 {
+	weakref_pool *other;
 	bool found = false;
 
-	for (weakref_pool *other = unhide(pools); other != NULL && !found; other = unhide(other->next_pool)) {
-		if (other == pool)
-			continue;
+	/* What is stale there is forgotten on the way, and the pool not named again. */
+	while (!found && (other = pool_owner_but(pool, resource)) != NULL) {
 		pool_lock(other);
 		found = pool_find_locked(other, resource) != NULL;
 		pool_unlock(other);
@@ -94,14 +95,28 @@ static void unlink_locked(weakref_pool *pool)
 	*(prev != NULL ? &prev->next_pool : &pools) = pool->next_pool;
 }
 
+/* From now on, or no more, others find what the pool knows. */
+static void set_listed(weakref_pool *pool, bool listed)
+{
+	pool_lock(pool);
+	for (size_t i = 0; i < pool->nbuckets; i++)
+		for (struct pool_entry *entry = pool->buckets[i]; entry != NULL; entry = entry->chain)
+			(listed ? pool_owners_add_locked : pool_owners_remove_locked)(entry);
+	pool->listed = listed;
+	pool_unlock(pool);
+}
+
 /* What init gave may be in another pool; what alloc made is nobody else's affair. */
 static int join_locked(weakref_pool *pool)
 {
 	struct pool_entry *entry = pool_next_locked(pool);
 
+	if (!pool_owners_begin())
+		return -WEAKREF_ENOMEM;
 	for (size_t i = 0; i < pool->options.ninit; i++, entry = pool->fifo ? entry->newer : entry->older)
 		if (pool_elsewhere(pool, pool_resource(entry)))
 			return -WEAKREF_EEXIST;
+	set_listed(pool, true);
 	pool->signature = POOL_SIGNATURE;
 	pool->end->pool = hide(pool);
 	link_locked(pool);
@@ -121,6 +136,7 @@ void pool_leave(weakref_pool *pool)
 {
 	lock_take(&lock_pools);
 	unlink_locked(pool);
+	set_listed(pool, false);
 	pool->end->pool = 0;
 	lock_drop(&lock_pools);
 }

@@ -78,7 +78,7 @@ void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct po
 {
 	pool->leased--;
 	pool_idle_next_locked(pool, entry, entry->since);
-	if (pool->closed || pool_surplus_locked(pool))
+	if (pool->closed || entry->ends == 0 || pool_surplus_locked(pool))
 		pool_evict_locked(pool, entry, out);
 	pool_serve_locked(pool);
 }

@@ -149,9 +149,8 @@ long weakref_pool_maintain(weakref_pool *pool)
 
 	if (error != 0)
 		return error;
-	uint64_t now = pool_time(pool);
 	pool_lock(pool);
-	pool_expire_all_locked(pool, now, &out);
+	pool_expire_all_locked(pool, &out);
 	pool_unlock(pool);
 	return pool_dispose(pool, out);
 }
@@ -162,9 +161,8 @@ size_t weakref_pool_len(weakref_pool *pool)
 {
 	if (!pool_is(pool))
 		return 0;
-	uint64_t now = pool_time(pool);
 	pool_lock(pool);
-	size_t n = pool_kept_locked(pool, now);
+	size_t n = pool_kept_locked(pool);
 	pool_unlock(pool);
 	return n;
 }

@@ -2,7 +2,7 @@
 /*
  * pool_trim: how many resources a pool may have, and which of the idle ones go, because they are too many or too old. Two things
  * age: how long an entry is idle (`since`; looked at from the oldest on, as far as it is too old), and how long the pool has known
- * it (`ends`; those are in no order, so only a walk finds all). States, invariants and locks: pool.h.
+ * it (`ends`, in no order; the wheel tells whose time has come). States, invariants and locks: pool.h.
  *
  * Deliberately not here: a thread that trims. What is too old goes at the next pop or push, or at weakref_pool_maintain.
  */
@@ -11,7 +11,7 @@
 void pool_evict_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
 {
 	pool_idle_end_locked(pool, entry);
-	pool_unhash_locked(pool, entry);
+	pool_drop_locked(pool, entry);
 	pool->moving++;
 	entry->older = *out;
 	*out = entry;
@@ -38,28 +38,48 @@ void pool_expire_locked(weakref_pool *pool, uint64_t now, struct pool_entry **ou
 		pool_evict_locked(pool, pool->oldest, out);
 }
 
-void pool_expire_all_locked(weakref_pool *pool, uint64_t now, struct pool_entry **out)
+static struct pool_entry *waiting_of(struct wheel_node *node)
 {
-	struct pool_entry *newer;
+	return (struct pool_entry *)((char *)node - offsetof(struct pool_entry, waiting));
+}
 
-	for (struct pool_entry *entry = pool->lifetime != UINT64_MAX ? pool->oldest : NULL; entry != NULL; entry = newer) {
-		newer = entry->newer;
-		if (now >= entry->ends)
+/* The clock is looked at under the lock: the wheel's time is never ahead of it. */
+void pool_expire_all_locked(weakref_pool *pool, struct pool_entry **out)
+{
+	uint64_t now = pool_time(pool);
+	struct wheel_node *node;
+
+	while (pool->wheel != NULL && (node = wheel_expired(pool->wheel, now)) != NULL) {
+		struct pool_entry *entry = waiting_of(node);
+		if (entry->state == POOL_IDLE)
 			pool_evict_locked(pool, entry, out);
+		else
+			entry->ends = 0; /* whatever the time is that it comes back with */
 	}
 	pool_expire_locked(pool, now, out);
 }
 
-size_t pool_kept_locked(const weakref_pool *pool, uint64_t now)
+/* How many idle ones' lifetimes are over. */
+static size_t over_locked(const weakref_pool *pool, uint64_t now)
 {
-	const struct pool_entry *entry;
-	size_t kept = pool->idle;
+	size_t over = 0;
+
+	if (pool->wheel == NULL)
+		return 0;
+	wheel_advance(pool->wheel, now);
+	for (struct wheel_node *node = pool->wheel->due; node != NULL; node = node->next)
+		over += waiting_of(node)->state == POOL_IDLE;
+	return over;
+}
+
+size_t pool_kept_locked(const weakref_pool *pool)
+{
+	uint64_t now = pool_time(pool);
 
 	if (likely(!pool->aged))
-		return kept;
-	for (entry = pool->lifetime != UINT64_MAX ? pool->oldest : NULL; entry != NULL; entry = entry->newer)
-		kept -= now >= entry->ends;
-	for (entry = pool->oldest; entry != NULL; entry = entry->newer) {
+		return pool->idle;
+	size_t kept = pool->idle - over_locked(pool, now);
+	for (const struct pool_entry *entry = pool->oldest; entry != NULL; entry = entry->newer) {
 		if (now >= entry->ends)
 			continue;
 		if (!too_old(pool, kept, entry, now))

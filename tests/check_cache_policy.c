@@ -228,6 +228,39 @@ START_TEST(test_policy_too_heavy_goes_at_once)
 }
 END_TEST
 
+/* Memory for the shadows comes when the bound is near, and they start at the first eviction; what was counted before stays. */
+START_TEST(test_policy_memory_by_steps)
+{
+	start(60);
+	expect(policy_sketch_wanted(&policy) == 0);
+	for (int i = 0; i < 44; i++) {
+		add(i, 1);
+		policy_hit(&policy, &nodes[i]);
+		give();
+		expect(policy.room == 64 && policy.shadows.at[0].entries == NULL);
+	}
+	policy_remove(&policy, &nodes[1]);
+	in[1] = false;
+	unsigned counted = sketch_frequency(&policy.sketch, nodes[1].hash);
+	expect(counted > 0);
+	add(44, 1);
+	add(45, 1);
+	expect(policy_sketch_wanted(&policy) > 64 * 60);
+	/* What was asked for before is too little by now. */
+	void *less = calloc(64, sizeof(uint64_t));
+	policy_sketch_give(&policy, less, 64 * sizeof(uint64_t));
+	expect(policy.shadows.at[0].entries == NULL && policy.sketch.words != less);
+	free(less);
+	give();
+	expect(policy.room == 64 && policy.shadows.at[0].entries != NULL && !policy.shadows.started);
+	expect(sketch_frequency(&policy.sketch, nodes[1].hash) == counted);
+	for (int i = 46; i < 62; i++)
+		add(i, 1);
+	expect(settle() == 1 && policy.shadows.started);
+	policy_check(&policy);
+}
+END_TEST
+
 START_TEST(test_policy_without_bound)
 {
 	start(UINT64_MAX);
@@ -565,6 +598,7 @@ int main(void)
 	tcase_add_loop_test(tcase, test_policy_model, 0, 2);
 	tcase_add_test(tcase, test_policy_weightless_never_go);
 	tcase_add_test(tcase, test_policy_too_heavy_goes_at_once);
+	tcase_add_test(tcase, test_policy_memory_by_steps);
 	tcase_add_test(tcase, test_policy_without_bound);
 	tcase_add_test(tcase, test_policy_not_in_it);
 	tcase_add_test(tcase, test_policy_scan_resistance);

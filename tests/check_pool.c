@@ -498,6 +498,17 @@ static int failing_check(void *resource, void *user)
 	return check_fails-- > 0 ? -EBUSY : res_check(resource, user);
 }
 
+static weakref_pool *slow_pool;
+
+/* Meanwhile all lifetimes end, and maintain sees it. */
+static int check_that_takes_long(void *resource, void *user)
+{
+	(void)resource;
+	(void)user;
+	weakref_checks_clock_advance(101 * UINT64_C(1000000000));
+	return weakref_pool_maintain(slow_pool) == 1 ? -EBUSY : 1;
+}
+
 /* fifo: where check fails itself the resource is next again. */
 START_TEST(test_fifo_and_failing_check)
 {
@@ -508,6 +519,96 @@ START_TEST(test_fifo_and_failing_check)
 	ck_assert_int_eq(weakref_pool_pop(pool, &out), -EBUSY);
 	ck_assert_ptr_eq(pop(pool), &all[0]);
 	ck_assert_ptr_eq(pop(pool), &all[1]);
+}
+END_TEST
+
+/* Of the resources, those that are idle by the model, and whose time is not over: what len is to say. What was deallocated was over. */
+static int model_kept(const uint64_t *ends, uint64_t now)
+{
+	int kept = 0;
+
+	for (size_t i = 0; i < made; i++) {
+		ck_assert(all[i].deallocs == 0 || (all[i].deallocs == 1 && ends[i] <= now && all[i].hand != HAND_USER));
+		if (all[i].deallocs == 1)
+			all[i].hand = HAND_GONE;
+		kept += all[i].hand == HAND_POOL && ends[i] > now;
+	}
+	return kept;
+}
+
+/* Many lifetimes, of resources that are lent, given back, and handed on where check fails, against an array of their ends. */
+START_TEST(test_lifetimes_against_a_model)
+{
+	const uint64_t second = 1000000000, lifetime = 100 * second;
+	enum { STEPS = 3000 };
+	static uint64_t ends[STEPS];
+	weakref_pool *pool = POOL(.dealloc = res_dealloc, .check = failing_check, .lifetime = 100, .fifo = _i);
+	uint64_t state = support_seed(), now = 0;
+	struct res *r;
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	weakref_checks_clock_advance(0);
+	check_fails = 0;
+	for (int step = 0; step < STEPS; step++) {
+		uint64_t dice = support_random(&state), span = dice >> 32 & 15;
+		switch (dice % 8) {
+		case 0:
+			weakref_checks_clock_advance(span * second);
+			now += span * second;
+			break;
+		case 1:
+			if (span % 4 != 0)
+				break;
+			ck_assert_int_ge(weakref_pool_maintain(pool), 0);
+			ck_assert_uint_eq(stats_of(pool).idle, (size_t)model_kept(ends, now));
+			break;
+		case 2:
+			check_fails = 1;
+			ck_assert_ptr_null(pop(pool));
+			check_fails = 0;
+			break;
+		case 3:
+		case 4:
+			r = pop(pool);
+			ck_assert(r == NULL || (r->hand == HAND_POOL && ends[r - all] > now));
+			if (r != NULL)
+				r->hand = HAND_USER;
+			break;
+		case 5:
+		case 6:
+			r = made == 0 ? NULL : &all[(dice >> 32) % made];
+			if (r == NULL || r->hand != HAND_USER)
+				break;
+			r->hand = HAND_POOL;
+			ck_assert_int_eq(weakref_pool_push(pool, r), 0);
+			ck_assert_int_eq(r->deallocs, ends[r - all] <= now);
+			break;
+		default:
+			r = res_new();
+			ends[r - all] = now + lifetime;
+			ck_assert_int_eq(weakref_pool_push(pool, r), 0);
+		}
+		ck_assert_int_eq(LEN(pool), model_kept(ends, now));
+		if (step % 100 == 0)
+			ck_assert_int_gt(weakref_checks_validate(), 0);
+	}
+	ck_assert_uint_gt(gone, STEPS / 20);
+}
+END_TEST
+
+/* What was over while it was asked about, as the pool has noticed, does not stay where check itself fails. */
+START_TEST(test_over_while_it_is_checked)
+{
+	weakref_pool *pool = POOL(.init = (void *[]){res_new(), res_new()}, .ninit = 2, .dealloc = res_dealloc, .lifetime = 100,
+				  .check = check_that_takes_long);
+	void *out;
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	slow_pool = pool;
+	ck_assert_int_eq(weakref_pool_pop(pool, &out), -EBUSY);
+	ck_assert_uint_eq(gone, 2);
+	ck_assert_int_eq(all[0].deallocs + all[1].deallocs, 2);
+	ck_assert_uint_eq(stats_of(pool).idle, 0);
 }
 END_TEST
 
@@ -714,6 +815,111 @@ START_TEST(test_p37_leased_from_another_pool)
 	ck_assert_int_eq(weakref_pool_invalidate(one, pop(one)), 0);
 	ck_assert_int_eq(weakref_pool_push(two, a), 0);
 	SUPPORT_KEEP(one);
+}
+END_TEST
+
+enum { MANY = 150, EACH = 10 };
+static weakref_pool *many[MANY];
+static size_t next_number;
+
+/* The same few numbers for each pool. */
+static int alloc_number(void **out, void *user)
+{
+	(void)user;
+	*out = (void *)(next_number++ % EACH + 1);
+	return 0;
+}
+
+static bool is_taken(void *resource)
+{
+	weakref_pool *other = weakref_pool_new(NULL);
+	int pushed = weakref_pool_push(other, resource);
+
+	ck_assert(pushed == 0 || pushed == -EEXIST);
+	/* Now it is in any case. */
+	ck_assert_ptr_null(POOL(.init = (void *[]){res_new(), resource}, .ninit = 2));
+	ck_assert_int_eq(errno, EEXIST);
+	if (pushed == 0)
+		ck_assert_int_eq(weakref_pool_detach(other, pop(other)), 0);
+	return pushed != 0;
+}
+
+/* R120: whatever any of many pools knows is refused by every other, and what they let go of is not. */
+START_TEST(test_many_pools)
+{
+	void *init[EACH];
+	uint64_t state = support_seed();
+
+	for (int i = 0; i < MANY; i++) {
+		for (int k = 0; k < EACH; k++)
+			init[k] = res_new();
+		many[i] = POOL(.init = init, .ninit = EACH);
+		ck_assert_ptr_nonnull(many[i]);
+	}
+	for (int i = 0; i < MANY * EACH; i += 1 + (int)(support_random(&state) % 40)) {
+		weakref_pool *pool = many[i / EACH], *other = many[(i / EACH + 1) % MANY];
+		struct res *r = pop(pool);
+		ck_assert(is_taken(r));
+		ck_assert_int_eq(weakref_pool_push(other, r), -EEXIST);
+		ck_assert_int_eq(weakref_pool_detach(pool, r), 0);
+		ck_assert(!is_taken(r));
+		ck_assert_int_eq(weakref_pool_push(other, r), 0);
+		ck_assert(is_taken(r));
+	}
+	if (weakref_checks_enabled())
+		ck_assert_int_gt(weakref_checks_validate(), 0);
+	memset(many, 0, sizeof many);
+}
+END_TEST
+
+/* What alloc gave may be in many pools: it is taken until all of them have let go of it, in whatever order. */
+START_TEST(test_many_have_the_same)
+{
+	uint64_t state = support_seed();
+	static struct {
+		weakref_pool *pool;
+		void *number;
+	} has[MANY * EACH];
+	size_t left[EACH + 1];
+
+	next_number = 0;
+	for (size_t i = 0; i < MANY * EACH; i++) {
+		has[i].pool = i % EACH == 0 ? POOL(.alloc = alloc_number) : has[i - 1].pool;
+		has[i].number = pop(has[i].pool);
+		left[(size_t)has[i].number] = MANY;
+	}
+	for (size_t n = MANY * EACH; n > 0; n--) {
+		size_t i = support_random(&state) % n, number = (size_t)has[i].number;
+		ck_assert_int_eq(weakref_pool_invalidate(has[i].pool, has[i].number), 0);
+		if (--left[number] == 0 || n % 100 == 0)
+			ck_assert_int_eq(is_taken((void *)number), left[number] != 0);
+		has[i] = has[n - 1];
+	}
+	memset(has, 0, sizeof has);
+}
+END_TEST
+
+static int make_dead_lenders(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < SUPPORT_N; i++) {
+		weakref_pool *pool = POOL(.alloc = res_alloc);
+		SUPPORT_REQUIRE(pool != NULL && pop(pool) != NULL);
+	}
+	return 0;
+}
+
+/* R127: what was leased from a dead pool is nobody's, once its destructor has run. */
+START_TEST(test_leased_from_dead_pools)
+{
+	size_t free_now = 0;
+
+	ck_assert_int_eq(support_on_thread(make_dead_lenders, NULL), 0);
+	size_t n = made;
+	support_collect();
+	for (size_t i = 0; i < n; i++)
+		free_now += !is_taken(&all[i]);
+	ck_assert_uint_ge(free_now, SUPPORT_N - SUPPORT_SLACK);
 }
 END_TEST
 
@@ -1262,6 +1468,9 @@ static Suite *suite(void)
 	tcase_add_test(t, test_p32_len);
 	tcase_add_test(t, test_p35_soft_maximum);
 	tcase_add_test(t, test_p37_leased_from_another_pool);
+	tcase_add_test(t, test_many_pools);
+	tcase_add_test(t, test_many_have_the_same);
+	tcase_add_test(t, test_leased_from_dead_pools);
 	tcase_add_test(t, test_len_is_what_is_kept);
 	tcase_add_test(t, test_fifo);
 	tcase_add_test(t, test_fifo_and_failing_check);
@@ -1289,6 +1498,8 @@ static Suite *suite(void)
 	/* The last ones: the clock stands still from then on. */
 	tcase_add_test(t, test_virtual_clock);
 	tcase_add_test(t, test_lifetimes_are_spread);
+	tcase_add_loop_test(t, test_lifetimes_against_a_model, 0, 2);
+	tcase_add_test(t, test_over_while_it_is_checked);
 	return s;
 }
 

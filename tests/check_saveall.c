@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -244,6 +245,104 @@ START_TEST(test_G18_taken_off_and_saved_again)
 	ck_assert_uint_le(destroyed, taken + SUPPORT_SLACK);
 	ck_assert_uint_eq(broken, 0);
 	SUPPORT_KEEP(job);
+}
+END_TEST
+
+enum { BATCH = 700, BATCHES = 3 };
+
+/* Takes one off, with or without room for what makes that quick. */
+static int take_off(void *obj, bool room)
+{
+	struct rlimit old, none;
+
+	getrlimit(RLIMIT_AS, &old);
+	none = (struct rlimit){.rlim_cur = 1, .rlim_max = old.rlim_max};
+	if (!room)
+		setrlimit(RLIMIT_AS, &none);
+	int error = gc_garbage_remove(obj);
+	if (!room)
+		setrlimit(RLIMIT_AS, &old);
+	return error;
+}
+
+struct order {
+	bool room;
+	size_t taken;
+	uintptr_t off[BATCH * BATCHES]; /* held, and hidden when all that go are taken off */
+};
+
+/* What is on the list is what is expected, in this order. */
+static int same_list(void **expected, size_t n)
+{
+	size_t found = 0;
+	void **all = gc_garbage_list(&found);
+
+	SUPPORT_REQUIRE(all != NULL && found == n && gc_garbage_len() == n);
+	SUPPORT_REQUIRE(memcmp(all, expected, n * sizeof *all) == 0);
+	/* Whoever leads to it is not to lead to what is taken off. */
+	memset(all, 0, n * sizeof *all);
+	SUPPORT_KEEP(all);
+	return 0;
+}
+
+static int take_off_at_random(void *arg)
+{
+	struct order *order = arg;
+	uint64_t state = support_seed();
+	size_t n = 0;
+	void **all = gc_garbage_list(&n);
+
+	SUPPORT_REQUIRE(all != NULL && n <= BATCH * BATCHES);
+	/* From the end on, at random, and what is left of the first half in its order. */
+	while (n > BATCH) {
+		size_t i = order->taken < BATCH ? n - 1 : order->taken < BATCH + 400 ? support_random(&state) % n : 0;
+		SUPPORT_REQUIRE(take_off(all[i], order->room) == 0 && take_off(all[i], order->room) == -WEAKREF_ENOENT);
+		order->off[order->taken++] = (uintptr_t)all[i];
+		memmove(&all[i], &all[i + 1], (--n - i) * sizeof *all);
+		if (order->taken % 50 == 0 || n <= BATCH)
+			SUPPORT_REQUIRE(same_list(all, n) == 0);
+	}
+	for (size_t i = 0; i < order->taken; i++)
+		order->off[i] = ~order->off[i];
+	memset(all, 0, (n + order->taken) * sizeof *all);
+	SUPPORT_KEEP(all);
+	return 0;
+}
+
+static int take_off_again(void *arg)
+{
+	struct order *order = arg;
+	size_t n = gc_garbage_len(), found = 0;
+
+	for (size_t i = 0; i < order->taken; i++)
+		found += take_off((void *)~order->off[i], order->room) == 0;
+	SUPPORT_REQUIRE(found == n - BATCH && gc_garbage_len() == BATCH);
+	SUPPORT_REQUIRE(found + SUPPORT_SLACK >= order->taken);
+	return 0;
+}
+
+/* G18: whatever the order is in which objects are taken off, the others stay in theirs; what dies anew comes behind them, and is found. */
+START_TEST(test_G18_taken_off_in_any_order)
+{
+	static struct order order;
+
+	order = (struct order){.room = _i == 0};
+	counters_clear();
+	gc_garbage_clear();
+	saveall(true);
+	for (int i = 0; i < BATCHES; i++) {
+		drop(DYING, BATCH);
+		support_collect();
+	}
+	ck_assert_uint_ge(gc_garbage_len() + SUPPORT_SLACK, BATCH * BATCHES);
+	ck_assert_int_eq(support_on_thread(take_off_at_random, &order), 0);
+	if (weakref_checks_enabled())
+		ck_assert_int_gt(weakref_checks_validate(), 0);
+	support_collect();
+	ck_assert_int_eq(support_on_thread(take_off_again, &order), 0);
+	if (weakref_checks_enabled())
+		ck_assert_int_gt(weakref_checks_validate(), 0);
+	saveall(false);
 }
 END_TEST
 
@@ -767,6 +866,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tcase, test_G18_saved_and_taken_off, 0, SORTS);
 	tcase_add_test(tcase, test_G18_automatic_collections);
 	tcase_add_test(tcase, test_G18_taken_off_and_saved_again);
+	tcase_add_loop_test(tcase, test_G18_taken_off_in_any_order, 0, 2);
 	tcase_add_test(tcase, test_G18_errors);
 	tcase_add_test(tcase, test_G18_what_it_leads_to);
 	tcase_add_loop_test(tcase, test_R132_put_off_and_saved, 0, 2);

@@ -40,6 +40,18 @@ static uint64_t seed;
 #define expect_gt(a, b) expect_op(a, >, b)
 #define expect_ge(a, b) expect_op(a, >=, b)
 
+/* ---- random numbers ---- */
+
+static uint64_t next_random(uint64_t *state)
+{
+	return base_mix(*state += UINT64_C(0x9e3779b97f4a7c15));
+}
+
+static uint32_t below(uint64_t *state, uint32_t n)
+{
+	return (uint32_t)(next_random(state) % n);
+}
+
 /* ---- a plain heap ---- */
 
 struct block {
@@ -58,12 +70,24 @@ struct array {
 static _Atomic(struct block *) blocks;
 static _Atomic(struct array *) arrays;
 static _Atomic long fail_in; /* the allocation that fails is the one that brings this from 1 to 0 */
+static _Atomic bool fail_on; /* and another one will, of the next few */
+static _Atomic unsigned fail_count;
+
+/* Whoever it fails for sets the next one: who would have to be running beside the writers for that may not get to run. A write with all
+ * that comes of it takes up to seven, so each succeeds at some time. */
+static bool heap_fails(void)
+{
+	if (atomic_load(&fail_in) <= 0 || atomic_fetch_sub(&fail_in, 1) != 1)
+		return false;
+	uint64_t random = seed + atomic_fetch_add(&fail_count, 1);
+	if (atomic_load(&fail_on))
+		atomic_store(&fail_in, 1 + below(&random, 8));
+	return true;
+}
 
 static void *heap_get(size_t size, int fill)
 {
-	long left = atomic_load(&fail_in);
-
-	if (left > 0 && atomic_fetch_sub(&fail_in, 1) == 1)
+	if (heap_fails())
 		return NULL;
 	struct block *block = malloc(sizeof *block + size);
 	expect(block != NULL);
@@ -135,7 +159,8 @@ static void heap_free_all(void)
 		next = array->next;
 		free(array);
 	}
-	atomic_store(&fail_in, 0);
+	fail_on = false;
+	fail_in = 0;
 }
 
 /* ---- a collection ---- */
@@ -205,18 +230,6 @@ static void purge_all(void)
 	for (struct array *array = atomic_load(&arrays); array != NULL; array = array->next)
 		if (atomic_load(&array->slots->dead) != 0 && atomic_load(&array->slots->owner) != 0)
 			array->slots->purge(array->slots, (void *)atomic_load(&array->slots->owner));
-}
-
-/* ---- random numbers ---- */
-
-static uint64_t next_random(uint64_t *state)
-{
-	return base_mix(*state += UINT64_C(0x9e3779b97f4a7c15));
-}
-
-static uint32_t below(uint64_t *state, uint32_t n)
-{
-	return (uint32_t)(next_random(state) % n);
 }
 
 /* ---- keys of every kind ---- */
@@ -1337,7 +1350,7 @@ START_TEST(test_writers_of_their_own)
 }
 END_TEST
 
-static _Atomic unsigned starved, starving;
+static _Atomic unsigned starved;
 
 static void *starved_main(void *arg)
 {
@@ -1351,33 +1364,29 @@ static void *starved_main(void *arg)
 			atomic_fetch_add(&starved, 1);
 		expect_eq(owner_get(owner, k), owner->have[k]);
 	}
-	atomic_fetch_sub(&starving, 1);
 	return NULL;
 }
 
-/* Every few allocations one fails, of either: what it was for has not been done, and all else has. */
+/* Every few allocations one fails, of either: what it was for has not been done, and all else has. The first that fails is a put's,
+ * since the table has but few slots as yet. */
 START_TEST(test_no_memory_beside_writers)
 {
 	struct table *table = table_make((enum style)_i, NULL);
-	uint64_t random = seed;
 	struct owner *owners[2];
 	pthread_t threads[2];
 
-	starved = 0;
-	starving = 2;
+	starved = fail_count = 0;
+	fail_on = true;
+	fail_in = 3;
 	for (unsigned i = 0; i < 2; i++) {
 		owners[i] = owner_make(table, (enum style)_i, i);
 		expect_eq(pthread_create(&threads[i], NULL, starved_main, owners[i]), 0);
 	}
-	while (atomic_load(&starving) != 0) {
-		if (atomic_load(&fail_in) <= 0)
-			atomic_store(&fail_in, 1 + below(&random, 6));
-		sched_yield();
-	}
-	atomic_store(&fail_in, 0);
 	for (unsigned i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
-	expect_gt(atomic_load(&starved), 0);
+	fail_on = false;
+	fail_in = 0;
+	expect_gt(starved, 0);
 	table_check(table);
 	for (unsigned i = 0; i < 2; i++) {
 		for (uint32_t k = i; k < KEYS; k += OWNERS)

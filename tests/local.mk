@@ -92,20 +92,18 @@ short_tests = \
 unit_tests = \
 	tests/check_cache_eviction \
 	tests/check_cache_policy \
-	tests/check_cache_wheel \
 	tests/check_crew \
 	tests/check_cycle \
 	tests/check_marking \
 	tests/check_purge \
 	tests/check_table \
 	tests/check_validate \
-	tests/check_weakarray
+	tests/check_weakarray \
+	tests/check_wheel
 tests_check_cache_eviction_CPPFLAGS = $(core_cppflags)
 tests_check_cache_eviction_LDADD = $(unit_ldadd)
 tests_check_cache_policy_CPPFLAGS = $(core_cppflags)
 tests_check_cache_policy_LDADD = $(unit_ldadd)
-tests_check_cache_wheel_CPPFLAGS = $(core_cppflags)
-tests_check_cache_wheel_LDADD = $(unit_ldadd)
 tests_check_crew_CPPFLAGS = $(core_cppflags)
 tests_check_crew_LDADD = $(unit_ldadd)
 tests_check_cycle_CPPFLAGS = $(core_cppflags)
@@ -120,6 +118,8 @@ tests_check_validate_CPPFLAGS = $(core_cppflags)
 tests_check_validate_LDADD = $(unit_ldadd)
 tests_check_weakarray_CPPFLAGS = $(core_cppflags)
 tests_check_weakarray_LDADD = $(unit_ldadd)
+tests_check_wheel_CPPFLAGS = $(core_cppflags)
+tests_check_wheel_LDADD = $(unit_ldadd)
 
 # In programs that run libgc their own way. Each is built where its host is found.
 host_tests =

@@ -469,7 +469,7 @@ WEAKREF_API void **gc_garbage_list(size_t *n);
  * @param obj as gc_garbage_list gave it.
  * @return 0, or a negative error.
  * Errors: ENOENT (it is not on the list), EINVAL (NULL, or gc_init was never called), EPERM.
- * Cost: linear.
+ * Cost: a look-up in a hash of the list, which the first of these calls makes.
  * Thread: any thread known to the collector.
  * GC: never collects.
  * Source: gc.garbage.remove().

@@ -139,7 +139,7 @@ WEAKREF_API int weakref_pool_pop_wait(weakref_pool *pool, double seconds, void *
  * is still the caller's.
  * Errors: EEXIST (it is idle here already, or idle in or leased from another pool), ENOSPC (foreign, and the pool is at its hard
  * maximum), EINVAL, ENOMEM (foreign only), EPERM.
- * Cost: one lock and a look-up, twice with a reset; adopting asks all pools. Then dealloc for what is trimmed.
+ * Cost: one lock and a look-up, twice with a reset; adopting takes an allocation and three locks more. Then dealloc for what is trimmed.
  * Thread: any thread known to the collector.
  * GC: collects only for a foreign resource, or where dealloc does.
  * Source: ResourcePool.push(obj).
@@ -177,7 +177,7 @@ WEAKREF_API int weakref_pool_detach(weakref_pool *pool, void *resource);
  * @param pool the pool.
  * @return the number; 0 for NULL and what is no pool.
  * Errors: none.
- * Cost: a lock; linear in those that are too old, with a lifetime in all.
+ * Cost: a lock; linear in those that are too old.
  * Thread: any.
  * GC: never collects.
  * Source: len(pool).
@@ -204,7 +204,7 @@ WEAKREF_API long weakref_pool_fill(weakref_pool *pool, size_t n);
  * @param pool the pool.
  * @return how many were deallocated, or a negative error.
  * Errors: EINVAL, EPERM.
- * Cost: a lock, and dealloc for each.
+ * Cost: a lock, and dealloc for each; those that are not too old cost nothing.
  * Thread: any thread known to the collector.
  * GC: collects only if dealloc does.
  * Source: apr_reslist_maintain.

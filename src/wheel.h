@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_wheel: deadlines, the next ones first. A hierarchical timer wheel without a tick: time is cut into its eleven digits of six bits,
+ * wheel: deadlines, the next ones first. A hierarchical timer wheel without a tick: time is cut into its thirteen digits of five bits,
  * and a node stands in the level of the highest digit in which its deadline differs from the wheel's time, in the slot of that digit's
  * value. So it needs no rounding: a node is handed out when its nanosecond has come, never before and never a tick later.
  *
  * A slot that has passed whole is handed out as it is; one that time has entered is spread over the levels below. A node so moves down
- * at most ten times, and as often as 64 fits into (its waiting time / the time between two looks) in practice: amortised O(1).
+ * at most twelve times, and as often as 32 fits into (its waiting time / the time between two looks) in practice: amortised O(1).
  *
  * Invariants (wheel_check):
  *  1. A node that is in the wheel has a deadline other than 0; one that is not has 0. Memory of zeros is a node that is not in it.
  *  2. deadline <= w->now: in w->due. Otherwise in w->slots[level][digit], level the highest digit in which the two differ; the deadline's
  *     digit there is the larger one, so that all slots of a level that are in use lie ahead.
- *  3. Bit `digit` of w->used[level] is set just when that slot holds a node.
+ *  3. Bit `digit` of w->used[level] is set just when that slot holds a node, and bit `level` of w->levels just when any of its slots does.
  *  4. w->now never goes back.
  *
  * Locks: none; the caller's. Memory: none; the nodes are part of what waits. Deliberately absent: a callback, and a thread.
  */
-#ifndef CACHE_WHEEL_H
-#define CACHE_WHEEL_H
+#ifndef WHEEL_H
+#define WHEEL_H
 
 #include "base.h"
 
-#define WHEEL_BITS 6
+#define WHEEL_BITS 5
 #define WHEEL_SLOTS (1 << WHEEL_BITS)
-#define WHEEL_LEVELS 11
+#define WHEEL_LEVELS 13
 
 struct wheel_node {
 	struct wheel_node *prev, *next;
@@ -34,7 +34,7 @@ struct wheel_node {
 struct wheel {
 	uint64_t now;
 	struct wheel_node *due;
-	uint64_t used[WHEEL_LEVELS];
+	uint32_t levels, used[WHEEL_LEVELS];
 	struct wheel_node *slots[WHEEL_LEVELS][WHEEL_SLOTS];
 };
 
@@ -58,7 +58,10 @@ static inline bool wheel_is_scheduled(const struct wheel_node *node)
  */
 struct wheel_node *wheel_expired(struct wheel *w, uint64_t now);
 
-/* No deadline is before this; UINT64_MAX when no node waits. Who sleeps until then and calls wheel_expired wakes at most ten times too
+/* Time goes on to now, and takes nothing out: w->due, linked by next, has all whose deadline has come. */
+void wheel_advance(struct wheel *w, uint64_t now);
+
+/* No deadline is before this; UINT64_MAX when no node waits. Who sleeps until then and calls wheel_expired wakes at most twelve times too
  * often. */
 uint64_t wheel_next(const struct wheel *w);
 

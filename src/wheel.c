@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache_wheel: where a node stands follows from its deadline and the wheel's time alone (invariant 2), so nothing but the deadline is
+ * wheel: where a node stands follows from its deadline and the wheel's time alone (invariant 2), so nothing but the deadline is
  * stored. That stays true as time goes on because time stops at each slot in use that it enters, and empties it.
  */
-#include "cache_wheel.h"
+#include "wheel.h"
+
+/* On the way of each write of a cache with expiry. */
+#define FLATTEN static inline __attribute__((always_inline))
 
 static unsigned level_of(uint64_t now, uint64_t deadline)
 {
@@ -37,8 +40,17 @@ static void put(struct wheel *w, struct wheel_node *node)
 	if (list != &w->due) {
 		unsigned level = level_of(w->now, node->deadline_ns);
 
-		w->used[level] |= UINT64_C(1) << digit_of(node->deadline_ns, level);
+		w->used[level] |= UINT32_C(1) << digit_of(node->deadline_ns, level);
+		w->levels |= UINT32_C(1) << level;
 	}
+}
+
+/* A slot holds no node any more. */
+FLATTEN void empty(struct wheel *w, unsigned level, unsigned digit)
+{
+	w->used[level] &= ~(UINT32_C(1) << digit);
+	if (w->used[level] == 0)
+		w->levels &= ~(UINT32_C(1) << level);
 }
 
 static void take(struct wheel *w, struct wheel_node *node)
@@ -54,7 +66,7 @@ static void take(struct wheel *w, struct wheel_node *node)
 	if (*list == NULL && list != &w->due) {
 		unsigned level = level_of(w->now, node->deadline_ns);
 
-		w->used[level] &= ~(UINT64_C(1) << digit_of(node->deadline_ns, level));
+		empty(w, level, digit_of(node->deadline_ns, level));
 	}
 	node->prev = node->next = NULL;
 }
@@ -86,26 +98,22 @@ struct slot {
 };
 
 /* The first slot in use, which holds the next deadline: a level below another is nearer, and so is a smaller digit. */
-static bool first_slot(const struct wheel *w, struct slot *slot)
+FLATTEN bool first_slot(const struct wheel *w, struct slot *slot)
 {
-	for (unsigned l = 0; l < WHEEL_LEVELS; l++) {
-		unsigned shift = l * WHEEL_BITS;
-
-		if (w->used[l] == 0)
-			continue;
-		slot->level = l;
-		slot->digit = (unsigned)__builtin_ctzll(w->used[l]);
-		slot->start = (uint64_t)slot->digit << shift;
-		/* The top level has less than a digit: there is nothing above it. */
-		if (l + 1 < WHEEL_LEVELS)
-			slot->start |= w->now >> (shift + WHEEL_BITS) << (shift + WHEEL_BITS);
-		return true;
-	}
-	return false;
+	if (w->levels == 0)
+		return false;
+	slot->level = (unsigned)__builtin_ctz(w->levels);
+	slot->digit = (unsigned)__builtin_ctz(w->used[slot->level]);
+	unsigned shift = slot->level * WHEEL_BITS;
+	slot->start = (uint64_t)slot->digit << shift;
+	/* The top level has less than a digit: there is nothing above it. */
+	if (slot->level + 1 < WHEEL_LEVELS)
+		slot->start |= w->now >> (shift + WHEEL_BITS) << (shift + WHEEL_BITS);
+	return true;
 }
 
-/* Goes on to the next slot in use, not beyond now, and empties it. False when time has come to now. */
-static bool step(struct wheel *w, uint64_t now)
+/* Where nothing is due: goes on to the next slot in use, not beyond now, and empties it. False when time has come to now. */
+FLATTEN bool step(struct wheel *w, uint64_t now)
 {
 	struct wheel_node *list, *next;
 	struct slot slot;
@@ -117,7 +125,7 @@ static bool step(struct wheel *w, uint64_t now)
 	}
 	list = w->slots[slot.level][slot.digit];
 	w->slots[slot.level][slot.digit] = NULL;
-	w->used[slot.level] &= ~(UINT64_C(1) << slot.digit);
+	empty(w, slot.level, slot.digit);
 	end = slot.start | ((UINT64_C(1) << (slot.level * WHEEL_BITS)) - 1);
 	if (end <= now) {
 		w->now = end;
@@ -146,6 +154,33 @@ struct wheel_node *wheel_expired(struct wheel *w, uint64_t now)
 	return node;
 }
 
+/* What was due before is behind what is due now. */
+static void put_back_due(struct wheel *w, struct wheel_node *list)
+{
+	struct wheel_node *last = w->due;
+
+	if (last == NULL || list == NULL) {
+		w->due = last == NULL ? list : last;
+		return;
+	}
+	while (last->next != NULL)
+		last = last->next;
+	last->next = list;
+	list->prev = last;
+}
+
+void wheel_advance(struct wheel *w, uint64_t now)
+{
+	bool more = now >= w->now;
+
+	while (more) {
+		struct wheel_node *due = w->due;
+		w->due = NULL;
+		more = step(w, now);
+		put_back_due(w, due);
+	}
+}
+
 uint64_t wheel_next(const struct wheel *w)
 {
 	struct slot slot;
@@ -162,7 +197,8 @@ void wheel_check(const struct wheel *w)
 		ASSERT(n->deadline_ns != 0 && n->deadline_ns <= w->now);
 		ASSERT(n->prev == NULL ? w->due == n : n->prev->next == n);
 	}
-	for (unsigned l = 0; l < WHEEL_LEVELS; l++)
+	for (unsigned l = 0; l < WHEEL_LEVELS; l++) {
+		ASSERT((w->levels >> l & 1) == (w->used[l] != 0));
 		for (unsigned d = 0; d < WHEEL_SLOTS; d++) {
 			ASSERT((w->slots[l][d] != NULL) == (w->used[l] >> d & 1));
 			for (const struct wheel_node *n = w->slots[l][d]; n != NULL; n = n->next) {
@@ -171,4 +207,5 @@ void wheel_check(const struct wheel *w)
 				ASSERT(n->prev == NULL ? w->slots[l][d] == n : n->prev->next == n);
 			}
 		}
+	}
 }
