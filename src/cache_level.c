@@ -3,9 +3,10 @@
  * cache_level: the second level: asked before the loader, written to after it, forgetting what the program changes.
  *
  * What the second level has must never be older than what a reader was told. A load asks it and writes to it only if nobody is about
- * to change the key (the list `aside`). Who changes a key stands in that list from before the change in the cache until the second level
- * has forgotten the key, which it need not where nothing was changed after all. A load that is overtaken by a change enters the list in the same moment; if it wrote to the second level, it has the
- * key forgotten there, and only then leaves the list. Keys are told apart by their hashes: where two share one, a load does without.
+ * to change the key (the list `aside`). Who changes a key stands in that list from before the change in the cache until the second
+ * level has forgotten the key, which it need not where nothing was changed after all. A load that is overtaken by a change enters
+ * the list in the same moment; if it wrote to the second level, it has the key forgotten there, and only then leaves the list. Keys
+ * are told apart by their hashes: where two share one, a load does without.
  *
  * Locks: the cache's for the list. Failures are counted, and no more.
  */

@@ -36,8 +36,8 @@
  * mark bit of each, finds in the processor's caches what he needs. Within a segment each run's keys stand at nearly equal distances, and
  * each run begins elsewhere (table_within). A run has few enough keys for a segment to have many runs, or splits would not be even.
  *
- * A search begins with the first slot of the group of TABLE_GROUP that hash and position say, goes group by group, and ends with the first
- * that has an EMPTY slot; within a group slots are filled from the first on.
+ * A search begins with the first slot of the group of TABLE_GROUP that hash and position say, goes group by group, and ends with the
+ * first that has an EMPTY slot; within a group slots are filled from the first on.
  *
  * A slot never becomes EMPTY again and no entry moves within a segment: segments that are full of vacant slots, too small or
  * too sparse are replaced by fresh ones (a rebuild, or a split in two) and retired. A retired segment is never written again
