@@ -648,7 +648,9 @@ START_TEST(test_filled_from_another)
 		steps += slots_on_the_way(to, &entry.key, styles[style].layout == TABLE_PAIR ? (uintptr_t)entry.key.data : raw);
 	}
 	expect_eq(n, KEYS);
-	expect_lt(steps, n * 100);
+	/* Numbers come run by run, each along an arc of its segment: piles, but none that grow with the table. In the same order in both it
+	 * would be thousands. */
+	expect_lt(steps, n * 500);
 	expect_ge(largest_segment(from) * 2, largest_segment(to));
 	table_check(to);
 }
