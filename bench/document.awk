@@ -161,7 +161,7 @@ function own_table(    i, metric)
 	print "|---|---:|---:|"
 	for (i = 1; i <= metric_count["own"]; i++) {
 		metric = metrics["own", i]
-		if (metric !~ /^(churn|threads|memory|mortal|alloc|single|many|worst|pause|limit)/ || metric ~ /\.(base|rounds|leaked|remain|not_run)$/)
+		if (metric !~ /^(churn|threads|memory|mortal|again|alloc|single|many|worst|pause|limit)/ || metric ~ /\.(base|rounds|leaked|remain|not_run)$/)
 			continue
 		printf "| %s (%s) | %s | %s |\n", metric, unit["own", metric], \
 			has("own", "libweakref", metric) ? short(value("own", "libweakref", metric)) : "-", \
