@@ -193,7 +193,7 @@ enum table_state table_keyed_read(const struct table_segment *seg, uint32_t i, b
 	bool live = slots_is_value(raw), bytes = table->layout == TABLE_BYTES;
 	if (!live && (seg->keys != NULL ? key == NULL : bytes ? (uint32_t)word == 0 : word == TABLE_ERASED))
 		return TABLE_NOTHING;
-	uint32_t hash = table_word_hash(table, word), part = table_word_part(table, word);
+	uint32_t hash = table_word_hash(table, word), part = table_slot_part(table, (enum table_layout)table->layout, word, NULL);
 	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = hash, .part = part}};
 	if (bytes) {
 		entry->arena = table_arena_of(seg);

@@ -98,10 +98,16 @@ static inline uint32_t table_position(const struct table *table, uint32_t part)
 	return part * table->scatter;
 }
 
+/* Whether the weak word's address is all of the key. layout, here and below, is the table's: a constant where that matters. */
+static inline bool table_is_identity(const struct table *table, enum table_layout layout)
+{
+	return layout == TABLE_BARE || (layout == TABLE_SELF && table->equal == NULL);
+}
+
 /* Whether keys are numbers that go by their runs. */
 static inline bool table_has_runs(const struct table *table, enum table_layout layout)
 {
-	return layout == TABLE_WORD || layout == TABLE_BARE || (layout == TABLE_SELF && table->equal == NULL);
+	return layout == TABLE_WORD || table_is_identity(table, layout);
 }
 
 /* And where among those of its segment: the keys of a run at equal distances, each run beginning elsewhere. */
@@ -183,12 +189,14 @@ static inline uint32_t table_pointer_part(const void *p)
 	return table_run_part((uintptr_t)p, TABLE_RUN_POINTERS);
 }
 
-/* The part that belongs to a key word. */
-static inline uint32_t table_word_part(const struct table *table, uint64_t word)
+/* The part of the key that a slot has: with this key word, and this in its weak word. */
+static inline uint32_t table_slot_part(const struct table *table, enum table_layout layout, uint64_t word, const void *weak)
 {
-	if (table->layout != TABLE_WORD)
-		return table_fold(word);
-	return table_run_part(word, table->strong_keys ? TABLE_RUN_POINTERS : TABLE_RUN_INTEGERS);
+	if (table_is_identity(table, layout))
+		return table_pointer_part(weak);
+	if (layout == TABLE_WORD)
+		return table_run_part(word, table->strong_keys ? TABLE_RUN_POINTERS : TABLE_RUN_INTEGERS);
+	return table_fold(word);
 }
 
 /* ---- slots ---- */
@@ -196,12 +204,6 @@ static inline uint32_t table_word_part(const struct table *table, uint64_t word)
 static inline bool table_is_self(const struct table *table)
 {
 	return table->layout >= TABLE_SELF;
-}
-
-/* Whether the weak word's address is all of the key. */
-static inline bool table_is_identity(const struct table *table)
-{
-	return table_is_self(table) && table->equal == NULL;
 }
 
 /* Whether there are payloads. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * table_quick: the usual look-up, written for the processor: strings, bytes, words, and keys that are the weak word by
+ * table_quick: the usual look-up, written for the processor: strings, bytes, integers, and keys that are the weak word by
  * identity. A look-up in a large table waits for memory up to four times: for the caller's key, the group of slots, the key in the arena
  * and the value. A program that looks up one key after another need not wait for each in turn, as long as the instructions of the next
  * look-ups fit in the processor's window behind those that wait, and no branch that hangs on the awaited data was guessed wrongly. So

@@ -45,7 +45,7 @@ static const uint32_t slot_blocks[] = {208, 512, 1024, 2048, 4096};
 #define SPLIT_MIN 64
 /* A split is worth it when the smaller side gets one in so many. */
 #define LOPSIDED 16
-/* Or when one of so many that follow it is. */
+/* Or when one of so many in a row is, of which it is the first. */
 #define AHEAD 3
 /* How many entries a split looks at first: one in so many. Not a multiple of a group's slots. */
 #define SAMPLE 7
@@ -270,10 +270,10 @@ static uint32_t base_of_side(uint32_t base, unsigned depth, unsigned side)
 static uint32_t position_at(const struct table_segment *seg, uint32_t i)
 {
 	const struct table *table = seg->table;
+	uint64_t word = atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed);
+	const void *weak = (const void *)(table_peek(seg, i) & ~EPOCH_TAG);
 
-	if (table_is_identity(table))
-		return table_position(table, table_pointer_part((const void *)(table_peek(seg, i) & ~EPOCH_TAG)));
-	return table_position(table, table_word_part(table, atomic_load_explicit(table_key_at(seg, i), memory_order_relaxed)));
+	return table_position(table, table_slot_part(table, (enum table_layout)table->layout, word, weak));
 }
 
 /* The side of a split that a position falls on. */
@@ -326,9 +326,9 @@ static bool is_lopsided(uint32_t a, uint32_t b)
 	return (a < b ? a : b) < (a + b) / LOPSIDED + 1;
 }
 
-/* Whether one of the next splits would leave less than nearly everything on one side: a few runs may all be on one side of the first, while
+/* Whether one of the next splits leaves less than nearly everything on one side: a few runs may all be on one side of the first, while
  * keys of one hash stay together. */
-static bool divides_soon(const struct table_segment *seg)
+static bool divides_soon_locked(const struct table_segment *seg)
 {
 	uint32_t in[1 << AHEAD] = {0}, live = 0, most = 0;
 
@@ -376,7 +376,7 @@ static bool plan_split(struct plan *plan, const struct table_segment *seg, size_
 		memset(side, 0, sizeof side);
 		count_sides_locked(seg, side, true);
 	}
-	if (is_lopsided(side[0].live, side[1].live) && !divides_soon(seg))
+	if (is_lopsided(side[0].live, side[1].live) && !divides_soon_locked(seg))
 		return false;
 	plan->what = PLAN_SPLIT;
 	for (unsigned k = 0; k < 2; k++)
@@ -496,13 +496,6 @@ FLATTEN uint32_t hash_of(uint64_t word, const void *value, enum table_layout lay
 	return table_fold(layout == TABLE_WORD ? table_number_word(word) : layout == TABLE_BARE ? table_number_word((uintptr_t)value) : word);
 }
 
-FLATTEN uint32_t part_of(const struct table *table, uint64_t word, const void *value, enum table_layout layout)
-{
-	if (layout == TABLE_BARE || (layout == TABLE_SELF && table->equal == NULL))
-		return table_pointer_part(value);
-	return layout == TABLE_WORD ? table_word_part(table, word) : table_fold(word);
-}
-
 /* Reads some slots, all at one moment: if the epoch moved meanwhile, one by one. */
 FLATTEN void batch_load(struct batch *batch, const struct table_segment *old, uint32_t first, uint32_t count, enum table_layout layout)
 {
@@ -600,7 +593,7 @@ FLATTEN bool move_layout(const struct table_segment *old, struct target to[2], u
 				continue;
 			uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
 			if (batch.raw[k] != SLOTS_VACANT) {
-				uint32_t position = table_position(table, part_of(table, word, batch.value[k], layout));
+				uint32_t position = table_position(table, table_slot_part(table, layout, word, batch.value[k]));
 				uint32_t within = table_within(table, layout, hash_of(word, batch.value[k], layout), position);
 				fits = move_in(&to[(uint64_t)position >> shift & 1], old, i + k, word, within, &batch, k, layout);
 			} else if (layout == TABLE_BYTES) {

@@ -136,7 +136,7 @@ enum table_state table_self_read(const struct table_segment *seg, uint32_t i, bo
 	} while (table_peek(seg, i) != raw || atomic_load_explicit(&seg->takeovers, memory_order_relaxed) != takeovers);
 	word &= ~TABLE_TAGS;
 	raw &= ~SLOTS_PAYLOAD_TAGS;
-	uint32_t hash = table_fold(word), part = table_is_identity(table) ? table_pointer_part(key) : hash;
+	uint32_t hash = table_fold(word), part = table_slot_part(table, (enum table_layout)table->layout, word, key);
 	*entry = (struct table_entry){.key = {.data = key, .word = word, .hash = hash, .part = part, .self = raw},
 				      .value = pair ? (void *)payload : key,
 				      .raw = raw};
