@@ -691,12 +691,18 @@ static struct table_directory *directory_of_nothing(struct table *table)
 	return dir;
 }
 
+/* What tables take their `spread` from: odd numbers below 256 times which the hashes of keys at equal distances, of 1 and of 16 to 512, lie at
+ * least as evenly as by chance, and in no order that another of these has (doc/design.md, Growth). */
+static const uint8_t spreads[32] = {33, 39, 41, 49, 55, 65, 71, 79, 85, 87, 95, 109, 117, 119, 133, 137,
+				    145, 155, 159, 167, 171, 177, 187, 197, 209, 217, 219, 223, 235, 247, 251, 255};
+
 int table_init(struct table *table, const struct table_ops *ops, enum table_layout layout, bool strong_keys, table_equal_fn equal,
 	       void *user)
 {
 	table->ops = ops;
 	table->lock = lock_directory(base_mix((uintptr_t)table));
 	table->scatter = (uint32_t)base_mix((uintptr_t)table) | 1;
+	table->spread = spreads[base_mix((uintptr_t)table) >> 59];
 	table->layout = (uint8_t)(layout == TABLE_PAIR && equal == NULL ? TABLE_BARE : layout);
 	table->strong_keys = strong_keys || layout == TABLE_HASHED;
 	table->equal = layout >= TABLE_HASHED ? equal : NULL;

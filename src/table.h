@@ -33,8 +33,9 @@
  * entries at the same end of a segment, on each other's way, and on one side of every split. The part is the key's hash; but numbers, which
  * integers (WORD) and keys by identity are, go by runs: those that are the same but for their lowest bits have the same part. What was
  * made in a row is so in few segments, and a segment's keys are in few pages of the heap: who inserts them, and the scan, which asks for the
- * mark bit of each, finds in the processor's caches what he needs. Within a segment each run's keys stand at nearly equal distances, and
- * each run begins elsewhere (table_within). A run has few enough keys for a segment to have many runs, or splits would not be even.
+ * mark bit of each, finds in the processor's caches what he needs. Within a segment each run's keys stand at nearly equal distances, in an
+ * order that few other tables have (spread), and each run begins elsewhere (table_within). A run has few enough keys for a segment to have
+ * many runs, or splits would not be even.
  *
  * A search begins with the first slot of the group of TABLE_GROUP that hash and position say, goes group by group, and ends with the
  * first that has an EMPTY slot; within a group slots are filled from the first on.
@@ -150,6 +151,7 @@ struct table {
 	uint8_t layout;
 	bool strong_keys; /* there are keys[] */
 	uint32_t scatter; /* what makes a position of a part: odd */
+	uint32_t spread;  /* what a run's hashes are multiplied by: odd, and small */
 };
 
 /* A key made ready. */

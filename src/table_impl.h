@@ -110,10 +110,15 @@ static inline bool table_has_runs(const struct table *table, enum table_layout l
 	return layout == TABLE_WORD || table_is_identity(table, layout);
 }
 
-/* And where among those of its segment: the keys of a run at equal distances, each run beginning elsewhere. */
+/* And where among those of its segment: the keys of a run at equal distances, the table's own, each run beginning elsewhere. */
+static inline uint32_t table_within_run(const struct table *table, uint32_t hash, uint32_t position)
+{
+	return hash * table->spread + position;
+}
+
 static inline uint32_t table_within(const struct table *table, enum table_layout layout, uint32_t hash, uint32_t position)
 {
-	return table_has_runs(table, layout) ? hash + position : position;
+	return table_has_runs(table, layout) ? table_within_run(table, hash, position) : position;
 }
 
 /* Where a search begins: the first slot of a group, which is the fraction that `within` makes without those of its bits that are the same in
@@ -129,9 +134,9 @@ static inline uint32_t table_home(const struct table_segment *seg, uint32_t with
 }
 
 /* The same group where keys go by runs, and none of the bits is. */
-static inline uint64_t table_run_group(const struct table_segment *seg, uint32_t hash, uint32_t position)
+static inline uint64_t table_run_group(const struct table *table, const struct table_segment *seg, uint32_t hash, uint32_t position)
 {
-	return (hash + position) * seg->groups >> 32;
+	return table_within_run(table, hash, position) * seg->groups >> 32;
 }
 
 static inline struct table_segment *table_segment_of(const struct table *table, uint32_t position)

@@ -174,7 +174,7 @@ TABLE_QUICK bool table_quick_integer(const struct table *table, uint64_t word, v
 	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
 	const struct slots *slot;
 
-	if (unlikely(!table_quick_slot(seg, table_run_group(seg, hash, position), TABLE_STRIDE, TABLE_COMPARE_WORD, word, &slot))) {
+	if (unlikely(!table_quick_slot(seg, table_run_group(table, seg, hash, position), TABLE_STRIDE, TABLE_COMPARE_WORD, word, &slot))) {
 		*value = NULL;
 		return true;
 	}
@@ -198,7 +198,7 @@ TABLE_QUICK int table_quick_member(const struct table *table, const void *p)
 
 	if (unlikely(!table_quick_can_be(p)))
 		return -1;
-	if (unlikely(!table_quick_slot(seg, table_run_group(seg, hash, position), TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot)))
+	if (unlikely(!table_quick_slot(seg, table_run_group(table, seg, hash, position), TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot)))
 		return 0;
 	return likely(epoch_is_same(atomic_load_explicit(&slot->words[TABLE_VALUE], memory_order_acquire), p)) ? 1 : -1;
 }
@@ -218,7 +218,7 @@ TABLE_QUICK bool table_quick_bare(const struct table *table, const void *p, void
 
 	if (unlikely(!table_quick_can_be(p)))
 		return false;
-	if (unlikely(!table_quick_slot(seg, table_run_group(seg, hash, position), TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot))) {
+	if (unlikely(!table_quick_slot(seg, table_run_group(table, seg, hash, position), TABLE_STRIDE, TABLE_COMPARE_VALUE, (uintptr_t)p, &slot))) {
 		*payload = absent;
 		return true;
 	}

@@ -623,16 +623,33 @@ static uint32_t largest_segment(const struct table *table)
 	return most;
 }
 
-/* A table that is filled in the order in which another has the same keys: in its own, they would come to lie one behind the other, in a
- * segment that no split makes smaller. */
-START_TEST(test_filled_from_another)
+/* Fills a table in the order in which another has the same keys; how many slots a search passed on average, each right after its key came. */
+static double fill_from(const struct table *from, struct table *to, enum style style)
 {
-	enum style style = (enum style)_i;
-	struct table *from = table_make(style, NULL), *to = table_make(style, NULL);
-	struct text text = {{0}};
 	struct table_entry entry;
 	struct table_iter iter;
 	uint64_t steps = 0, n = 0;
+	void *now;
+
+	table_iter_init(&iter, from);
+	for (; table_iter_next(&iter, true, &entry) == 1; n++) {
+		uintptr_t raw = value_make(key_back(style, &entry.key), 1);
+		expect_eq(table_put(to, &entry.key, raw, TABLE_REPLACE, &now), 0);
+		steps += slots_on_the_way(to, &entry.key, styles[style].layout == TABLE_PAIR ? (uintptr_t)entry.key.data : raw);
+	}
+	expect_eq(n, KEYS);
+	return (double)steps / (double)n;
+}
+
+/* In the other's order keys would come to lie one behind the other, in a segment that no split makes smaller: thousands of slots. Were the
+ * keys of a run in the same order in all tables, some fifty. Here it is what chance does, or less; but for one of 32 tables, which has the
+ * other's order within a run: so the middle one of several counts. */
+START_TEST(test_filled_from_another)
+{
+	enum style style = (enum style)_i;
+	struct table *from = table_make(style, NULL);
+	struct text text = {{0}};
+	double passed[5];
 	void *now;
 
 	if (style == STYLE_COLLIDING)
@@ -641,18 +658,18 @@ START_TEST(test_filled_from_another)
 		struct table_key key = key_make(style, k, &text);
 		expect_eq(table_put(from, &key, value_make(k, 1), TABLE_REPLACE, &now), 0);
 	}
-	table_iter_init(&iter, from);
-	for (; table_iter_next(&iter, true, &entry) == 1; n++) {
-		uintptr_t raw = value_make(key_back(style, &entry.key), 1);
-		expect_eq(table_put(to, &entry.key, raw, TABLE_REPLACE, &now), 0);
-		steps += slots_on_the_way(to, &entry.key, styles[style].layout == TABLE_PAIR ? (uintptr_t)entry.key.data : raw);
+	for (int i = 0; i < 5; i++) {
+		struct table *to = table_make(style, NULL);
+		passed[i] = fill_from(from, to, style);
+		expect_ge(largest_segment(from) * 2, largest_segment(to));
+		table_check(to);
+		for (int k = i; k > 0 && passed[k] < passed[k - 1]; k--) {
+			double less = passed[k];
+			passed[k] = passed[k - 1];
+			passed[k - 1] = less;
+		}
 	}
-	expect_eq(n, KEYS);
-	/* Numbers come run by run, each along an arc of its segment: piles, but none that grow with the table. In the same order in both it
-	 * would be thousands. */
-	expect_lt(steps, n * 500);
-	expect_ge(largest_segment(from) * 2, largest_segment(to));
-	table_check(to);
+	ck_assert_double_lt(passed[2], 35);
 }
 END_TEST
 
