@@ -20,8 +20,9 @@
  *     ones between scan and settle. All that is in the registry was there at the last settle.
  *  2. A block's list holds exactly its LIVE references, but for the one that a thread is about to hang in; all others are there whenever
  *     libgc's lock is free.
- *  3. A FULL reference in a list knows who stands before it (anchor_before).
- *  4. Each registered reference has its word in cycle_words, and each place of a thread that may still be filled.
+ *  3. A FULL reference in a list knows who stands before it (anchor_before); of those that are not a list has two at most, its first.
+ *  4. Each LIVE INNER reference, and nothing else, is in the side table of its sort, by its referent.
+ *  5. Each registered reference has its word in cycle_words, and each place of a thread that may still be filled.
  *
  * Locks: libgc's, for all else.
  */
@@ -33,12 +34,18 @@
 
 struct anchor_registry anchor_shorts, anchor_longs;
 
+/* Blocks begin at one of every 16 bytes. */
+struct sidetable anchor_foreign = {.granule = 16};
+
+/* The INNER references, hidden, by what they refer to; and proxies. Elements of arrays are mostly whole words. */
+static struct sidetable inner[2] = {{.granule = sizeof(void *)}, {.granule = sizeof(void *)}};
+
 /* ---- lists ---- */
 
 bool anchor_head_set(struct anchor_place of, const weakref_ref *head)
 {
 	if (of.foreign)
-		return foreign_set(of.block, anchor_hide(head));
+		return sidetable_set(&anchor_foreign, of.block, anchor_hide(head));
 	atomic_store_explicit(anchor_word(of.block), anchor_hide(head), memory_order_release);
 	return true;
 }
@@ -54,10 +61,31 @@ static bool head_replace(struct anchor_place of, const weakref_ref *before, cons
 	       atomic_compare_exchange_strong_explicit(word, &empty, anchor_hide(head), memory_order_release, memory_order_relaxed);
 }
 
-/* An equal plain one among those from `first` on. */
+static struct sidetable *inner_of(unsigned flags)
+{
+	return &inner[(flags & REF_PROXY) != 0];
+}
+
+static weakref_ref *find_inner(uintptr_t referent, unsigned flags)
+{
+	const uintptr_t *word = sidetable_find(inner_of(flags), (const void *)referent);
+
+	return word == NULL ? NULL : anchor_reveal(*word);
+}
+
+/* Before it leaves its list: its referent is there yet. */
+static void inner_forget(const weakref_ref *ref)
+{
+	if ((ref->flags & REF_INNER) != 0)
+		sidetable_set(inner_of(ref->flags), (const void *)atomic_load_explicit(&ref->referent, memory_order_relaxed), 0);
+}
+
+/* An equal plain one; `first` is the first of the block's list. */
 static weakref_ref *find_shared(const weakref_ref *like, uintptr_t referent, weakref_ref *first)
 {
-	for (weakref_ref *ref = first; ref != NULL && anchor_is_shared(ref); ref = anchor_next(ref))
+	if ((like->flags & REF_INNER) != 0)
+		return find_inner(referent, like->flags);
+	for (weakref_ref *ref = first; ref != NULL && (ref->flags & REF_FULL) == 0; ref = anchor_next(ref))
 		if ((ref->flags & REF_PROXY) == (like->flags & REF_PROXY) &&
 		    atomic_load_explicit(&ref->referent, memory_order_relaxed) == referent)
 			return ref;
@@ -73,12 +101,16 @@ weakref_ref *anchor_list_insert(weakref_ref *ref, uintptr_t referent)
 		weakref_ref *shared = anchor_is_shared(ref) ? find_shared(ref, referent, first) : NULL;
 		if (shared != NULL)
 			return shared;
-		if (!anchor_is_shared(ref))
-			for (; after != NULL && anchor_is_shared(after); after = anchor_next(after))
+		if ((ref->flags & REF_INNER) != 0 && !sidetable_reserve(inner_of(ref->flags)))
+			return NULL;
+		if ((ref->flags & REF_FULL) != 0)
+			for (; after != NULL && (after->flags & REF_FULL) == 0; after = anchor_next(after))
 				before = after;
 		anchor_join(ref, after);
 		if (before != NULL || head_replace(place, first, ref)) {
 			anchor_join(before, ref);
+			if ((ref->flags & REF_INNER) != 0)
+				sidetable_set(inner_of(ref->flags), (const void *)referent, anchor_hide(ref));
 			return ref;
 		}
 		if (place.foreign)
@@ -86,7 +118,7 @@ weakref_ref *anchor_list_insert(weakref_ref *ref, uintptr_t referent)
 	}
 }
 
-/* Of one that has no callback and no payload it takes a walk. */
+/* A small one is the first, or the second. */
 static weakref_ref *find_before(const weakref_ref *ref)
 {
 	weakref_ref *before = NULL;
@@ -102,6 +134,7 @@ static void list_remove(weakref_ref *ref)
 {
 	weakref_ref *before = find_before(ref), *after = anchor_next(ref);
 
+	inner_forget(ref);
 	if (before == NULL)
 		anchor_head_set(anchor_place_of(ref), after);
 	anchor_join(before, after);
@@ -116,6 +149,7 @@ void anchor_list_filter(weakref_ref *of, bool (*keep)(const weakref_ref *ref), v
 	for (weakref_ref *ref = anchor_head(place); ref != NULL; ref = next) {
 		next = anchor_next(ref);
 		if (!keep(ref)) {
+			inner_forget(ref);
 			ref->next = 0;
 			drop(ref);
 			continue;
@@ -144,6 +178,30 @@ weakref_ref *anchor_find_first(const void *p, const void *block, unsigned flags)
 	if (!anchor_is_shared(first) || (first->flags & REF_PROXY) != flags)
 		return NULL;
 	return atomic_load_explicit(&first->referent, memory_order_relaxed) == (uintptr_t)p ? first : NULL;
+}
+
+static void *find_inner_locked(void *arg)
+{
+	const weakref_ref *like = arg;
+
+	return find_inner(like->referent, like->flags);
+}
+
+weakref_ref *anchor_find_inner(const void *p, unsigned flags)
+{
+	weakref_ref like = {.referent = (uintptr_t)p, .flags = (uint8_t)flags};
+
+	return heap_with_lock(find_inner_locked, &like);
+}
+
+bool anchor_is_found(const weakref_ref *ref)
+{
+	return find_inner(atomic_load_explicit(&ref->referent, memory_order_relaxed), ref->flags) == ref;
+}
+
+size_t anchor_check_inner(void)
+{
+	return sidetable_check(&inner[0]) + sidetable_check(&inner[1]);
 }
 
 static bool registry_room(struct anchor_registry *registry, size_t n)
@@ -309,7 +367,7 @@ weakref_ref *anchor_attach_plain(weakref_ref *ref, const void *referent)
 
 weakref_ref *anchor_attach(weakref_ref *ref, const void *referent)
 {
-	if (anchor_is_shared(ref) && (anchor_where(ref) & REF_FOREIGN) == 0)
+	if ((ref->flags & REF_FULL) == 0 && (anchor_where(ref) & REF_FOREIGN) == 0)
 		return anchor_attach_plain(ref, referent);
 	return attach_slowly(attach_locked, (struct attach){.ref = ref, .referent = referent});
 }
@@ -346,7 +404,7 @@ static void *retarget_locked(void *arg)
 
 	if (ref->state != REF_LIVE)
 		r->error = -WEAKREF_ESTALE;
-	else if (r->to.foreign && !foreign_reserve())
+	else if (r->to.foreign && !sidetable_reserve(&anchor_foreign))
 		r->error = -WEAKREF_ENOMEM;
 	else {
 		list_remove(ref);

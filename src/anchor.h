@@ -3,9 +3,10 @@
  * anchor: which references a block has, and which references there are at all.
  *
  * Each block with references has a list of them: its head is the anchor word of an object's header, or an entry in the side table for
- * a foreign block. Links are hidden: the lists keep nothing alive. Plain shared references come first, then the others; within both the
- * newest first. All references stand in one of two registries as well, in the order of their making: short ones and long ones, which
- * the collection goes through (see anchor.c).
+ * a foreign block (sidetable.h). Links are hidden: the lists keep nothing alive. Plain references to where the block begins come first, two
+ * at most, then the others; within both the newest first. The plain ones to addresses within it (INNER) stand in a side table besides, by
+ * their address: of an array that is one block there may be many. All references stand in one of two registries as well, in the order of
+ * their making: short ones and long ones, which the collection goes through (see anchor.c).
  */
 #ifndef ANCHOR_H
 #define ANCHOR_H
@@ -17,6 +18,8 @@ void anchor_init(void);
 
 /* The plain shared reference to p of this kind (flags 0 or REF_PROXY) where the block's first is it; NULL otherwise. No lock. */
 weakref_ref *anchor_find_first(const void *p, const void *block, unsigned flags);
+/* The plain INNER reference to p, with REF_PROXY or 0; NULL where there is none. */
+weakref_ref *anchor_find_inner(const void *p, unsigned flags);
 
 /* Puts a NEW reference, whose block, flags and so on are set, into list and registry, and its referent into it: LIVE from then on. Where it
  * is plain and an equal one exists already, that one is returned instead, and ref is NEW or DEAD. NULL: no memory. */

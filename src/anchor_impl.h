@@ -10,8 +10,8 @@
 
 #include "anchor.h"
 #include "epoch.h"
-#include "foreign.h"
 #include "heap.h"
+#include "sidetable.h"
 
 struct anchor_registry {
 	weakref_ref **at;
@@ -22,6 +22,9 @@ struct anchor_registry {
 
 /* References, short and long, in the order of their making. */
 extern struct anchor_registry anchor_shorts, anchor_longs;
+
+/* The anchor words of blocks that have no header of ours. */
+extern struct sidetable anchor_foreign;
 
 static inline struct anchor_registry *anchor_registry_of(const weakref_ref *ref)
 {
@@ -86,13 +89,13 @@ static inline weakref_ref *anchor_head(struct anchor_place of)
 {
 	if (!of.foreign)
 		return anchor_reveal(atomic_load_explicit(anchor_word(of.block), memory_order_acquire));
-	uintptr_t *word = foreign_find(of.block);
+	uintptr_t *word = sidetable_find(&anchor_foreign, of.block);
 	return word == NULL ? NULL : anchor_reveal(*word);
 }
 
 static inline bool anchor_is_shared(const weakref_ref *ref)
 {
-	return (ref->flags & (REF_FULL | REF_LONG | REF_DISTINCT)) == 0;
+	return ref_is_shared(ref->flags);
 }
 
 static inline weakref_ref *anchor_next(const weakref_ref *ref)
@@ -118,8 +121,8 @@ static inline void anchor_join(weakref_ref *before, weakref_ref *after)
 /* False only where a foreign block had no list, and there is no memory for one. */
 bool anchor_head_set(struct anchor_place of, const weakref_ref *head);
 
-/* Plain shared ones go first, the others behind the last of those. Gives the reference that the list has then: where this one is plain, and
- * an equal one is there already, that. NULL: no memory. */
+/* The small ones go first, the others behind those. Gives the reference that the list has then: where this one is plain, and an equal one is
+ * there already, that. NULL: no memory. */
 weakref_ref *anchor_list_insert(weakref_ref *ref, uintptr_t referent);
 
 /* Keeps in the list of `of`'s block those that keep() wants, and calls drop for the others, once they are out. */
@@ -129,6 +132,11 @@ void anchor_list_filter(weakref_ref *of, bool (*keep)(const weakref_ref *ref), v
 void anchor_drop_referent(weakref_ref *ref);
 /* The same for good. */
 void anchor_make_dead(weakref_ref *ref);
+
+/* Validator: how many INNER references can be found by their address. */
+size_t anchor_check_inner(void);
+/* Whether this one, which is LIVE, can. */
+bool anchor_is_found(const weakref_ref *ref);
 
 /* Takes into the registry what stands in a thread's places. */
 void anchor_take_places_stw(struct heap_pending *places);

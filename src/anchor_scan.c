@@ -317,7 +317,7 @@ static bool settle_long(weakref_ref *ref, bool parked, struct chain *chain)
 		return true;
 	}
 	if (place.foreign)
-		foreign_set(place.block, 0);
+		sidetable_set(&anchor_foreign, place.block, 0);
 	anchor_make_dead(ref);
 	if (!parked)
 		chain_add(chain, ref);
@@ -363,7 +363,7 @@ static bool is_listed(const weakref_ref *ref)
 	return at == ref;
 }
 
-static size_t registry_check(const struct anchor_registry *registry)
+static size_t registry_check(const struct anchor_registry *registry, size_t *inner)
 {
 	size_t being_hung_in = 0;
 
@@ -378,7 +378,11 @@ static size_t registry_check(const struct anchor_registry *registry)
 			continue;
 		bool listed = is_listed(ref);
 		being_hung_in += !listed;
-		ASSERT(listed || anchor_is_shared(ref));
+		ASSERT(listed || (ref->flags & REF_FULL) == 0);
+		if ((ref->flags & REF_INNER) == 0)
+			continue;
+		ASSERT(anchor_is_found(ref));
+		*inner += 1;
 	}
 	ASSERT(being_hung_in <= heap_thread_records_locked());
 	return registry->count;
@@ -386,7 +390,10 @@ static size_t registry_check(const struct anchor_registry *registry)
 
 static size_t check_locked(void)
 {
-	return registry_check(&anchor_shorts) + registry_check(&anchor_longs) + foreign_check() + finals_check_locked();
+	size_t inner = 0, refs = registry_check(&anchor_shorts, &inner) + registry_check(&anchor_longs, &inner);
+
+	ASSERT(anchor_check_inner() == inner);
+	return refs + sidetable_check(&anchor_foreign) + finals_check_locked();
 }
 
 static struct cycle_scanner scanner = {.scan_stw = scan_stw, .settle_locked = settle_locked, .check_locked = check_locked};

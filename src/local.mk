@@ -64,8 +64,6 @@ libweakref_core_la_SOURCES = \
 	src/finalize_ordered.c \
 	src/finals.c \
 	src/finals.h \
-	src/foreign.c \
-	src/foreign.h \
 	src/garbage.c \
 	src/garbage.h \
 	src/gc.c \
@@ -104,6 +102,8 @@ libweakref_core_la_SOURCES = \
 	src/ref.h \
 	src/set.c \
 	src/set.h \
+	src/sidetable.c \
+	src/sidetable.h \
 	src/slots.c \
 	src/slots.h \
 	src/table.c \

@@ -99,6 +99,14 @@ static weakref_ref *ref_make_new(void *obj, void *block, bool foreign, unsigned 
 	return ref != NULL ? ref : base_null(WEAKREF_ENOMEM);
 }
 
+/* The plain one, where it is easily found. */
+static weakref_ref *find_plain(const void *obj, const void *block, bool foreign, unsigned flags)
+{
+	if ((flags & REF_INNER) != 0)
+		return anchor_find_inner(obj, flags);
+	return foreign ? NULL : anchor_find_first(obj, block, flags);
+}
+
 weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *options)
 {
 	bool foreign = false;
@@ -112,10 +120,12 @@ weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *opti
 	if (block == NULL || (options->callback == NULL && (options->data != NULL || options->executor != NULL)) ||
 	    (options->executor != NULL && !executor_is(options->executor)))
 		return base_null(WEAKREF_EINVAL);
-	if (options->callback != NULL || options->payload != NULL)
+	if (options->callback != NULL || options->payload != NULL || options->distinct || options->is_long) {
 		flags |= REF_FULL;
-	else if (!foreign && !options->distinct && !options->is_long) {
-		weakref_ref *shared = anchor_find_first(obj, block, flags);
+	} else {
+		const char *begins = foreign ? block : (const char *)block + HEAP_HEADER;
+		flags |= obj == begins ? 0 : REF_FULL | REF_INNER;
+		weakref_ref *shared = find_plain(obj, block, foreign, flags);
 		if (shared != NULL)
 			return shared;
 	}
@@ -239,7 +249,7 @@ int weakref_ref_retarget(weakref_ref *ref, void *obj)
 	if (error != 0)
 		return error;
 	void *block = ref_block_of(obj, &foreign);
-	if (!is_ref(ref) || block == NULL || (ref->flags & (REF_FULL | REF_LONG | REF_DISTINCT)) == 0)
+	if (!is_ref(ref) || block == NULL || ref_is_shared(ref->flags))
 		return -WEAKREF_EINVAL;
 	error = anchor_retarget(ref, obj, block, foreign);
 	BASE_KEEP(obj);

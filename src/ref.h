@@ -7,10 +7,11 @@
  *            unmarked itself  ▼ │ revived by a finalizer
  *                            PARKED, from the end of marking to the end of reclaim
  *
- * A plain reference is 31 bytes of unscanned memory: the first three words and signature, flags, state. One with callback or payload has
- * the rest as well; words 4 (node.next), 7 (data) and 8 (payload) of it are scanned, the others are not: the referent least of all. Its node's
- * number tells how many finalizers there were when it was made (finals.h), and node.next, hidden, who stands before it in its block's list,
- * until it is queued.
+ * A plain reference to where an object, or a foreign block, begins is 31 bytes of unscanned memory: the first three words and signature,
+ * flags, state. Any other, be it one with callback or payload, one that is not shared, or one to an address within (INNER), has the rest as
+ * well: of the small ones a block has two at most, a reference and a proxy. Words 4 (node.next), 7 (data) and 8 (payload) of the rest are
+ * scanned, the others are not: the referent least of all. Its node's number tells how many finalizers there were when it was made (finals.h),
+ * and node.next, hidden, who stands before it in its block's list, until it is queued.
  *
  * A hash that was asked for has to outlive the referent, and there is no word for it. While the reference lives its block can be told from
  * the referent where that is an object with a hash of its own (HEAP_HEADER before it), so that the block's word is free; all other hashes
@@ -28,8 +29,9 @@ enum ref_flags {
 	REF_PROXY = 1,
 	REF_LONG = 2,
 	REF_DISTINCT = 4, /* never handed out as the shared one */
-	REF_FULL = 8,     /* has the words behind `where` */
+	REF_FULL = 8,     /* has the words behind `where`: not plain, or INNER */
 	REF_EXECUTOR = 16, /* data is a struct ref_job */
+	REF_INNER = 32,    /* plain, to an address within its block */
 };
 
 /* About the referent; libgc's lock. */
@@ -40,6 +42,12 @@ enum ref_where {
 };
 
 enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD };
+
+/* Whether one with these flags is handed out to whoever wants a plain one. */
+static inline bool ref_is_shared(unsigned flags)
+{
+	return (flags & (REF_FULL | REF_INNER)) != REF_FULL;
+}
 
 #define REF_SIGNATURE WEAKREF_REF_SIGNATURE
 /* Of a long one, which is cleared while the world runs, and not read in line. */

@@ -158,6 +158,17 @@ static int op_ref(void)
 	return result(weakref_ref_new(f.object, NULL, NULL));
 }
 
+static int op_ref_inner(void)
+{
+	return result(weakref_ref_new((char *)f.object + 8, NULL, NULL));
+}
+
+static bool done_ref_inner(void)
+{
+	return f.result != NULL && weakref_ref_get(f.result) == (char *)f.object + 8 && weakref_getweakrefcount(f.object) == 2 &&
+	       weakref_ref_new((char *)f.object + 8, NULL, NULL) == f.result;
+}
+
 static int op_ref_callback(void)
 {
 	return result(weakref_ref_new(f.object, no_callback, f.values));
@@ -360,6 +371,7 @@ static const struct op ops[] = {
 	{"gc_alloc", op_alloc, done_block},
 	{"gc_alloc_leaf", op_alloc_leaf, done_block},
 	{"weakref_ref_new", op_ref, done_ref},
+	{"weakref_ref_new of an address within", op_ref_inner, done_ref_inner},
 	{"weakref_ref_new with callback", op_ref_callback, done_ref},
 	{"weakref_ref_new_with payload", op_ref_payload, done_ref},
 	{"weakref_ref_new_with distinct", op_ref_distinct, done_ref},

@@ -1110,6 +1110,180 @@ START_TEST(test_count_and_list_by_interior_pointer)
 }
 END_TEST
 
+/* Elements of an array that is one block, each with a plain reference and, every other one, a plain proxy. */
+struct elements {
+	bool foreign;
+	size_t n;
+	uint64_t *array;
+	uintptr_t hidden;
+	weakref_ref **refs;
+	weakref_ref **proxies;
+};
+
+static int make_elements(void *arg)
+{
+	struct elements *e = arg;
+
+	e->array = e->foreign ? GC_MALLOC(e->n * sizeof(*e->array)) : gc_alloc(e->n * sizeof(*e->array));
+	SUPPORT_REQUIRE(e->array != NULL);
+	e->hidden = support_hide(e->array);
+	for (size_t i = 0; i < e->n; i++) {
+		e->refs[i] = weakref_ref_new(&e->array[i], NULL, NULL);
+		SUPPORT_REQUIRE(e->refs[i] != NULL && weakref_ref_get(e->refs[i]) == &e->array[i]);
+		if (i % 2 == 0)
+			SUPPORT_REQUIRE((e->proxies[i] = weakref_proxy_new(&e->array[i], NULL, NULL)) != NULL);
+	}
+	return 0;
+}
+
+static struct elements *elements_new(bool foreign, size_t n)
+{
+	struct elements *e = GC_MALLOC(sizeof(*e));
+
+	*e = (struct elements){.foreign = foreign, .n = n, .refs = refs_new(n), .proxies = refs_new(n)};
+	ck_assert_int_eq(support_on_thread(make_elements, e), 0);
+	return e;
+}
+
+static void validate(void)
+{
+	ck_assert_int_ge(weakref_checks_enabled() ? weakref_checks_validate() : 0, 0);
+}
+
+/* Each element's reference is found by its address, however many there are; and cleared alone. (With a walk past all of the block's, this
+ * takes most of a minute.) */
+START_TEST(test_elements_of_an_array)
+{
+	struct elements *e = elements_new(_i != 0, 60000);
+	weakref_ref *first[3] = {NULL};
+
+	for (size_t i = 0; i < e->n; i++) {
+		ck_assert_ptr_eq(weakref_ref_new(&e->array[i], NULL, NULL), e->refs[i]);
+		if (i % 2 == 0)
+			ck_assert_ptr_eq(weakref_proxy_new(&e->array[i], NULL, NULL), e->proxies[i]);
+	}
+	ck_assert_uint_eq(weakref_getweakrefs(e->array, first, 3), e->n + e->n / 2);
+	/* Those of the array itself. */
+	ck_assert_ptr_eq(first[0], e->proxies[0]);
+	ck_assert_ptr_eq(first[1], e->refs[0]);
+	for (size_t i = 0; i < e->n; i += 3)
+		ck_assert_int_eq(weakref_ref_clear(e->refs[i]), 0);
+	ck_assert_uint_eq(weakref_getweakrefcount(e->array), e->n + e->n / 2 - e->n / 3);
+	for (size_t i = 0; i < e->n; i++) {
+		weakref_ref *again = weakref_ref_new(&e->array[i], NULL, NULL);
+
+		ck_assert_ptr_eq(weakref_ref_get(again), &e->array[i]);
+		ck_assert_int_eq(again == e->refs[i], i % 3 != 0);
+		e->refs[i] = again;
+	}
+	ck_assert_int_eq(weakref_ref_retarget(e->refs[1], e->array), -EINVAL);
+	validate();
+	support_collect();
+	ck_assert_uint_eq(support_dead(e->refs, e->n), 0);
+	SUPPORT_KEEP(e->array);
+}
+END_TEST
+
+#define ELEMENTS ((size_t)2000)
+
+/* References that nobody has any more are forgotten while the array lives, and made anew; with the array all the others die. */
+START_TEST(test_elements_and_collections)
+{
+	struct elements *arrays[20];
+	size_t dead = 0, counts = 0, n = sizeof(arrays) / sizeof(arrays[0]);
+
+	for (size_t k = 0; k < n; k++) {
+		arrays[k] = elements_new(_i != 0, ELEMENTS);
+		for (size_t i = 0; i < ELEMENTS; i += 2) {
+			arrays[k]->refs[i] = NULL;
+			arrays[k]->proxies[i] = NULL;
+		}
+	}
+	support_collect();
+	validate();
+	for (size_t k = 0; k < n; k++) {
+		struct elements *e = arrays[k];
+
+		counts += weakref_getweakrefcount(e->array) - ELEMENTS / 2;
+		for (size_t i = 0; i < ELEMENTS; i++) {
+			weakref_ref *ref = weakref_ref_new(&e->array[i], NULL, NULL);
+
+			ck_assert_ptr_eq(weakref_ref_get(ref), &e->array[i]);
+			ck_assert(i % 2 == 0 || ref == e->refs[i]);
+			e->refs[i] = ref;
+		}
+		SUPPORT_CLEAR(e->array);
+	}
+	/* Of each a few may be known to the stack yet. */
+	ck_assert_uint_le(counts, n * 16);
+	support_collect();
+	for (size_t k = 0; k < n; k++) {
+		size_t of_this = support_dead(arrays[k]->refs, ELEMENTS);
+
+		ck_assert(of_this == 0 || of_this == ELEMENTS);
+		dead += of_this != 0;
+	}
+	ck_assert_uint_ge(dead, n - 3);
+	validate();
+}
+END_TEST
+
+/* What a finalizer gives new life to is the shared one again. */
+struct revival {
+	uint64_t *array;
+	weakref_ref **kept; /* by the finalizer */
+	uintptr_t *hidden;
+};
+
+static void revive_ref(void *obj, void *data)
+{
+	struct revival *r = data;
+	weakref_ref **holder = obj;
+
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		if (support_hides(r->hidden[i], *holder))
+			r->kept[i] = *holder;
+}
+
+static int make_holders(void *arg)
+{
+	struct revival *r = arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		weakref_ref **holder = GC_MALLOC(sizeof(*holder));
+
+		*holder = weakref_ref_new(&r->array[i + 1], NULL, NULL);
+		SUPPORT_REQUIRE(*holder != NULL);
+		r->hidden[i] = support_hide(*holder);
+		GC_register_finalizer_no_order(holder, revive_ref, r, NULL, NULL);
+	}
+	return 0;
+}
+
+START_TEST(test_elements_revived)
+{
+	struct revival *r = GC_MALLOC(sizeof(*r));
+	size_t revived = 0;
+
+	r->array = gc_alloc((SUPPORT_N + 1) * sizeof(*r->array));
+	r->kept = refs_new(SUPPORT_N);
+	r->hidden = GC_MALLOC_ATOMIC(SUPPORT_N * sizeof(*r->hidden));
+	ck_assert_int_eq(support_on_thread(make_holders, r), 0);
+	support_collect();
+	GC_invoke_finalizers();
+	validate();
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		if (r->kept[i] == NULL)
+			continue;
+		revived++;
+		ck_assert_ptr_eq(weakref_ref_get(r->kept[i]), &r->array[i + 1]);
+		ck_assert_ptr_eq(weakref_ref_new(&r->array[i + 1], NULL, NULL), r->kept[i]);
+	}
+	ck_assert_uint_ge(revived, SUPPORT_N - SUPPORT_SLACK);
+	SUPPORT_KEEP(r->array);
+}
+END_TEST
+
 /* C39: the callback and its data can be asked for while the reference lives; a plain one and a dead one have none. C40: nothing replaces it, a
  * new target neither. */
 START_TEST(test_C39_C40_callback_getter)
@@ -2189,6 +2363,9 @@ static Suite *suite(void)
 	tcase_add_test(t, test_C29_list);
 	tcase_add_test(t, test_C29_dropped_handle_leaves_the_list);
 	tcase_add_test(t, test_count_and_list_by_interior_pointer);
+	tcase_add_loop_test(t, test_elements_of_an_array, 0, 2);
+	tcase_add_loop_test(t, test_elements_and_collections, 0, 2);
+	tcase_add_test(t, test_elements_revived);
 	tcase_add_test(t, test_C39_C40_callback_getter);
 	tcase_add_test(t, test_C41_repr);
 	suite_add_tcase(s, t);

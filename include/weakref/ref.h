@@ -53,7 +53,7 @@ typedef int (*weakref_callback)(weakref_ref *ref, void *data);
  * @return the reference; NULL with errno set.
  * Errors: EINVAL (NULL, not on the collected heap, or data without callback), ENOMEM, EPERM, ENOTSUP (libgc is in leak-finding
  * mode).
- * Cost: some 50 ns; a shared one 10 ns.
+ * Cost: some 50 ns; a shared one 10 ns. Of an address within an object, an array's element, 500 and 100, however many it has.
  * Thread: any thread known to the collector.
  * GC: may collect, and may run callbacks.
  * Source: weakref.ref(object[, callback]).
@@ -217,7 +217,7 @@ WEAKREF_API int weakref_ref_repr(const weakref_ref *ref, char *buf, size_t size)
 WEAKREF_API size_t weakref_getweakrefcount(const void *obj);
 
 /**
- * @brief Lists the references and proxies of an object, the newest first, the shared plain ones before the others.
+ * @brief Lists the references and proxies of an object, the newest first; before all others the shared plain ones to where it begins.
  * @param obj a pointer to or into any block.
  * @param out receives at most n handles; it must lie where the collector looks (the stack, the heap).
  * @param n how many fit.
