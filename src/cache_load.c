@@ -17,7 +17,8 @@
  * the task was dropped, and the reload has failed.
  *
  * Who has a work holds back what he would deliver at allocations of the library's: a callback that left by longjmp there would leave the
- * key to nobody. What the program allocates in its loader is its own affair.
+ * key to nobody. What the program allocates in its loader is its own affair. Nor does he wait for callbacks that the delivery thread runs:
+ * they may wait for his key.
  *
  * In a child after fork, works of threads that are not there are recognised by lock_forks, and taken off.
  *
@@ -404,6 +405,7 @@ void cache_work_abandoned(void *data)
 
 static int run_load(struct cache_work *work, weakref_cache_load_fn load, void *user, void **value)
 {
+	const void *awaited = deliver_set_awaited(__builtin_frame_address(0));
 	int error = -WEAKREF_ENOENT;
 	void *made = NULL;
 
@@ -420,6 +422,7 @@ static int run_load(struct cache_work *work, weakref_cache_load_fn load, void *u
 	}
 	error = cache_work_finish(work, made, error);
 	pthread_cleanup_pop(0);
+	deliver_set_awaited(awaited);
 	*value = error == 0 ? made : NULL;
 	return error;
 }
@@ -511,6 +514,7 @@ int weakref_cache_get_with(weakref_cache *cache, const void *key, weakref_cache_
 
 static int run_reload(struct cache_work *work)
 {
+	const void *awaited = deliver_set_awaited(__builtin_frame_address(0));
 	const weakref_cache_loader *loader = &work->cache->config.loader;
 	void *made = NULL;
 	int error;
@@ -525,6 +529,7 @@ static int run_reload(struct cache_work *work)
 		error = made == NULL ? -WEAKREF_ENOENT : 0;
 	error = cache_work_finish(work, made, error);
 	pthread_cleanup_pop(0);
+	deliver_set_awaited(awaited);
 	return error;
 }
 

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -1038,6 +1039,103 @@ START_TEST(test_R27_callback_leaves_a_bulk_load)
 }
 END_TEST
 
+/* ---- a callback that waits for a key, in the delivery thread ---- */
+
+static _Atomic unsigned asked;
+static _Atomic bool collects;
+
+static int ask_for_key(weakref_ref *ref, void *data)
+{
+	(void)ref;
+	(void)data;
+	weakref_cache_refresh(cache, KEY(1));
+	asked++;
+	return 0;
+}
+
+static int watch_asking(void *arg)
+{
+	weakref_ref **refs = arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		refs[i] = weakref_ref_new(support_node_new(i), ask_for_key, NULL);
+	return 0;
+}
+
+/* The first that comes has objects die whose callbacks want the key that it works on, and collects. */
+static void collect_once(void *refs)
+{
+	if (!atomic_exchange(&collects, false))
+		return;
+	support_on_thread(watch_asking, refs);
+	gc_collect();
+}
+
+static int load_collecting(const void *key, void **value, void *refs)
+{
+	collect_once(refs);
+	*value = thing((size_t)WEAKREF_INT_VALUE(key));
+	return 0;
+}
+
+static int compute_collecting(const void *key, void *old, void **value, void *refs)
+{
+	(void)old;
+	return load_collecting(key, value, refs);
+}
+
+static int load_all_collecting(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *refs)
+{
+	collect_once(refs);
+	for (size_t i = 0; i < n; i++)
+		weakref_cache_bulk_give(bulk, keys[i], thing((size_t)WEAKREF_INT_VALUE(keys[i])));
+	return 0;
+}
+
+/* R24: who has a key does not wait for callbacks that the delivery thread runs, and they may wait for the key: by a load, a reload, a function
+ * of compute, and a bulk load. */
+START_TEST(test_R24_callbacks_wait_for_the_key)
+{
+	weakref_ref **refs = gc_alloc(SUPPORT_N * sizeof *refs);
+	weakref_cache_loader loader = {.load = load_collecting, .load_all = load_all_collecting, .user = refs};
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+	const void *const keys[] = {KEY(2), KEY(1)};
+	void *values[2] = {NULL, NULL};
+	int error;
+
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_int_eq(gc_set_delivery(WEAKREF_DELIVER_THREAD), 0);
+	collects = false;
+	if (_i == 1 || _i == 2)
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(7)), 0);
+	asked = 0;
+	collects = true;
+	switch (_i) {
+	case 0:
+		error = weakref_cache_get(cache, KEY(1), &values[1]);
+		break;
+	case 1:
+		error = weakref_cache_refresh(cache, KEY(1));
+		values[1] = GET(1);
+		break;
+	case 2:
+		error = weakref_cache_compute(cache, KEY(1), compute_collecting, refs, &values[1]);
+		break;
+	default:
+		error = weakref_cache_get_all(cache, keys, 2, values);
+		break;
+	}
+	ck_assert_int_eq(error, 0);
+	ck_assert_ptr_eq(values[1], thing(1));
+	ck_assert(!collects);
+	/* Nobody waits for this one: when it has returned, they have run. */
+	gc_collect();
+	ck_assert_uint_ge(asked, SUPPORT_N - SUPPORT_SLACK);
+	SUPPORT_KEEP(refs);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_load");
@@ -1068,6 +1166,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_second_level_overtaken);
 	tcase_add_loop_test(tc, test_no_memory, 0, 2);
 	tcase_add_test(tc, test_R27_callback_leaves_a_bulk_load);
+	tcase_add_loop_test(tc, test_R24_callbacks_wait_for_the_key, 0, 4);
 	suite_add_tcase(s, tc);
 	return s;
 }
