@@ -723,7 +723,7 @@ struct cache_begin {
 /* What came of it. */
 enum cache_begun { CACHE_BEGUN, CACHE_PRESENT, CACHE_JOINED, CACHE_ABSENT, CACHE_BUSY };
 /* Begins a work, or finds a value or another work: enum cache_begun, or a negative error. *work receives the work that was begun or
- * joined, *value the value that is there. No lock held, before and after. */
+ * joined, *value the value that is there. No lock held, before and after. What a begun one has to be told of waits for cache_work_finish. */
 int cache_work_begin(const struct cache_begin *b, struct cache_work **work, void **value);
 /* The end: stores the result where it was not overtaken. value NULL and error 0 removes the entry. 0 or a negative error, which is the
  * work's error then. */

@@ -198,7 +198,7 @@ static void bulk_abandoned(void *data)
 	if (bulk->began != 0)
 		cache_count_load(bulk->cache, bulk->began, false);
 	for (size_t i = 0; i < bulk->n; i++)
-		if (bulk->wants[i].source == SOURCE_OWN && !bulk->wants[i].work->finished)
+		if (bulk->wants[i].source == SOURCE_OWN)
 			cache_work_abandoned(bulk->wants[i].work);
 }
 

@@ -16,6 +16,9 @@
  * may overtake it: so little depends on an executor. What the executor got is a block that only it holds: when the collector has taken that,
  * the task was dropped, and the reload has failed.
  *
+ * Who has begun a work tells of nothing before it is over: in a listener, which may end the thread, nobody would finish it, and it could not have
+ * that key.
+ *
  * Who has a work holds back what he would deliver at allocations of the library's: a callback that left by longjmp there would leave the
  * key to nobody. What the program allocates in its loader is its own affair. Nor does he wait for callbacks that the delivery thread runs:
  * they may wait for his key.
@@ -235,7 +238,6 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 		if (result == 0 && begin_alone(b, &seen, fresh, work)) {
 			*out = work;
 			work->began = base_now();
-			cache_after(cache);
 			return CACHE_BEGUN;
 		}
 		if (result == 0)
@@ -248,11 +250,12 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 		if (entry != NULL)
 			cache_open_locked(cache, entry);
 		cache_unlock(cache);
-		if (result != CACHE_BUSY) {
+		if (result == CACHE_BEGUN)
 			work->began = base_now();
+		else if (result != CACHE_BUSY)
 			cache_after(cache);
+		if (result != CACHE_BUSY)
 			return result;
-		}
 		result = cache_work_wait(*out);
 		if (result < 0)
 			return result;
@@ -397,6 +400,9 @@ void cache_work_abandoned(void *data)
 {
 	struct cache_work *work = data;
 
+	/* It may have ended in the listener, when all was over. */
+	if (work->finished)
+		return;
 	work->abandoned = true;
 	cache_work_finish(work, NULL, -WEAKREF_ECANCELED);
 }

@@ -335,6 +335,74 @@ START_TEST(test_thread_ends_in_the_listener)
 }
 END_TEST
 
+static int listen_and_load(const void *key, void *value, enum weakref_cause cause, void *user)
+{
+	int *error = user;
+
+	(void)value;
+	if (cause != WEAKREF_CAUSE_EXPIRED)
+		return 0;
+	if (++told == 1)
+		pthread_exit(NULL);
+	*error = weakref_cache_get(cache, key, &value);
+	return 0;
+}
+
+static int compute_thing(const void *key, void *old, void **value, void *user)
+{
+	(void)old;
+	return load(key, value, user);
+}
+
+static void *look_up_run(void *which)
+{
+	const void *key = KEY(1);
+	void *value;
+
+	switch (*(const int *)which) {
+	case 0:
+		weakref_cache_get(cache, KEY(1), &value);
+		break;
+	case 1:
+		weakref_cache_refresh(cache, KEY(1));
+		break;
+	case 2:
+		weakref_cache_compute(cache, KEY(1), compute_thing, NULL, &value);
+		break;
+	default:
+		weakref_cache_get_all(cache, &key, 1, &value);
+		break;
+	}
+	return NULL;
+}
+
+/* A load that finds the key's old entry expired: the listener that is told of it ends the thread, and the key is there for others; or wants the
+ * key, and has it. */
+START_TEST(test_expired_entry_is_told_of)
+{
+	weakref_cache_builder *b = builder("expireAfterWrite=10s", true, true);
+	int which = _i, error = 1;
+	struct getter second;
+	pthread_t thread;
+
+	told = 0;
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen_and_load, &error), 0);
+	cache = weakref_cache_builder_build(b);
+	for (unsigned round = 1; round <= 2; round++) {
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(7)), 0);
+		now_ns += 20 * SECOND;
+		ck_assert_int_eq(pthread_create(&thread, NULL, look_up_run, &which), 0);
+		pthread_join(thread, NULL);
+		ck_assert_uint_ge(told, round);
+		getter_start(&second, 1);
+		getter_join(&second);
+		ck_assert_int_eq(second.result, 0);
+		ck_assert_ptr_eq(second.value, thing(1));
+	}
+	ck_assert_int_eq(error, 0);
+}
+END_TEST
+
 static int fork_child(void *none)
 {
 	void *value;
@@ -1150,6 +1218,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_overtaken_loads, 0, 3);
 	tcase_add_test(tc, test_cancelled);
 	tcase_add_test(tc, test_thread_ends_in_the_listener);
+	tcase_add_loop_test(tc, test_expired_entry_is_told_of, 0, 4);
 	tcase_add_test(tc, test_fork_during_a_load);
 	tcase_add_test(tc, test_h37_get_all);
 	tcase_add_test(tc, test_figures_of_bulk_loads);
