@@ -110,10 +110,17 @@ static inline bool table_has_runs(const struct table *table, enum table_layout l
 	return layout == TABLE_WORD || table_is_identity(table, layout);
 }
 
-/* And where among those of its segment: the keys of a run at equal distances, each run beginning elsewhere. */
+/* And where among those of its segment: the keys of a run at equal distances, each run beginning elsewhere. The position goes by its lower
+ * half first: the upper bits are the same in a segment, and would leave all runs in one place whose hashes are nearly the same, as those of
+ * numbers are that go in steps of a large Fibonacci number. */
+static inline uint32_t table_within_run(uint32_t hash, uint32_t position)
+{
+	return hash + (position << 16 | position >> 16);
+}
+
 static inline uint32_t table_within(const struct table *table, enum table_layout layout, uint32_t hash, uint32_t position)
 {
-	return table_has_runs(table, layout) ? hash + position : position;
+	return table_has_runs(table, layout) ? table_within_run(hash, position) : position;
 }
 
 /* Where a search begins: the first slot of a group, which is the fraction that `within` makes without those of its bits that are the same in
@@ -131,7 +138,7 @@ static inline uint32_t table_home(const struct table_segment *seg, uint32_t with
 /* The same group where keys go by runs, and none of the bits is. */
 static inline uint64_t table_run_group(const struct table_segment *seg, uint32_t hash, uint32_t position)
 {
-	return (hash + position) * seg->groups >> 32;
+	return table_within_run(hash, position) * seg->groups >> 32;
 }
 
 static inline struct table_segment *table_segment_of(const struct table *table, uint32_t position)
