@@ -311,6 +311,20 @@ static inline int cache_check(const weakref_cache *cache)
 	return likely(cache_is(cache)) ? 0 : -WEAKREF_EINVAL;
 }
 
+/* A key made ready, as by keys_ready. Of a number's hash tables use the top bits, and it is made for them; what a cache has goes by the lowest,
+ * and they would be the same of all numbers that have nothing below bit 40, as the words of doubles do. */
+static inline int cache_ready(const weakref_cache *cache, const void *key, struct table_key *out)
+{
+	enum weakref_key_kind kind = cache->config.kind;
+	int error = keys_ready(kind, cache->config.hash, cache->config.key_user, key, out);
+
+	if (likely(error == 0) && (kind == WEAKREF_KEY_INT || kind == WEAKREF_KEY_POINTER)) {
+		uint32_t both = out->hash ^ out->part;
+		out->hash = both ^ both >> 16;
+	}
+	return error;
+}
+
 /* The arguments of a call with a key: 0 and the key made ready, or an error. */
 static inline int cache_enter(const weakref_cache *cache, const void *key, struct table_key *out)
 {
@@ -318,7 +332,7 @@ static inline int cache_enter(const weakref_cache *cache, const void *key, struc
 
 	if (unlikely(error < 0))
 		return error;
-	return keys_ready(cache->config.kind, cache->config.hash, cache->config.key_user, key, out);
+	return cache_ready(cache, key, out);
 }
 
 void cache_check_locked(const weakref_cache *cache);
@@ -723,7 +737,7 @@ struct cache_begin {
 /* What came of it. */
 enum cache_begun { CACHE_BEGUN, CACHE_PRESENT, CACHE_JOINED, CACHE_ABSENT, CACHE_BUSY };
 /* Begins a work, or finds a value or another work: enum cache_begun, or a negative error. *work receives the work that was begun or
- * joined, *value the value that is there. No lock held, before and after. */
+ * joined, *value the value that is there. No lock held, before and after. What a begun one has to be told of waits for cache_work_finish. */
 int cache_work_begin(const struct cache_begin *b, struct cache_work **work, void **value);
 /* The end: stores the result where it was not overtaken. value NULL and error 0 removes the entry. 0 or a negative error, which is the
  * work's error then. */

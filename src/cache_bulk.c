@@ -198,7 +198,7 @@ static void bulk_abandoned(void *data)
 	if (bulk->began != 0)
 		cache_count_load(bulk->cache, bulk->began, false);
 	for (size_t i = 0; i < bulk->n; i++)
-		if (bulk->wants[i].source == SOURCE_OWN && !bulk->wants[i].work->finished)
+		if (bulk->wants[i].source == SOURCE_OWN)
 			cache_work_abandoned(bulk->wants[i].work);
 }
 
@@ -225,6 +225,7 @@ static int collect(weakref_cache_bulk *bulk, size_t i)
 
 static int load_missing(weakref_cache_bulk *bulk)
 {
+	const void *awaited = deliver_set_awaited(__builtin_frame_address(0));
 	int error;
 
 	count_changes(bulk);
@@ -234,6 +235,7 @@ static int load_missing(weakref_cache_bulk *bulk)
 		error = call_load_all(bulk);
 	finish_all(bulk, error < 0 ? error : -WEAKREF_ENOENT);
 	pthread_cleanup_pop(0);
+	deliver_set_awaited(awaited);
 	count_no_more(bulk);
 	return error;
 }

@@ -109,14 +109,47 @@ bool cache_cell_ready_locked(const weakref_cache *cache)
 	return cells->free != 0 || (cells->nbanks != 0 && cells->fresh < bank_size(cells->nbanks - 1));
 }
 
+/* The entry of a cell in use whose value was taken. */
+static struct cache_entry *robbed_locked(struct slots *slots, uint32_t i)
+{
+	uintptr_t own = atomic_load_explicit(slots_word(slots, i, CELL_OWN), memory_order_relaxed);
+
+	if (own == 0 || (own & CELL_FREE) != 0)
+		return NULL;
+	return atomic_load_explicit(slots_word(slots, i, CELL_KEY), memory_order_relaxed) == SLOTS_VACANT
+		       ? (struct cache_entry *)(own & ~(uintptr_t)15)
+		       : NULL;
+}
+
+/* What weakref_checks_validate calls. Other threads may collect meanwhile: what is there lived at the beginning, and what was taken has been
+ * counted by the end. */
+static void check_bank(struct slots *slots, void *owner)
+{
+	weakref_cache *cache = owner;
+	uint32_t there = 0, taken = 0;
+
+	cache_entries_lock(cache);
+	uint32_t lived = atomic_load(&slots->live);
+	for (uint32_t i = 0; i < slots->n; i++) {
+		there += slots_is_value(atomic_load_explicit(slots_word(slots, i, CELL_KEY), memory_order_relaxed));
+		taken += robbed_locked(slots, i) != NULL;
+	}
+	ASSERT(there <= lived);
+	ASSERT(there + taken <= lived + atomic_load(&slots->dead));
+	cache_entries_unlock(cache);
+	(void)there, (void)taken, (void)lived;
+}
+
 static struct slots *slots_for(const weakref_cache *cache, uint32_t n)
 {
 	enum slots_weakness weakness = cache->config.weak_values ? SLOTS_WEAK_BOTH : SLOTS_WEAK_EPHEMERON;
 	struct slots *slots = cache->config.weak_keys ? weakarray_new_weak(n, CELL_WORDS, CELL_KEY, CELL_VALUE, weakness, cache_purge)
 						      : weakarray_new(n, CELL_VALUE, CELL_KEY, cache_purge);
 
-	if (slots != NULL)
-		weakarray_set_owner(slots, cache);
+	if (slots == NULL)
+		return NULL;
+	slots->check = check_bank;
+	weakarray_set_owner(slots, cache);
 	return slots;
 }
 
@@ -189,18 +222,6 @@ size_t cache_taken_locked(const weakref_cache *cache)
 	for (size_t i = 0; i < cache->cells.nbanks; i++)
 		taken += atomic_load_explicit(&cache->cells.banks[i]->dead, memory_order_relaxed);
 	return taken;
-}
-
-/* The entry of a cell in use whose value was taken. */
-static struct cache_entry *robbed_locked(struct slots *slots, uint32_t i)
-{
-	uintptr_t own = atomic_load_explicit(slots_word(slots, i, CELL_OWN), memory_order_relaxed);
-
-	if (own == 0 || (own & CELL_FREE) != 0)
-		return NULL;
-	return atomic_load_explicit(slots_word(slots, i, CELL_KEY), memory_order_relaxed) == SLOTS_VACANT
-		       ? (struct cache_entry *)(own & ~(uintptr_t)15)
-		       : NULL;
 }
 
 static void bury_bank_locked(weakref_cache *cache, size_t bank)

@@ -16,8 +16,12 @@
  * may overtake it: so little depends on an executor. What the executor got is a block that only it holds: when the collector has taken that,
  * the task was dropped, and the reload has failed.
  *
+ * Who has begun a work tells of nothing before it is over: in a listener, which may end the thread, nobody would finish it, and it could not have
+ * that key.
+ *
  * Who has a work holds back what he would deliver at allocations of the library's: a callback that left by longjmp there would leave the
- * key to nobody. What the program allocates in its loader is its own affair.
+ * key to nobody. What the program allocates in its loader is its own affair. Nor does he wait for callbacks that the delivery thread runs:
+ * they may wait for his key.
  *
  * In a child after fork, works of threads that are not there are recognised by lock_forks, and taken off.
  *
@@ -234,7 +238,6 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 		if (result == 0 && begin_alone(b, &seen, fresh, work)) {
 			*out = work;
 			work->began = base_now();
-			cache_after(cache);
 			return CACHE_BEGUN;
 		}
 		if (result == 0)
@@ -247,11 +250,12 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 		if (entry != NULL)
 			cache_open_locked(cache, entry);
 		cache_unlock(cache);
-		if (result != CACHE_BUSY) {
+		if (result == CACHE_BEGUN)
 			work->began = base_now();
+		else if (result != CACHE_BUSY)
 			cache_after(cache);
+		if (result != CACHE_BUSY)
 			return result;
-		}
 		result = cache_work_wait(*out);
 		if (result < 0)
 			return result;
@@ -396,6 +400,9 @@ void cache_work_abandoned(void *data)
 {
 	struct cache_work *work = data;
 
+	/* It may have ended in the listener, when all was over. */
+	if (work->finished)
+		return;
 	work->abandoned = true;
 	cache_work_finish(work, NULL, -WEAKREF_ECANCELED);
 }
@@ -404,6 +411,7 @@ void cache_work_abandoned(void *data)
 
 static int run_load(struct cache_work *work, weakref_cache_load_fn load, void *user, void **value)
 {
+	const void *awaited = deliver_set_awaited(__builtin_frame_address(0));
 	int error = -WEAKREF_ENOENT;
 	void *made = NULL;
 
@@ -420,6 +428,7 @@ static int run_load(struct cache_work *work, weakref_cache_load_fn load, void *u
 	}
 	error = cache_work_finish(work, made, error);
 	pthread_cleanup_pop(0);
+	deliver_set_awaited(awaited);
 	*value = error == 0 ? made : NULL;
 	return error;
 }
@@ -511,6 +520,7 @@ int weakref_cache_get_with(weakref_cache *cache, const void *key, weakref_cache_
 
 static int run_reload(struct cache_work *work)
 {
+	const void *awaited = deliver_set_awaited(__builtin_frame_address(0));
 	const weakref_cache_loader *loader = &work->cache->config.loader;
 	void *made = NULL;
 	int error;
@@ -525,6 +535,7 @@ static int run_reload(struct cache_work *work)
 		error = made == NULL ? -WEAKREF_ENOENT : 0;
 	error = cache_work_finish(work, made, error);
 	pthread_cleanup_pop(0);
+	deliver_set_awaited(awaited);
 	return error;
 }
 

@@ -87,6 +87,7 @@ static _Thread_local INITIAL_EXEC struct run *current;
 static _Thread_local INITIAL_EXEC uint64_t current_mark;
 static _Thread_local INITIAL_EXEC bool is_thread;
 static _Thread_local INITIAL_EXEC uintptr_t held_by; /* the frame that holds deliveries back, or 0 */
+static _Thread_local INITIAL_EXEC uintptr_t awaited_in; /* the outermost frame whose end others may wait for, or 0 */
 
 static bool thread_start(void);
 
@@ -622,6 +623,25 @@ const void *deliver_hold(const void *frame)
 	return (const void *)before;
 }
 
+const void *deliver_set_awaited(const void *frame)
+{
+	uintptr_t before = awaited_in;
+
+	/* One further out ends later, also where a callback leaves this one by longjmp. */
+	if (frame == NULL || (uintptr_t)frame > before)
+		awaited_in = (uintptr_t)frame;
+	return (const void *)before;
+}
+
+static bool is_awaited(void)
+{
+	char here;
+
+	if (awaited_in <= (uintptr_t)&here)
+		awaited_in = 0;
+	return awaited_in != 0;
+}
+
 void deliver_drain(void)
 {
 	beacon_light();
@@ -631,10 +651,10 @@ void deliver_drain(void)
 		run_all(WEAKREF_DELIVER_AT_ALLOCATION);
 		break;
 	case WEAKREF_DELIVER_THREAD:
-		/* Within a callback nothing is waited for: the thread may wait for what this one holds. */
+		/* Within a callback, or where somebody may wait for this one, nothing is waited for: the thread may wait for what it holds. */
 		if (is_thread)
 			deliver_run();
-		else if (!run_in_progress())
+		else if (!run_in_progress() && !is_awaited())
 			thread_wait();
 		break;
 	default:

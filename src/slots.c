@@ -51,14 +51,9 @@ void slots_payload_set(struct slots *slots, uint32_t i, uintptr_t payload, enum 
 
 void slots_check(struct slots *slots)
 {
-	uint32_t values = 0;
-
 	ASSERT(slots->signature == SLOTS_SIGNATURE);
 	ASSERT(slots->stride > 0 && slots->value < slots->stride);
 	ASSERT(slots->weakness == SLOTS_WEAK_VALUE || (slots->weakness <= SLOTS_WEAK_EITHER && slots->value != slots->payload &&
 						       slots->value > 0 && slots->payload < slots->stride));
-	for (uint32_t i = 0; i < slots->n; i++)
-		values += slots_is_value(atomic_load_explicit(slots_word(slots, i, slots->value), memory_order_relaxed));
-	ASSERT(values <= atomic_load(&slots->live));
-	(void)values;
+	(void)slots;
 }

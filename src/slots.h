@@ -134,7 +134,7 @@ void slots_payload_set(struct slots *slots, uint32_t i, uintptr_t payload, enum 
  * payload word, where there is one, becomes 0. */
 uintptr_t slots_take(struct slots *slots, uint32_t i);
 
-/* Checks what can be seen from one thread: signature, shape, live >= values counted. */
+/* Checks what nobody changes: signature and shape. The counts are for who has the writers' lock, in `check`. */
 void slots_check(struct slots *slots);
 
 #endif

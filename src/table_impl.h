@@ -110,10 +110,12 @@ static inline bool table_has_runs(const struct table *table, enum table_layout l
 	return layout == TABLE_WORD || table_is_identity(table, layout);
 }
 
-/* And where among those of its segment: the keys of a run at equal distances, the table's own, each run beginning elsewhere. */
+/* And where among those of its segment: the keys of a run at equal distances, the table's own, each run beginning elsewhere. The position goes
+ * by its lower half first: the upper bits are the same in a segment, and would leave all runs in one place whose hashes are nearly the same, as
+ * those of numbers are that go in steps of a large Fibonacci number. */
 static inline uint32_t table_within_run(const struct table *table, uint32_t hash, uint32_t position)
 {
-	return hash * table->spread + position;
+	return hash * table->spread + (position << 16 | position >> 16);
 }
 
 static inline uint32_t table_within(const struct table *table, enum table_layout layout, uint32_t hash, uint32_t position)

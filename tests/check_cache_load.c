@@ -9,6 +9,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -331,6 +332,74 @@ START_TEST(test_thread_ends_in_the_listener)
 	ck_assert_uint_eq(told, 10);
 	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(1)), 0);
 	ck_assert_ptr_eq(GET(1), thing(1));
+}
+END_TEST
+
+static int listen_and_load(const void *key, void *value, enum weakref_cause cause, void *user)
+{
+	int *error = user;
+
+	(void)value;
+	if (cause != WEAKREF_CAUSE_EXPIRED)
+		return 0;
+	if (++told == 1)
+		pthread_exit(NULL);
+	*error = weakref_cache_get(cache, key, &value);
+	return 0;
+}
+
+static int compute_thing(const void *key, void *old, void **value, void *user)
+{
+	(void)old;
+	return load(key, value, user);
+}
+
+static void *look_up_run(void *which)
+{
+	const void *key = KEY(1);
+	void *value;
+
+	switch (*(const int *)which) {
+	case 0:
+		weakref_cache_get(cache, KEY(1), &value);
+		break;
+	case 1:
+		weakref_cache_refresh(cache, KEY(1));
+		break;
+	case 2:
+		weakref_cache_compute(cache, KEY(1), compute_thing, NULL, &value);
+		break;
+	default:
+		weakref_cache_get_all(cache, &key, 1, &value);
+		break;
+	}
+	return NULL;
+}
+
+/* A load that finds the key's old entry expired: the listener that is told of it ends the thread, and the key is there for others; or wants the
+ * key, and has it. */
+START_TEST(test_expired_entry_is_told_of)
+{
+	weakref_cache_builder *b = builder("expireAfterWrite=10s", true, true);
+	int which = _i, error = 1;
+	struct getter second;
+	pthread_t thread;
+
+	told = 0;
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen_and_load, &error), 0);
+	cache = weakref_cache_builder_build(b);
+	for (unsigned round = 1; round <= 2; round++) {
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(7)), 0);
+		now_ns += 20 * SECOND;
+		ck_assert_int_eq(pthread_create(&thread, NULL, look_up_run, &which), 0);
+		pthread_join(thread, NULL);
+		ck_assert_uint_ge(told, round);
+		getter_start(&second, 1);
+		getter_join(&second);
+		ck_assert_int_eq(second.result, 0);
+		ck_assert_ptr_eq(second.value, thing(1));
+	}
+	ck_assert_int_eq(error, 0);
 }
 END_TEST
 
@@ -1038,6 +1107,103 @@ START_TEST(test_R27_callback_leaves_a_bulk_load)
 }
 END_TEST
 
+/* ---- a callback that waits for a key, in the delivery thread ---- */
+
+static _Atomic unsigned asked;
+static _Atomic bool collects;
+
+static int ask_for_key(weakref_ref *ref, void *data)
+{
+	(void)ref;
+	(void)data;
+	weakref_cache_refresh(cache, KEY(1));
+	asked++;
+	return 0;
+}
+
+static int watch_asking(void *arg)
+{
+	weakref_ref **refs = arg;
+
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		refs[i] = weakref_ref_new(support_node_new(i), ask_for_key, NULL);
+	return 0;
+}
+
+/* The first that comes has objects die whose callbacks want the key that it works on, and collects. */
+static void collect_once(void *refs)
+{
+	if (!atomic_exchange(&collects, false))
+		return;
+	support_on_thread(watch_asking, refs);
+	gc_collect();
+}
+
+static int load_collecting(const void *key, void **value, void *refs)
+{
+	collect_once(refs);
+	*value = thing((size_t)WEAKREF_INT_VALUE(key));
+	return 0;
+}
+
+static int compute_collecting(const void *key, void *old, void **value, void *refs)
+{
+	(void)old;
+	return load_collecting(key, value, refs);
+}
+
+static int load_all_collecting(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *refs)
+{
+	collect_once(refs);
+	for (size_t i = 0; i < n; i++)
+		weakref_cache_bulk_give(bulk, keys[i], thing((size_t)WEAKREF_INT_VALUE(keys[i])));
+	return 0;
+}
+
+/* R24: who has a key does not wait for callbacks that the delivery thread runs, and they may wait for the key: by a load, a reload, a function
+ * of compute, and a bulk load. */
+START_TEST(test_R24_callbacks_wait_for_the_key)
+{
+	weakref_ref **refs = gc_alloc(SUPPORT_N * sizeof *refs);
+	weakref_cache_loader loader = {.load = load_collecting, .load_all = load_all_collecting, .user = refs};
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+	const void *const keys[] = {KEY(2), KEY(1)};
+	void *values[2] = {NULL, NULL};
+	int error;
+
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_int_eq(gc_set_delivery(WEAKREF_DELIVER_THREAD), 0);
+	collects = false;
+	if (_i == 1 || _i == 2)
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(7)), 0);
+	asked = 0;
+	collects = true;
+	switch (_i) {
+	case 0:
+		error = weakref_cache_get(cache, KEY(1), &values[1]);
+		break;
+	case 1:
+		error = weakref_cache_refresh(cache, KEY(1));
+		values[1] = GET(1);
+		break;
+	case 2:
+		error = weakref_cache_compute(cache, KEY(1), compute_collecting, refs, &values[1]);
+		break;
+	default:
+		error = weakref_cache_get_all(cache, keys, 2, values);
+		break;
+	}
+	ck_assert_int_eq(error, 0);
+	ck_assert_ptr_eq(values[1], thing(1));
+	ck_assert(!collects);
+	/* Nobody waits for this one: when it has returned, they have run. */
+	gc_collect();
+	ck_assert_uint_ge(asked, SUPPORT_N - SUPPORT_SLACK);
+	SUPPORT_KEEP(refs);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_load");
@@ -1052,6 +1218,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_overtaken_loads, 0, 3);
 	tcase_add_test(tc, test_cancelled);
 	tcase_add_test(tc, test_thread_ends_in_the_listener);
+	tcase_add_loop_test(tc, test_expired_entry_is_told_of, 0, 4);
 	tcase_add_test(tc, test_fork_during_a_load);
 	tcase_add_test(tc, test_h37_get_all);
 	tcase_add_test(tc, test_figures_of_bulk_loads);
@@ -1068,6 +1235,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_second_level_overtaken);
 	tcase_add_loop_test(tc, test_no_memory, 0, 2);
 	tcase_add_test(tc, test_R27_callback_leaves_a_bulk_load);
+	tcase_add_loop_test(tc, test_R24_callbacks_wait_for_the_key, 0, 4);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -673,6 +673,34 @@ START_TEST(test_filled_from_another)
 }
 END_TEST
 
+/* Steps between integers: many in a run, each in a run of its own, nothing in the lower half; large Fibonacci numbers, by which all hashes are
+ * nearly the same, and the inverse of the multiplier, by which they are. */
+static const uint64_t steps_of_keys[] = {1, 3, 255, 256, 65536, UINT64_C(1) << 32, UINT64_C(1) << 44, -UINT64_C(1), 514229, 102334155,
+					 UINT64_C(956722026041), UINT64_C(0xf1de83e19937733d), UINT64_C(0x9e3779b97f4a7c15)};
+
+#define STEPS_OF_KEYS ((int)(sizeof steps_of_keys / sizeof *steps_of_keys))
+
+/* Whatever the step, a search passes few slots: here all together, in a table of many segments. */
+START_TEST(test_keys_in_steps)
+{
+	struct table *table = table_make(STYLE_INT, NULL);
+	uint64_t passed = 0, n = 100000;
+	void *now;
+
+	for (uint64_t round = 0; round < 2; round++)
+		for (uint64_t k = 0; k < n; k++) {
+			struct table_key key;
+			table_key_word(&key, k * steps_of_keys[_i]);
+			if (round == 0)
+				expect_eq(table_put(table, &key, value_make((uint32_t)k, 1), TABLE_REPLACE, &now), 0);
+			else
+				passed += slots_on_the_way(table, &key, value_make((uint32_t)k, 1));
+		}
+	expect_lt(passed, n * 8);
+	table_check(table);
+}
+END_TEST
+
 /* One key written and removed again and again needs no memory in the end. */
 START_TEST(test_churn_is_bounded)
 {
@@ -1597,6 +1625,7 @@ int main(void)
 	tcase_add_loop_test(tcase, test_model, 0, STYLES);
 	tcase_add_loop_test(tcase, test_grow_and_shrink, 0, STYLES);
 	tcase_add_loop_test(tcase, test_filled_from_another, 0, STYLES);
+	tcase_add_loop_test(tcase, test_keys_in_steps, 0, STEPS_OF_KEYS);
 	tcase_add_loop_test(tcase, test_churn_is_bounded, 0, STYLES);
 	tcase_add_loop_test(tcase, test_iterate_under_change, 0, STYLES);
 	tcase_add_loop_test(tcase, test_clear, 0, STYLES);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * check_validate: weakref_checks_validate finds what is wrong in every kind of structure there is: a container of each kind, in its first
- * segment and in its last, and a pool are made, damaged by hand and validated, each in a process of its own that has to be aborted
+ * segment and in its last, a pool and a cache are made, damaged by hand and validated, each in a process of its own that has to be aborted
  * with a word of the broken invariant. Without damage the same passes. And so it goes to whoever writes behind an object's end. Links the
  * library's core; for the --enable-checks build.
  */
@@ -12,6 +12,7 @@
 
 #include <gc/gc.h>
 
+#include "cache.h"
 #include "pool.h"
 #include "support.h"
 #include "table_impl.h"
@@ -99,6 +100,17 @@ static int pool_make(struct subject *subject)
 	return 0;
 }
 
+static int cache_make(struct subject *subject)
+{
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+
+	SUPPORT_REQUIRE(weakref_cache_builder_weak_values(b) == 0);
+	subject->container = weakref_cache_builder_build(b);
+	for (size_t i = 0; i < ENTRIES; i++)
+		SUPPORT_REQUIRE(weakref_cache_put(subject->container, WEAKREF_INT((intptr_t)i), subject->objects[i]) == 0);
+	return 0;
+}
+
 /* ---- damage ---- */
 
 static struct table_segment *segment(const struct subject *subject, bool last)
@@ -141,6 +153,14 @@ static void pool_idle(struct subject *subject)
 	((weakref_pool *)subject->container)->idle++;
 }
 
+/* That of its last bank. */
+static void cache_count(struct subject *subject)
+{
+	const struct cache_cells *cells = &((weakref_cache *)subject->container)->cells;
+
+	cells->banks[cells->nbanks - 1]->live--;
+}
+
 /* ---- scenarios ---- */
 
 static const struct scenario {
@@ -164,6 +184,8 @@ static const struct scenario {
 	{"interner-first", interner_make, count_first},
 	{"pool", pool_make, nothing},
 	{"pool-idle", pool_make, pool_idle},
+	{"cache", cache_make, nothing},
+	{"cache-count", cache_make, cache_count},
 };
 
 #define SCENARIOS ((int)(sizeof scenarios / sizeof *scenarios))
@@ -282,46 +304,75 @@ static int drop_values(weakref_valuedict *dict)
 
 struct dying {
 	weakref_valuedict *dict;
+	weakref_cache *cache;
 	_Atomic bool over;
 };
 
-static int let_values_die(void *arg)
+static int let_values_die(struct dying *dying)
 {
-	struct dying *dying = arg;
 	int result = 0;
 
 	for (int i = 0; i < 500 && result == 0; i++) {
 		result = drop_values(dying->dict);
 		GC_gcollect();
 	}
-	dying->over = true;
 	return result;
 }
 
-static int check_meanwhile(void *arg)
+/* They come and go, in a segment's slots and in a bank's cells. */
+static int take_values(struct dying *dying)
 {
-	while (!((struct dying *)arg)->over)
+	struct support_node *node = support_node_new(0);
+
+	for (int round = 0; round < 30; round++) {
+		for (intptr_t i = 0; i < 3000; i++) {
+			SUPPORT_REQUIRE(weakref_valuedict_set(dying->dict, WEAKREF_INT(i), node) == 0);
+			SUPPORT_REQUIRE(weakref_cache_put(dying->cache, WEAKREF_INT(i), node) == 0);
+		}
+		for (intptr_t i = 3000; i-- > 0;) {
+			SUPPORT_REQUIRE(weakref_valuedict_delete(dying->dict, WEAKREF_INT(i)) == 0);
+			SUPPORT_REQUIRE(weakref_cache_invalidate(dying->cache, WEAKREF_INT(i)) == 0);
+		}
+	}
+	SUPPORT_KEEP(node);
+	return 0;
+}
+
+static int check_meanwhile(struct dying *dying)
+{
+	while (!dying->over)
 		SUPPORT_REQUIRE(weakref_checks_validate() > 0);
 	return 0;
 }
 
+struct doing {
+	struct dying *dying;
+	int (*act)(struct dying *dying);
+};
+
 static int do_either(void *arg)
 {
-	static _Atomic unsigned given;
-	struct dying *const *dying = arg;
+	const struct doing *doing = arg;
+	int result = doing->act(doing->dying);
 
-	return given++ % 2 == 0 ? let_values_die(*dying) : check_meanwhile(*dying);
+	doing->dying->over = true;
+	return result;
 }
 
-/* What dies while a table is looked at breaks no invariant. (One that counts it twice shows in every second run.) */
-START_TEST(test_values_die_meanwhile)
+/* What dies, or is taken out, while it is looked at breaks no invariant. (One that counts it twice shows in most runs.) */
+START_TEST(test_values_go_meanwhile)
 {
-	struct dying *dying = gc_alloc(sizeof *dying), **both = gc_alloc(2 * sizeof *both);
+	struct dying *dying = gc_alloc(sizeof *dying);
+	struct doing *both = gc_alloc(2 * sizeof *both);
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
 
 	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "the library was built without --enable-checks");
 	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "hardly anything is left to die meanwhile");
+	ck_assert_int_eq(weakref_cache_builder_weak_values(b), 0);
 	dying->dict = weakref_valuedict_new(WEAKREF_KEY_INT);
-	both[0] = both[1] = dying;
+	dying->cache = weakref_cache_builder_build(b);
+	both[0] = (struct doing){.dying = dying, .act = _i == 0 ? let_values_die : take_values};
+	both[1] = (struct doing){.dying = dying, .act = check_meanwhile};
 	ck_assert_uint_eq(support_threads(2, do_either, both, sizeof *both), 0);
 }
 END_TEST
@@ -334,7 +385,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, test_damage_is_found, 0, SCENARIOS);
 	tcase_add_loop_test(t, test_G40_overrun_is_found, 0, 2 * OVERRUN_SIZES);
 	tcase_add_test(t, test_everything_is_counted);
-	tcase_add_test(t, test_values_die_meanwhile);
+	tcase_add_loop_test(t, test_values_go_meanwhile, 0, 2);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -46,7 +46,8 @@ WEAKREF_API int gc_init(void);
  * Works also while automatic collection is switched off by gc_disable. With delivery at allocation the callbacks run in this
  * call; with a delivery thread it waits until that thread has run those that were ready; in manual delivery none run. Where the rule
  * becomes another one meanwhile, what has not begun is that one's. Called from within a callback it collects and purges, and leaves the
- * callbacks to the run in progress: callbacks do not nest in one thread.
+ * callbacks to the run in progress: callbacks do not nest in one thread. Nor does it wait for that thread in a loader of a cache's or a
+ * function of compute: a callback may want the key.
  * @return how many watched objects (those with a reference, a finalizer, a destructor or a membership) were found dead since
  * the call began; with WEAKREF_DEBUG_COUNT_ALL, how many of all the library's objects. Or a negative error.
  * Errors: EBUSY (a host disabled libgc, and did not enable it within 20 ms), EPERM, EINVAL (gc_init was never called).
