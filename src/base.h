@@ -5,6 +5,7 @@
 #ifndef BASE_H
 #define BASE_H
 
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -110,6 +111,13 @@ void base_clear_registers(void);
 uint64_t base_now(void);
 /* The same as it was at the system's last tick, some milliseconds ago, for a fifth of the cost. */
 uint64_t base_now_rough(void);
+
+/* When the clock will have gone on by so many seconds; BASE_FOREVER where they are 0, negative or infinite, or more than a life. Not for NaN. */
+#define BASE_FOREVER UINT64_MAX
+uint64_t base_deadline(double seconds);
+/* Sleeps until the semaphore is posted, and takes the post, or until the deadline; for a moment only where time is not the system's: whoever
+ * moves the clock on wakes nobody. True when it was posted; false also for a signal. A point of cancellation. */
+bool base_sleep(sem_t *sem, uint64_t deadline);
 
 /* All signals but those that tell of a fault of the thread that gets them: what a thread of ours leaves to the program's threads. */
 void base_signals_of_program(sigset_t *set);

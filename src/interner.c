@@ -8,6 +8,7 @@
 #include "weakref/interner.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "heap.h"
 #include "set.h"
@@ -18,6 +19,7 @@
 struct weakref_interner {
 	uint64_t signature;
 	weakref_set *set;
+	bool strings;
 };
 
 static bool is_interner(const weakref_interner *interner)
@@ -84,6 +86,44 @@ weakref_interner *weakref_interner_new(enum weakref_compare compare)
 weakref_interner *weakref_interner_new_custom(weakref_hash_fn hash, weakref_equal_fn equal, void *user)
 {
 	return make(weakref_set_new_custom(hash, equal, user));
+}
+
+static int string_hash(const void *text, uint64_t *out, void *unused)
+{
+	(void)unused;
+	*out = weakref_hash_bytes(text, strlen(text), 0);
+	return 0;
+}
+
+static int string_equal(const void *a, const void *b, void *unused)
+{
+	(void)unused;
+	return strcmp(a, b) == 0;
+}
+
+static void *string_copy(const void *text, void *unused)
+{
+	size_t size = strlen(text) + 1;
+	void *copy = heap_alloc_leaf(size);
+
+	(void)unused;
+	return copy == NULL ? NULL : memcpy(copy, text, size);
+}
+
+weakref_interner *weakref_interner_new_strings(void)
+{
+	weakref_interner *interner = make(weakref_set_new_custom(string_hash, string_equal, NULL));
+
+	if (interner != NULL)
+		interner->strings = true;
+	return interner;
+}
+
+const char *weakref_interner_string(weakref_interner *interner, const char *text)
+{
+	if (text == NULL || !is_interner(interner) || !interner->strings)
+		return base_null(WEAKREF_EINVAL);
+	return weakref_interner_intern_with(interner, text, string_copy, NULL);
 }
 
 void *weakref_interner_intern(weakref_interner *interner, void *obj)

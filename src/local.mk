@@ -70,6 +70,7 @@ libweakref_core_la_SOURCES = \
 	src/heap.c \
 	src/heap.h \
 	src/interner.c \
+	src/key.c \
 	src/keydict.c \
 	src/keys.h \
 	src/lock.c \

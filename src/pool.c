@@ -46,13 +46,9 @@ static int examine(weakref_pool *pool, struct pool_entry *entry)
 
 static int deadline_from(const double *seconds, uint64_t *deadline)
 {
-	*deadline = POOL_FOREVER;
-	if (seconds == NULL)
-		return 0;
-	if (isnan(*seconds))
+	if (seconds != NULL && isnan(*seconds))
 		return -WEAKREF_EINVAL;
-	if (*seconds > 0 && *seconds < 1e9)
-		*deadline = base_now() + (uint64_t)(*seconds * 1e9);
+	*deadline = base_deadline(seconds == NULL ? 0 : *seconds);
 	return 0;
 }
 

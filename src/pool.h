@@ -273,9 +273,8 @@ long pool_dispose(weakref_pool *pool, struct pool_entry *chain);
 
 /* ---- pool_wait.c ---- */
 
-/* Looks on, and waits, until there is what pool_take_now_locked gives, or the deadline (POOL_FOREVER). The lock is held before and
+/* Looks on, and waits, until there is what pool_take_now_locked gives, or the deadline (BASE_FOREVER). The lock is held before and
  * after, but not within. `ticket` is 0 for a pop that has no place yet. */
-#define POOL_FOREVER UINT64_MAX
 int pool_come_back_locked(weakref_pool *pool, uint64_t *ticket, uint64_t deadline, struct pool_entry **entry);
 
 /* ---- pool.c ---- */

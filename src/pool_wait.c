@@ -13,23 +13,16 @@
  *
  * Locks: the pool's.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* sem_clockwait */
-#endif
 #include "pool_books.h"
 
 #include <pthread.h>
 #include <sched.h>
-#include <time.h>
-
-#include "checks.h"
 
 #define PATIENCE_MIN 2000
 #define PATIENCE_MAX 50000
 #define LOOKS 6    /* after so many, each twice as long as the one before, other threads are let run */
 #define ROUNDS 200 /* where the clock stands still */
 #define SPINS 100  /* looks for an answer before a sleep */
-#define SECOND UINT64_C(1000000000)
 
 /* ---- waiting ---- */
 
@@ -88,26 +81,6 @@ static void wait_abandoned(void *data)
 	pool_dispose(wait->pool, out);
 }
 
-/* Until the deadline, or for a moment where time is not the system's: whoever moves the clock on wakes nobody. True when posted. */
-static bool sleep_until(struct pool_waiter *w, uint64_t deadline)
-{
-	const uint64_t moment = 2000000;
-	struct timespec t;
-
-	if (CHECKS) {
-		clock_gettime(CLOCK_MONOTONIC, &t);
-		uint64_t now = (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-		uint64_t virtual;
-		if (checks_clock(&virtual) || deadline - now > moment)
-			deadline = now + moment;
-	}
-	if (deadline == POOL_FOREVER)
-		return sem_wait(&w->woken) == 0;
-	t.tv_sec = (time_t)(deadline / SECOND);
-	t.tv_nsec = (long)(deadline % SECOND);
-	return sem_clockwait(&w->woken, CLOCK_MONOTONIC, &t) == 0;
-}
-
 /* Until the answer or the deadline. A resource is often back before a sleep has begun. */
 static void await(struct wait *wait, uint64_t deadline)
 {
@@ -119,8 +92,8 @@ static void await(struct wait *wait, uint64_t deadline)
 	if (!atomic_compare_exchange_strong(&w->answer, &waits, POOL_SLEEPS))
 		return;
 	wait->asleep = true;
-	while (wait->asleep && (deadline == POOL_FOREVER || base_now() < deadline))
-		wait->asleep = !sleep_until(w, deadline);
+	while (wait->asleep && (deadline == BASE_FOREVER || base_now() < deadline))
+		wait->asleep = !base_sleep(&w->woken, deadline);
 }
 
 /* What the waiter was given; the lock is held. */

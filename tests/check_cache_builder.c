@@ -33,6 +33,7 @@ START_TEST(test_h15_builder_refuses)
 {
 	weakref_cache_builder *b = builder_of("");
 
+	ck_assert_str_eq(weakref_cache_builder_error(b), "");
 	ck_assert_int_eq(weakref_cache_builder_maximum_size(b, -1), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(weakref_cache_builder_error(b), "maximumSize"));
 	ck_assert_int_eq(weakref_cache_builder_maximum_size(b, 10), 0);
@@ -47,6 +48,7 @@ START_TEST(test_h15_builder_refuses)
 	ck_assert_int_eq(weakref_cache_builder_refresh_after_write(b, 0), -EINVAL);
 	ck_assert_int_eq(weakref_cache_builder_weak_keys(b), -EINVAL);
 	ck_assert_int_eq(weakref_cache_builder_weak_values(b), 0);
+	ck_assert_ptr_nonnull(strstr(weakref_cache_builder_error(b), "weakKeys"));
 	ck_assert_int_eq(weakref_cache_builder_soft_values(b), -EINVAL);
 	ck_assert_int_eq(weakref_cache_builder_loader(b, &(weakref_cache_loader){0}), -EINVAL);
 	ck_assert_ptr_nonnull(weakref_cache_builder_build(b));

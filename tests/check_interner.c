@@ -6,6 +6,7 @@
 #include "elements.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "weakref/checks.h"
@@ -196,6 +197,118 @@ START_TEST(test_R44_allocation_fails)
 }
 END_TEST
 
+/* ---- strings ---- */
+
+static const char *strings[SUPPORT_N];
+
+static int intern_strings(void *arg)
+{
+	const char **held = arg;
+	char text[32], again[32];
+
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		/* One is empty, and one is long. */
+		snprintf(text, sizeof text, "%.*zu", i == 0 ? 0 : i == 1 ? 30 : 1, i == 0 ? 0 : i);
+		memcpy(again, text, sizeof again);
+		const char *string = weakref_interner_string(interner, text);
+		SUPPORT_REQUIRE(string != NULL && string != text && strcmp(string, text) == 0);
+		memset(text, 'x', sizeof text - 1);
+		SUPPORT_REQUIRE(weakref_interner_string(interner, again) == string && strcmp(string, again) == 0);
+		SUPPORT_REQUIRE(weakref_interner_string(interner, string) == string);
+		SUPPORT_REQUIRE(weakref_interner_find(interner, again) == (const void *)string);
+		if (held != NULL)
+			held[i] = string;
+	}
+	return 0;
+}
+
+/* D63, R111: strings of equal content are one copy, as long as somebody holds it. */
+START_TEST(test_D63_strings)
+{
+	interner = weakref_interner_new_strings();
+	ck_assert_ptr_nonnull(interner);
+	ck_assert_int_eq(support_on_thread(intern_strings, strings), 0);
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_eq(weakref_interner_len(interner), SUPPORT_N);
+	ck_assert_ptr_eq(weakref_interner_string(interner, ""), strings[0]);
+	ck_assert_ptr_eq(weakref_interner_string(interner, "7"), strings[7]);
+	/* A string of the heap that the program made is canonical where it is the first. */
+	char *own = gc_alloc_leaf(4);
+	strcpy(own, "own");
+	ck_assert_ptr_eq(weakref_interner_intern(interner, own), own);
+	ck_assert_ptr_eq(weakref_interner_string(interner, "own"), own);
+	ck_assert_int_eq(weakref_interner_discard(interner, "7"), 1);
+	ck_assert_ptr_ne(weakref_interner_string(interner, "7"), strings[7]);
+	memset(strings, 0, sizeof strings);
+	SUPPORT_CLEAR(own);
+	ck_assert_int_ge(support_collect(), 0);
+	ck_assert_uint_le(weakref_interner_len(interner), SUPPORT_SLACK);
+	interner = NULL;
+}
+END_TEST
+
+START_TEST(test_D63_strings_refused)
+{
+	weakref_interner *by_equality = weakref_interner_new(WEAKREF_BY_EQUALITY), *of_strings = weakref_interner_new_strings();
+
+	errno = 0;
+	ck_assert_ptr_null(weakref_interner_string(of_strings, NULL));
+	ck_assert_int_eq(errno, EINVAL);
+	errno = 0;
+	ck_assert_ptr_null(weakref_interner_string(by_equality, "text"));
+	ck_assert_int_eq(errno, EINVAL);
+	errno = 0;
+	ck_assert_ptr_null(weakref_interner_string(NULL, "text"));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_uint_eq(weakref_interner_len(of_strings), 0);
+	SUPPORT_KEEP(by_equality);
+	SUPPORT_KEEP(of_strings);
+}
+END_TEST
+
+/* Each allocation failing in turn: ENOMEM, and nothing is interned. */
+START_TEST(test_R44_strings_without_memory)
+{
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	const char *string = NULL;
+	unsigned failed = 0;
+
+	for (unsigned long nth = 1, left = 0; left == 0; nth++) {
+		weakref_checks_fail_allocation(nth);
+		weakref_interner *in = weakref_interner_new_strings();
+		string = in == NULL ? NULL : weakref_interner_string(in, "text");
+		int error = errno;
+		left = (unsigned long)weakref_checks_fail_allocation(0);
+		failed += string == NULL;
+		ck_assert(string != NULL || error == ENOMEM);
+		ck_assert_uint_eq(weakref_interner_len(in), string != NULL);
+	}
+	ck_assert_str_eq(string, "text");
+	ck_assert_uint_ge(failed, 3);
+}
+END_TEST
+
+/* The hash is the bytes' and the seed's alone; every byte, and the order, counts. */
+START_TEST(test_hash_bytes)
+{
+	unsigned char bytes[300], moved[301];
+
+	ck_assert_uint_eq(weakref_hash_bytes(NULL, 0, 1), weakref_hash_bytes("", 0, 1));
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (unsigned char)(i * 7);
+	for (size_t size = 1; size <= sizeof bytes; size++) {
+		uint64_t hash = weakref_hash_bytes(bytes, size, 5);
+		memcpy(moved + size % 2, bytes, size);
+		ck_assert_uint_eq(weakref_hash_bytes(moved + size % 2, size, 5), hash);
+		ck_assert_uint_ne(weakref_hash_bytes(bytes, size, 6), hash);
+		ck_assert_uint_ne(weakref_hash_bytes(bytes, size - 1, 5), hash);
+		moved[size % 2 + size / 2] ^= 1;
+		ck_assert_uint_ne(weakref_hash_bytes(moved + size % 2, size, 5), hash);
+	}
+	ck_assert_uint_ne(weakref_hash_bytes("a", 1, weakref_hash_bytes("b", 1, 0)), weakref_hash_bytes("b", 1, weakref_hash_bytes("a", 1, 0)));
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("interner");
@@ -207,6 +320,10 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_D63_threads_agree);
 	tcase_add_test(tc, test_D63_arguments);
 	tcase_add_test(tc, test_R44_allocation_fails);
+	tcase_add_test(tc, test_D63_strings);
+	tcase_add_test(tc, test_D63_strings_refused);
+	tcase_add_test(tc, test_R44_strings_without_memory);
+	tcase_add_test(tc, test_hash_bytes);
 	return s;
 }
 

@@ -20,6 +20,7 @@ contract_tests = \
 	tests/check_ephemeron \
 	tests/check_error \
 	tests/check_executor \
+	tests/check_executor_wait \
 	tests/check_exit \
 	tests/check_failures \
 	tests/check_finalize \
@@ -67,6 +68,7 @@ short_tests = \
 	tests/check_ephemeron \
 	tests/check_error \
 	tests/check_executor \
+	tests/check_executor_wait \
 	tests/check_failures \
 	tests/check_fork \
 	tests/check_gc \

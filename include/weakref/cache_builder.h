@@ -2,6 +2,19 @@
 /**
  * @file weakref/cache_builder.h
  * @brief How caches are made: a builder, its options one by one or as a string, and what they mean. weakref/cache.h is all of caches.
+ *
+ * An option that is refused is not set, and the cache would be built without it. So look at each result, or once before building, since the
+ * builder remembers what it refused last:
+ *
+ *     weakref_cache_builder *builder = weakref_cache_builder_new(WEAKREF_KEY_STRING);
+ *     const weakref_cache_loader loader = {.load = load_file};
+ *
+ *     weakref_cache_builder_spec(builder, "maximumSize=1000,expireAfterWrite=10m,recordStats");
+ *     weakref_cache_builder_loader(builder, &loader);
+ *     if (*weakref_cache_builder_error(builder) == 0)
+ *             cache = weakref_cache_builder_build(builder);
+ *     if (cache == NULL)
+ *             complain(weakref_cache_builder_error(builder));
  */
 #ifndef WEAKREF_CACHE_BUILDER_H
 #define WEAKREF_CACHE_BUILDER_H
@@ -291,7 +304,8 @@ WEAKREF_API int weakref_cache_builder_spec(weakref_cache_builder *builder, const
 /**
  * @brief What was wrong with the last option that was refused, or with the last build.
  * @param builder the builder.
- * @return a sentence, good until the next call with this builder; "" where nothing was refused yet. Never NULL.
+ * @return a sentence, good until the next call with this builder; "" where nothing was refused yet. Options that are accepted later leave it
+ * as it is. Never NULL.
  * Errors: none.
  * Cost: none.
  * Thread: as weakref_cache_builder_new.

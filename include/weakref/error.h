@@ -11,6 +11,9 @@
  *
  * A look-up returns a pointer or NULL, and there NULL is an answer, no error; a twin that returns int tells absent from dead.
  * A failed call has changed nothing.
+ *
+ * Two errors are not of the call, and every call that needs the library may give them: EINVAL before gc_init, and EPERM in a thread that the
+ * collector does not know (gc_thread_register).
  */
 #ifndef WEAKREF_ERROR_H
 #define WEAKREF_ERROR_H
@@ -30,18 +33,18 @@ extern "C" {
 #endif
 
 /** The codes. `X(name, errno value, phrase)`; the one list from which enum, names and phrases are made. */
-#define WEAKREF_ERRORS(X)                                                                       \
-	X(ENOMEM, ENOMEM, "out of memory, or over the heap limit")                              \
-	X(EINVAL, EINVAL, "bad argument: NULL, the wrong kind of thing, or not on the heap")    \
-	X(ENOENT, ENOENT, "absent")                                                             \
-	X(ESTALE, ESTALE, "the referent is dead")                                               \
-	X(EBUSY, EBUSY, "collection is disabled by the host")                                   \
-	X(EPERM, EPERM, "the calling thread is unknown to the collector")                       \
-	X(ENOTSUP, ENOTSUP, "not supported in this mode or build, or by this type")             \
-	X(ETIMEDOUT, ETIMEDOUT, "timed out")                                                    \
-	X(ECANCELED, ECANCELED, "closed")                                                       \
-	X(EEXIST, EEXIST, "there already, or somebody else's")                                  \
-	X(ENOSPC, ENOSPC, "full")                                                               \
+#define WEAKREF_ERRORS(X)                                                                        \
+	X(ENOMEM, ENOMEM, "out of memory, or over the heap limit")                               \
+	X(EINVAL, EINVAL, "bad argument (NULL, wrong kind, not on the heap), or no gc_init yet") \
+	X(ENOENT, ENOENT, "absent")                                                              \
+	X(ESTALE, ESTALE, "the referent is dead")                                                \
+	X(EBUSY, EBUSY, "collection is disabled by the host")                                    \
+	X(EPERM, EPERM, "the calling thread is unknown to the collector, or not the executor's") \
+	X(ENOTSUP, ENOTSUP, "not supported in this mode or build, or by this type")              \
+	X(ETIMEDOUT, ETIMEDOUT, "timed out")                                                     \
+	X(ECANCELED, ECANCELED, "closed")                                                        \
+	X(EEXIST, EEXIST, "there already, or somebody else's")                                   \
+	X(ENOSPC, ENOSPC, "full")                                                                \
 	X(EDEADLK, EDEADLK, "the caller would wait for itself")
 
 enum weakref_error {

@@ -8,6 +8,13 @@
  * weakref_executor_run. Whatever else is for that thread, say what a finalizer has to give back, any thread hands over as a task
  * (weakref_executor_submit).
  *
+ * That thread learns that something waits in one of two ways. One that has nothing else to do sleeps until then:
+ *
+ *     while (weakref_executor_wait(executor, -1) == 0)
+ *             weakref_executor_run(executor);
+ *
+ * One that has an event loop polls weakref_executor_fd among its own descriptors, and calls weakref_executor_run when it is readable.
+ *
  * An executor is a block of the collected heap. References that name it hold it, while they live; dropped by all, it takes with it what
  * waits in it.
  */
@@ -52,7 +59,7 @@ WEAKREF_API const char *weakref_executor_name(const weakref_executor *executor);
  * @param executor the executor.
  * @return 0, or a negative error.
  * Errors: EINVAL, EPERM.
- * Cost: a store.
+ * Cost: libgc's lock.
  * Thread: any thread known to the collector.
  * GC: never collects.
  */
@@ -93,6 +100,36 @@ WEAKREF_API int weakref_executor_submit(weakref_executor *executor, weakref_exec
  * GC: collects only if a callback does.
  */
 WEAKREF_API long weakref_executor_run(weakref_executor *executor);
+
+/**
+ * @brief Sleeps until something waits in an executor, so that weakref_executor_run finds it; or until the time is over.
+ *
+ * Where callbacks are delivered at allocation, those that are ready by then run before, as in a call that allocates: a finalizer among them
+ * may submit what is waited for. While the thread sleeps it has none run.
+ * @param executor the executor.
+ * @param seconds how long at most, fractions included, as for poll(2): with 0 it only looks, negative or infinite is for ever.
+ * @return 0: something waits; or a negative error.
+ * Errors: ETIMEDOUT, EPERM (not the executor's thread, or no more: another has adopted the executor meanwhile), EDEADLK (called from within a
+ * callback or a task, where weakref_executor_run runs nothing), EINVAL (no executor, or NaN).
+ * Cost: libgc's lock; a sleep on a semaphore where nothing waits.
+ * Thread: the executor's. Sleeping is a cancellation point; a signal does not end it. Who wants it to end submits a task.
+ * GC: collects only if a callback does; may run callbacks.
+ */
+WEAKREF_API int weakref_executor_wait(weakref_executor *executor, double seconds);
+
+/**
+ * @brief A descriptor that polls readable while something waits in the executor, and at no other time: for poll, epoll and their like,
+ * level-triggered or edge-triggered. The library reads and writes it; the program only polls.
+ * @param executor the executor.
+ * @return the descriptor, the same at each call, owned by the library; or a negative error. It is closed when the executor is found dead: hold
+ * that as long as the descriptor is polled. In a child after fork this call gives one of its own, and the parent's tells nothing there.
+ * Errors: EINVAL, ENOMEM (also where no descriptor could be had), EPERM.
+ * Cost: libgc's lock, the first time an object with destructor and a system call; from then on a system call for what finds the executor empty,
+ * and one for what leaves it so.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ */
+WEAKREF_API int weakref_executor_fd(weakref_executor *executor);
 
 /**
  * @brief Whether something waits in an executor.

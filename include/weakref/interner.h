@@ -6,6 +6,8 @@
  * Interning an object gives the live one that is equal to it and was interned before, or makes the object itself canonical.
  * The interner keeps none alive: when all users of an instance have dropped it, the next to intern an equal object makes a new
  * one canonical. An object must not change its hash, nor what it is equal to, while it is interned.
+ *
+ * Strings need neither type nor functions: weakref_interner_new_strings and weakref_interner_string.
  */
 #ifndef WEAKREF_INTERNER_H
 #define WEAKREF_INTERNER_H
@@ -44,6 +46,29 @@ WEAKREF_API weakref_interner *weakref_interner_new(enum weakref_compare compare)
  * GC: may collect, and may run callbacks.
  */
 WEAKREF_API weakref_interner *weakref_interner_new_custom(weakref_hash_fn hash, weakref_equal_fn equal, void *user);
+
+/**
+ * @brief An empty interner of strings: its objects are NUL-terminated strings in blocks of the collected heap, compared by content.
+ * @return the interner, on which all other calls work as on one of weakref_interner_new_custom; NULL with errno set.
+ * Errors: as weakref_interner_new.
+ * Cost: five small allocations.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ */
+WEAKREF_API weakref_interner *weakref_interner_new_strings(void);
+
+/**
+ * @brief The canonical copy of a string: two strings of equal content give one pointer, as long as somebody holds that.
+ * @param interner an interner of strings.
+ * @param text NUL-terminated, from anywhere; it may be changed or freed afterwards.
+ * @return the copy, not to be written to, in a block of the collected heap: keep it where the collector looks. NULL with errno set.
+ * Errors: EINVAL (NULL, or an interner of something else), ENOMEM, EPERM.
+ * Cost: that of the hash, and no lock, where there is one; else a copy and an insertion.
+ * Thread: any thread known to the collector; of several at once with equal strings, all get the same copy.
+ * GC: may collect, and may run callbacks.
+ * Source: sys.intern; Interners.newWeakInterner() of String; g_ref_string_new_intern.
+ */
+WEAKREF_API const char *weakref_interner_string(weakref_interner *interner, const char *text);
 
 /**
  * @brief The canonical instance of an object: the live one that was interned first, or else the object itself, from now on.
