@@ -759,7 +759,7 @@ static void handle_slowly(int signal)
 
 static void *collect_often(void *unused)
 {
-	for (int i = 0; i < 300; i++)
+	for (int i = 0; i < 300 || handled < 30; i++)
 		GC_gcollect();
 	stacks_over = true;
 	return unused;
@@ -774,8 +774,8 @@ static void *signal_often(void *thread)
 	return NULL;
 }
 
-/* R226: with libgc's signal in its mask, it stands nothing in the way of collections, which find what the thread's own stack holds. */
-START_TEST(test_R226_handler_on_another_stack)
+/* R229: with libgc's signal in its mask, it stands nothing in the way of collections, which find what the thread's own stack holds. */
+START_TEST(test_R229_handler_on_another_stack)
 {
 	static char room[65536];
 	const stack_t other = {.ss_sp = room, .ss_size = sizeof room};
@@ -795,7 +795,6 @@ START_TEST(test_R226_handler_on_another_stack)
 		gc_alloc_leaf(64);
 	for (int i = 0; i < 2; i++)
 		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-	ck_assert_uint_gt(handled, 0);
 	ck_assert(support_node_intact(node));
 	SUPPORT_KEEP(node);
 	sigaction(SIGUSR2, &action_before, NULL);
@@ -813,7 +812,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_fork_while_a_thread_leaves);
 	tcase_add_test(t, test_fork_while_the_host_forbids);
 	tcase_add_test(t, test_idle_delivery_thread_holds_nothing);
-	tcase_add_test(t, test_R226_handler_on_another_stack);
+	tcase_add_test(t, test_R229_handler_on_another_stack);
 	suite_add_tcase(s, t);
 	return s;
 }
