@@ -208,7 +208,7 @@ static NOINLINE bool reset_locked(weakref_pool *pool, struct pool_entry *entry, 
 /* A leased entry comes back, if reset keeps it. As pool_put_locked. */
 static inline int return_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now, struct pool_entry **out)
 {
-	if (unlikely(pool->resets && !pool->closed) && !reset_locked(pool, entry, &now)) {
+	if (unlikely(pool->resets && !pool->closed && entry->ends != 0) && !reset_locked(pool, entry, &now)) {
 		scrap_locked(pool, entry, out);
 		return 1;
 	}

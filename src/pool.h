@@ -31,8 +31,9 @@
  *     was leased by a lease: then the pool has to have it when the lease dies.
  *  4. An entry is GONE once and for all; `serial` tells one lease of an entry from the next.
  *  5. A resource is in the hash of one pool only, but for those that alloc took from another pool.
- *  6. Where there is a wheel, all entries in the hash are in it, but those that were over while they were leased, and were found so:
- *     `ends` is 0 then. These go when they come back, so no idle one is among them.
+ *  6. Where there is a wheel, all entries in the hash are in it, but those whose `ends` is 0. An entry whose lifetime was found over while it
+ *     was leased is such a one, and what was leased or made while all were invalidated. They go when they come back, so no idle one is
+ *     among them.
  *
  * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
  * adopted; lock_owners for which pools know a resource. alloc, dealloc, check, reset and recovered run without. Waiters sleep on
@@ -65,13 +66,13 @@ struct pool_entry {
 	weakref_ref *watch; /* where the resource is a block of the collected heap: tells that it died while leased */
 	weakref_pool *pool;
 	uint64_t since; /* idle since; 0 where the pool does not look at ages */
-	uint64_t ends;  /* from then on it is not kept; UINT64_MAX where resources have no lifetime */
+	uint64_t ends;  /* from then on it is not kept; UINT64_MAX where resources have no lifetime; 0: it goes when it comes back */
 	uint32_t serial;
 	enum pool_state state;
 	struct wheel_node waiting[]; /* one, in a pool whose resources have a lifetime: until `ends` */
 };
 
-enum pool_answer { POOL_WAITS, POOL_SLEEPS, POOL_GIVEN, POOL_SLOT, POOL_CLOSED };
+enum pool_answer { POOL_WAITS, POOL_SLEEPS, POOL_GIVEN, POOL_SLOT, POOL_CLOSED, POOL_EMPTY };
 
 struct pool_waiter {
 	struct pool_waiter *next, *prev;
@@ -79,6 +80,7 @@ struct pool_waiter {
 	uint64_t ticket;
 	struct pool_entry *entry;        /* GIVEN */
 	_Atomic enum pool_answer answer; /* SLOT: it may call alloc; `moving` counts it already */
+	bool for_end; /* in a closed pool: it waits for the last resource to be gone, which is answered by EMPTY */
 };
 
 /* What each pop and each push touches comes first, in as few lines as may be: with several threads, lines are what counts. */
@@ -102,6 +104,7 @@ struct weakref_pool {
 	uint64_t patience;    /* nanoseconds for which a pop looks on before it queues; 0 until one had to */
 	uint64_t maxage, ttl; /* nanoseconds; UINT64_MAX for never */
 	uint64_t lifetime, spread;
+	_Atomic unsigned invalidations; /* how often all resources were invalidated; written with the lock held */
 	size_t maxsize, softmax, hardmax; /* what the sizes among the options mean: SIZE_MAX for no bound */
 	size_t floor_size;                /* what trimming by size leaves */
 	size_t floor_age;                 /* what trimming by age leaves */
@@ -276,6 +279,8 @@ long pool_dispose(weakref_pool *pool, struct pool_entry *chain);
 /* Looks on, and waits, until there is what pool_take_now_locked gives, or the deadline (BASE_FOREVER). The lock is held before and
  * after, but not within. `ticket` is 0 for a pop that has no place yet. */
 int pool_come_back_locked(weakref_pool *pool, uint64_t *ticket, uint64_t deadline, struct pool_entry **entry);
+/* Waits until a closed pool has no resource any more, or the deadline. 0, or -WEAKREF_ETIMEDOUT. */
+int pool_await_end(weakref_pool *pool, uint64_t deadline);
 
 /* ---- pool.c ---- */
 

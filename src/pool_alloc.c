@@ -88,6 +88,7 @@ struct making {
 	weakref_pool *pool;
 	struct pool_entry *entry;
 	void *resource; /* what alloc made, as long as it is in nobody's hand */
+	unsigned invalidations; /* when alloc began */
 };
 
 /* Nobody will get what alloc was to make, or made. */
@@ -107,8 +108,10 @@ static void making_abandoned(void *data)
 }
 
 /* The new resource, named in its entry, enters the pool as leased, unless the pool was closed or has it. */
-static int enter(weakref_pool *pool, struct pool_entry *entry)
+static int enter(const struct making *m)
 {
+	weakref_pool *pool = m->pool;
+	struct pool_entry *entry = m->entry;
 	int error = 0;
 
 	pool_lock(pool);
@@ -118,6 +121,8 @@ static int enter(weakref_pool *pool, struct pool_entry *entry)
 		error = -WEAKREF_ECANCELED;
 	if (error == 0) {
 		pool_insert_locked(pool, entry);
+		if (unlikely(atomic_load_explicit(&pool->invalidations, memory_order_relaxed) != m->invalidations))
+			pool_doom_locked(pool, entry);
 		entry->state = POOL_CHECKING;
 		entry->serial++;
 		pool_moved_locked(pool);
@@ -149,12 +154,13 @@ int pool_alloc(weakref_pool *pool, struct pool_entry **out)
 	pthread_cleanup_push(making_abandoned, &m);
 	pool_grow(pool);
 	m.entry = pool_entry_new(pool);
+	m.invalidations = atomic_load_explicit(&pool->invalidations, memory_order_acquire);
 	if (m.entry != NULL)
 		error = call_alloc(&m);
 	if (error == 0)
 		error = pool_entry_name(m.entry, m.resource);
 	if (error == 0)
-		error = enter(pool, m.entry);
+		error = enter(&m);
 	if (error == -WEAKREF_EEXIST)
 		m.resource = NULL; /* it is in a hand */
 	pthread_cleanup_pop(error < 0);

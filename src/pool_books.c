@@ -65,7 +65,9 @@ void pool_check_locked(const weakref_pool *pool)
 	ASSERT(newest == NULL || (newest->newer == NULL && newest->hold == pool_resource(newest)));
 	ASSERT(pool->over || pool->closed || pool->idle + pool->leased + pool->moving <= pool->hardmax);
 	ASSERT((pool->waiting == 0) == (pool->first == NULL));
-	ASSERT(pool->first == NULL || (pool->idle == 0 && !pool->closed && (pool->options.alloc == NULL || !pool_room_locked(pool))));
+	ASSERT(pool->first == NULL || (pool->idle == 0 && pool->first->for_end == pool->closed));
+	ASSERT(pool->first == NULL || pool->closed || pool->options.alloc == NULL || !pool_room_locked(pool));
+	ASSERT(pool->first == NULL || !pool->closed || !pool_is_gone_locked(pool));
 	ASSERT(!pool->closed || pool->idle == 0);
 }
 

@@ -61,6 +61,14 @@ static inline void pool_drop_locked(weakref_pool *pool, struct pool_entry *entry
 		wheel_cancel(pool->wheel, entry->waiting);
 }
 
+/* One that is not idle: it goes when it comes back. */
+static inline void pool_doom_locked(weakref_pool *pool, struct pool_entry *entry)
+{
+	entry->ends = 0;
+	if (pool->wheel != NULL)
+		wheel_cancel(pool->wheel, entry->waiting);
+}
+
 /* A leased entry whose resource the pool has not got back leaves it. */
 static inline void pool_forget_leased_locked(weakref_pool *pool, struct pool_entry *entry)
 {
@@ -173,6 +181,12 @@ static inline bool pool_surplus_locked(weakref_pool *pool)
 		return false;
 	pool->over = pool->idle + pool->leased + pool->moving > pool->hardmax;
 	return pool->over;
+}
+
+/* Whether nothing is in anybody's hand: of a closed pool, which has no idle ones. */
+static inline bool pool_is_gone_locked(const weakref_pool *pool)
+{
+	return pool->leased + pool->moving == 0;
 }
 
 /* One less. A thread that forks within a user function finds `moving` reset. */

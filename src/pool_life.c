@@ -41,6 +41,17 @@ long weakref_pool_close(weakref_pool *pool)
 	return n;
 }
 
+long weakref_pool_close_wait(weakref_pool *pool, double seconds)
+{
+	if (isnan(seconds))
+		return -WEAKREF_EINVAL;
+	uint64_t deadline = base_deadline(seconds);
+	long n = weakref_pool_close(pool);
+	int error = n >= 0 ? pool_await_end(pool, deadline) : 0;
+	BASE_KEEP(pool);
+	return error < 0 ? error : n;
+}
+
 /* By the exit, in the process that made the pool; or by its death. */
 static int end_pool(void *arg)
 {

@@ -5,10 +5,12 @@
  * affair.
  *
  *   a waiter's answer   WAITS ◀──▶ SLEEPS          WAITS, SLEEPS ──a resource, a slot, the pool's end──▶ GIVEN, SLOT, CLOSED
+ *                                                  WAITS, SLEEPS ──in a closed pool, the last resource is gone──▶ EMPTY
  *
  * Invariants
  *  1. Those in the queue are WAITS or SLEEPS, in the order of their tickets. Whoever answers takes the waiter out, with the lock held.
- *  2. An answer to one that SLEEPS is followed by one post, after the lock was dropped. The waiter does not leave before it has come.
+ *  2. In a closed pool's queue are those alone that wait for the last resource to be gone (for_end); in an open one's there is none such.
+ *  3. An answer to one that SLEEPS is followed by one post, after the lock was dropped. The waiter does not leave before it has come.
  *
  * Locks: the pool's.
  */
@@ -67,6 +69,12 @@ NOINLINE void pool_serve_waiters_locked(weakref_pool *pool)
 	struct pool_waiter *w;
 
 	while ((w = pool->first) != NULL) {
+		if (w->for_end) {
+			if (!pool_is_gone_locked(pool))
+				return;
+			answer_locked(pool, w, POOL_EMPTY);
+			continue;
+		}
 		int error = pool_take_now_locked(pool, &w->entry);
 		if (error == -WEAKREF_ENOENT)
 			return;

@@ -122,14 +122,19 @@ long weakref_pool_fill(weakref_pool *pool, size_t n)
 
 /* ---- until they are trimmed or cleared ---- */
 
+static void evict_idle_locked(weakref_pool *pool, struct pool_entry **out)
+{
+	while (pool->oldest != NULL)
+		pool_evict_locked(pool, pool->oldest, out);
+}
+
 long pool_empty(weakref_pool *pool, bool closes)
 {
 	struct pool_entry *out = NULL;
 
 	pool_lock(pool);
 	pool->closed = pool->closed || closes;
-	while (pool->oldest != NULL)
-		pool_evict_locked(pool, pool->oldest, &out);
+	evict_idle_locked(pool, &out);
 	pool_serve_locked(pool);
 	pool_unlock(pool);
 	return pool_dispose(pool, out);
@@ -140,6 +145,30 @@ long weakref_pool_clear(weakref_pool *pool)
 	int error = pool_check(pool);
 
 	return error != 0 ? error : pool_empty(pool, false);
+}
+
+/* All that the pool knows are no more, or go when they come back. */
+static void doom_leased_locked(weakref_pool *pool)
+{
+	for (size_t i = 0; i < pool->nbuckets; i++)
+		for (struct pool_entry *entry = pool->buckets[i]; entry != NULL; entry = entry->chain)
+			pool_doom_locked(pool, entry);
+}
+
+long weakref_pool_invalidate_all(weakref_pool *pool)
+{
+	struct pool_entry *out = NULL;
+	int error = pool_check(pool);
+
+	if (error != 0)
+		return error;
+	pool_lock(pool);
+	atomic_fetch_add_explicit(&pool->invalidations, 1, memory_order_release);
+	evict_idle_locked(pool, &out);
+	doom_leased_locked(pool);
+	pool_serve_locked(pool);
+	pool_unlock(pool);
+	return pool_dispose(pool, out);
 }
 
 long weakref_pool_maintain(weakref_pool *pool)

@@ -54,7 +54,7 @@ void pool_expire_all_locked(weakref_pool *pool, struct pool_entry **out)
 		if (entry->state == POOL_IDLE)
 			pool_evict_locked(pool, entry, out);
 		else
-			entry->ends = 0; /* whatever the time is that it comes back with */
+			pool_doom_locked(pool, entry); /* whatever the time is that it comes back with */
 	}
 	pool_expire_locked(pool, now, out);
 }

@@ -75,7 +75,8 @@ static void wait_abandoned(void *data)
 	else if (wait->waiter.answer == POOL_SLOT)
 		pool_moved_locked(wait->pool);
 	pool_serve_locked(wait->pool);
-	waited_locked(wait->pool, wait->began);
+	if (!wait->waiter.for_end)
+		waited_locked(wait->pool, wait->began);
 	pool_unlock(wait->pool);
 	sem_destroy(&wait->waiter.woken);
 	pool_dispose(wait->pool, out);
@@ -115,21 +116,44 @@ static int answer_locked(struct wait *wait, struct pool_entry **entry)
 	return -WEAKREF_ETIMEDOUT;
 }
 
-/* With the lock held, before and after, but not within: until somebody gives us something, or the deadline. */
+/* With the lock held, before and after, but not within: in the queue until it is answered, or the deadline. */
+static void queue_locked(struct wait *wait, uint64_t deadline)
+{
+	sem_init(&wait->waiter.woken, 0, 0);
+	pool_enqueue_locked(wait->pool, &wait->waiter);
+	pool_unlock(wait->pool);
+	pthread_cleanup_push(wait_abandoned, wait);
+	await(wait, deadline);
+	pthread_cleanup_pop(0);
+	wake_up(wait);
+	pool_lock(wait->pool);
+	sem_destroy(&wait->waiter.woken);
+}
+
+/* The lock as above: until somebody gives us something, or the deadline. */
 static NOINLINE int wait_locked(weakref_pool *pool, uint64_t ticket, uint64_t began, uint64_t deadline, struct pool_entry **entry)
 {
 	struct wait wait = {.pool = pool, .waiter = {.ticket = ticket}, .began = began};
 
-	sem_init(&wait.waiter.woken, 0, 0);
-	pool_enqueue_locked(pool, &wait.waiter);
-	pool_unlock(pool);
-	pthread_cleanup_push(wait_abandoned, &wait);
-	await(&wait, deadline);
-	pthread_cleanup_pop(0);
-	wake_up(&wait);
+	queue_locked(&wait, deadline);
+	return answer_locked(&wait, entry);
+}
+
+int pool_await_end(weakref_pool *pool, uint64_t deadline)
+{
+	struct wait wait = {.pool = pool, .waiter = {.for_end = true}};
+	int error = 0;
+
 	pool_lock(pool);
-	int error = answer_locked(&wait, entry);
-	sem_destroy(&wait.waiter.woken);
+	if (!pool_is_gone_locked(pool)) {
+		wait.waiter.ticket = ++pool->tickets;
+		queue_locked(&wait, deadline);
+		if (wait.waiter.answer != POOL_EMPTY) {
+			pool_dequeue_locked(pool, &wait.waiter);
+			error = -WEAKREF_ETIMEDOUT;
+		}
+	}
+	pool_unlock(pool);
 	return error;
 }
 

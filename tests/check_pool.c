@@ -677,6 +677,112 @@ START_TEST(test_clear)
 }
 END_TEST
 
+static weakref_pool *renewed; /* by these functions of its own, where that is asked for */
+static bool renews;
+static unsigned renewed_resets;
+
+static int alloc_and_renew(void **out, void *user)
+{
+	int error = res_alloc(out, user);
+
+	if (renews)
+		ck_assert_int_ge(weakref_pool_invalidate_all(renewed), 0);
+	return error;
+}
+
+static int check_and_renew(void *resource, void *user)
+{
+	if (renews)
+		ck_assert_int_ge(weakref_pool_invalidate_all(renewed), 0);
+	return res_check(resource, user);
+}
+
+static int count_reset(void *resource, void *user)
+{
+	(void)resource, (void)user;
+	renewed_resets++;
+	return 0;
+}
+
+/* R230: what is idle goes at once, what is leased when it comes back, however it was leased and comes; then the pool is as ever. */
+START_TEST(test_R230_invalidate_all)
+{
+	double lifetime = _i == 0 ? 0 : 3600;
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .reset = count_reset, .minsize = 3, .lifetime = lifetime);
+	struct res *a = pop(pool);
+	weakref_pool_lease *lease = WEAKREF_POOL_LEASE(pool);
+	struct res *b = weakref_pool_lease_get(lease), *kept;
+
+	renewed_resets = 0;
+	ck_assert_int_eq(weakref_pool_invalidate_all(pool), 1);
+	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_uint_eq(gone, 1);
+	ck_assert_uint_eq(stats_of(pool).leased, 2);
+	ck_assert_ptr_eq(weakref_pool_lease_get(lease), b);
+	ck_assert_int_eq(weakref_pool_invalidate_all(pool), 0);
+	/* What came after it stays. */
+	struct res *foreign = res_new(), *c = pop(pool);
+	ck_assert_int_eq(weakref_pool_push(pool, foreign), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, c), 0);
+	ck_assert_int_eq(LEN(pool), 2);
+	ck_assert_uint_eq(renewed_resets, 1);
+	/* What was there before goes, without a reset. */
+	ck_assert_int_eq(weakref_pool_push(pool, a), 0);
+	ck_assert_int_eq(weakref_pool_lease_return(lease), 0);
+	ck_assert_int_eq(a->deallocs, 1);
+	ck_assert_int_eq(b->deallocs, 1);
+	ck_assert_int_eq(LEN(pool), 2);
+	ck_assert_uint_eq(renewed_resets, 1);
+	ck_assert_ptr_eq(pop(pool), c);
+	ck_assert_ptr_eq(pop(pool), foreign);
+	/* One that is detached is its holder's, and new to the pool when it is pushed. */
+	ck_assert_int_eq(weakref_pool_invalidate_all(pool), 0);
+	ck_assert_int_eq(weakref_pool_detach(pool, c), 0);
+	ck_assert_int_eq(weakref_pool_push(pool, c), 0);
+	ck_assert_int_eq(weakref_pool_maintain(pool), 0);
+	ck_assert_ptr_eq(kept = pop(pool), c);
+	ck_assert_int_eq(weakref_pool_push(pool, kept), 0);
+	ck_assert_int_eq(LEN(pool), 1);
+	ck_assert_int_eq(weakref_pool_push(pool, foreign), 0);
+	ck_assert_int_eq(foreign->deallocs, 1);
+	weakref_pool_stats s = stats_of(pool);
+	ck_assert_uint_eq(s.idle, 1);
+	ck_assert_uint_eq(s.leased + s.moving + s.invalidated, 0);
+	ck_assert_int_ge(weakref_checks_enabled() ? weakref_checks_validate() : 0, 0);
+	ck_assert_int_eq(weakref_pool_close(pool), 1);
+	ck_assert_int_eq(weakref_pool_invalidate_all(pool), 0);
+	ck_assert_int_eq(weakref_pool_invalidate_all(NULL), -EINVAL);
+}
+END_TEST
+
+/* R230: what alloc makes, or check looks at, meanwhile is lent, and goes when it comes back. */
+START_TEST(test_R230_within_its_functions)
+{
+	weakref_pool *pool = POOL(.alloc = alloc_and_renew, .dealloc = res_dealloc, .check = check_and_renew, .lifetime = _i == 0 ? 0 : 3600);
+
+	renewed = pool;
+	renews = true;
+	struct res *a = pop(pool);
+	ck_assert_ptr_nonnull(a);
+	ck_assert_int_eq(weakref_pool_push(pool, a), 0);
+	ck_assert_int_eq(a->deallocs, 1);
+	ck_assert_int_eq(weakref_pool_fill(pool, 2), 2);
+	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_uint_eq(gone, 3);
+	renews = false;
+	struct res *b = pop(pool);
+	ck_assert_int_eq(weakref_pool_push(pool, b), 0);
+	renews = true;
+	ck_assert_ptr_eq(pop(pool), b);
+	renews = false;
+	ck_assert_int_eq(weakref_pool_push(pool, b), 0);
+	ck_assert_int_eq(b->deallocs, 1);
+	ck_assert_int_eq(LEN(pool), 0);
+	ck_assert_int_ge(weakref_checks_enabled() ? weakref_checks_validate() : 0, 0);
+	renewed = NULL;
+}
+END_TEST
+
 /* WEAKREF_POOL_ZERO is 0 of each size: a pool that has nothing to give, none to be made beforehand, none to be kept. Zero maxima that turn
  * into no bound: HikariCP's maximumPoolSize, lru-rs' capacity. */
 START_TEST(test_sizes_of_zero)
@@ -1476,6 +1582,8 @@ static Suite *suite(void)
 	tcase_add_test(t, test_fifo_and_failing_check);
 	tcase_add_test(t, test_fill);
 	tcase_add_test(t, test_clear);
+	tcase_add_loop_test(t, test_R230_invalidate_all, 0, 2);
+	tcase_add_loop_test(t, test_R230_within_its_functions, 0, 2);
 	tcase_add_test(t, test_sizes_of_zero);
 	tcase_add_test(t, test_closed_and_full);
 	tcase_add_test(t, test_set_size);

@@ -16,6 +16,8 @@
 
 #include <gc/gc.h>
 
+#include "weakref/checks.h"
+
 /* ---- the lines of the seed ----------------------------------------------------------------------------------------------- */
 
 /* P01: nothing to give and no way to make any: empty at once. */
@@ -282,6 +284,194 @@ START_TEST(test_set_size_and_waiters)
 	pthread_join(p[2].thread, NULL);
 	ck_assert_ptr_eq(p[2].got, &all[3]);
 	ck_assert_uint_eq(gone, 3);
+}
+END_TEST
+
+/* A thread that closes a pool and waits for its end. */
+struct closer {
+	pthread_t thread;
+	weakref_pool *pool;
+	double limit;
+	long result;
+};
+
+static void *closer_run(void *arg)
+{
+	struct closer *c = arg;
+
+	c->result = weakref_pool_close_wait(c->pool, c->limit);
+	return NULL;
+}
+
+static void closer_start(struct closer *c, weakref_pool *pool, double limit, size_t nth)
+{
+	c->pool = pool;
+	c->limit = limit;
+	c->result = -1;
+	ck_assert_int_eq(pthread_create(&c->thread, NULL, closer_run, c), 0);
+	ck_assert(until_waiting(pool, nth));
+}
+
+/* R231: whoever waits for the end of a pool sleeps until the last resource is back and deallocated; who waits for a resource, not at all. */
+START_TEST(test_R231_close_wait)
+{
+	weakref_pool *pool = POOL(.init = (void *[]){res_new(), res_new(), res_new()}, .ninit = 3, .hardmax = 3, .dealloc = res_dealloc);
+	struct res *a = pop(pool), *b = pop(pool);
+	struct closer c[2];
+	void *out;
+
+	closer_start(&c[0], pool, for_ever[_i], 1);
+	ck_assert_uint_eq(gone, 1);
+	closer_start(&c[1], pool, 30, 2);
+	ck_assert_int_eq(weakref_pool_pop_wait(pool, 0, &out), -ECANCELED);
+	ck_assert_int_eq(weakref_pool_push(pool, a), 1);
+	usleep(2000);
+	ck_assert_uint_eq(stats_of(pool).waiting, 2);
+	ck_assert_int_eq(_i % 2 == 0 ? weakref_pool_push(pool, b) : weakref_pool_detach(pool, b), _i % 2 == 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(c[i].thread, NULL);
+	ck_assert_int_eq(c[0].result, 1);
+	ck_assert_int_eq(c[1].result, 0);
+	ck_assert_uint_eq(gone, _i % 2 == 0 ? 3 : 2);
+	ck_assert_int_eq(weakref_pool_close_wait(pool, 0), 0);
+	weakref_pool_stats s = stats_of(pool);
+	ck_assert_uint_eq(s.waiting + s.leased + s.moving + s.idle, 0);
+	ck_assert_uint_eq(s.waits, 0);
+	ck_assert_int_ge(weakref_checks_enabled() ? weakref_checks_validate() : 0, 0);
+}
+END_TEST
+
+/* R231: what is not back in time is an error, and the pool is closed all the same; bad arguments do nothing. */
+START_TEST(test_R231_in_vain)
+{
+	weakref_pool *pool = POOL(.init = (void *[]){res_new()}, .ninit = 1, .dealloc = res_dealloc);
+	struct popper p = {0};
+	struct res *a;
+	void *out;
+
+	ck_assert_int_eq(weakref_pool_close_wait(pool, NAN), -EINVAL);
+	ck_assert_int_eq(weakref_pool_close_wait(NULL, 1), -EINVAL);
+	ck_assert_ptr_nonnull(a = pop(pool));
+	ck_assert(popper_start(&p, pool, 0, 1));
+	ck_assert_int_eq(weakref_pool_close_wait(pool, 0.01), -ETIMEDOUT);
+	pthread_join(p.thread, NULL);
+	ck_assert_int_eq(p.result, -ECANCELED);
+	ck_assert_int_eq(weakref_pool_pop(pool, &out), -ECANCELED);
+	ck_assert_uint_eq(stats_of(pool).waiting, 0);
+	ck_assert_uint_eq(stats_of(pool).leased, 1);
+	ck_assert_int_eq(weakref_pool_push(pool, a), 1);
+	ck_assert_int_eq(weakref_pool_close_wait(pool, 0.01), 0);
+	ck_assert_uint_eq(gone, 1);
+}
+END_TEST
+
+static atomic_bool dealloc_goes_on;
+
+static int slow_dealloc(void *resource, void *user)
+{
+	while (!dealloc_goes_on)
+		usleep(500);
+	return res_dealloc(resource, user);
+}
+
+static void *push_run(void *arg)
+{
+	void **pair = arg;
+
+	return weakref_pool_push(pair[0], pair[1]) == 1 ? arg : NULL;
+}
+
+/* R231: a resource that is with dealloc yet is waited for. */
+START_TEST(test_R231_dealloc)
+{
+	weakref_pool *pool = POOL(.init = (void *[]){res_new()}, .ninit = 1, .dealloc = slow_dealloc);
+	void *pair[] = {pool, pop(pool)}, *end;
+	struct closer c;
+	pthread_t pusher;
+
+	dealloc_goes_on = false;
+	closer_start(&c, pool, 0, 1);
+	ck_assert_int_eq(pthread_create(&pusher, NULL, push_run, pair), 0);
+	for (int i = 0; i < 10000 && stats_of(pool).moving == 0; i++)
+		usleep(1000);
+	ck_assert_uint_eq(stats_of(pool).moving, 1);
+	ck_assert_uint_eq(stats_of(pool).waiting, 1);
+	dealloc_goes_on = true;
+	pthread_join(c.thread, NULL);
+	ck_assert_int_eq(c.result, 0);
+	ck_assert_uint_eq(gone, 1);
+	pthread_join(pusher, &end);
+	ck_assert_ptr_eq(end, pair);
+}
+END_TEST
+
+/* R231: a thread that is cancelled meanwhile leaves no trace. */
+START_TEST(test_R231_cancelled)
+{
+	weakref_pool *pool = POOL(.init = (void *[]){res_new()}, .ninit = 1, .dealloc = res_dealloc);
+	struct res *a = pop(pool);
+	struct closer c[2];
+	void *end;
+
+	closer_start(&c[0], pool, 0, 1);
+	closer_start(&c[1], pool, 0, 2);
+	pthread_cancel(c[0].thread);
+	pthread_join(c[0].thread, &end);
+	ck_assert_ptr_eq(end, PTHREAD_CANCELED);
+	ck_assert_uint_eq(stats_of(pool).waiting, 1);
+	ck_assert_uint_eq(stats_of(pool).waits, 0);
+	ck_assert_int_eq(weakref_pool_push(pool, a), 1);
+	pthread_join(c[1].thread, NULL);
+	ck_assert_int_eq(c[1].result, 0);
+}
+END_TEST
+
+static int lend_until_closed(void *arg)
+{
+	weakref_pool *pool = *(weakref_pool **)arg;
+	void *r;
+	int error;
+
+	while ((error = weakref_pool_pop_wait(pool, 0, &r)) == 0) {
+		SUPPORT_REQUIRE(atomic_exchange(&((struct res *)r)->hand, HAND_USER) != HAND_USER);
+		if (rand() % 8 == 0)
+			sched_yield();
+		if (rand() % 64 == 0)
+			SUPPORT_REQUIRE(weakref_pool_invalidate_all(pool) >= 0);
+		((struct res *)r)->hand = HAND_POOL;
+		SUPPORT_REQUIRE(weakref_pool_push(pool, r) >= 0);
+	}
+	return error == -ECANCELED ? 0 : error;
+}
+
+static int close_soon(void *arg)
+{
+	weakref_pool *pool = *(weakref_pool **)arg;
+
+	usleep((unsigned)rand() % 3000);
+	long n = weakref_pool_close_wait(pool, 0);
+	weakref_pool_stats s = stats_of(pool);
+	return n >= 0 && s.idle + s.leased + s.moving == 0 ? 0 : 1;
+}
+
+static int lend_or_close(void *arg)
+{
+	return ((weakref_pool **)arg)[1] != NULL ? close_soon(arg) : lend_until_closed(arg);
+}
+
+/* R230, R231: threads lend and give back, one of them has all renewed now and then, two close: behind these nothing is left. */
+START_TEST(test_R231_stress)
+{
+	for (int round = 0; round < 60; round++) {
+		weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc, .hardmax = (size_t)round % 3 + 1);
+		weakref_pool *args[5][2];
+		for (int i = 0; i < 5; i++) {
+			args[i][0] = pool;
+			args[i][1] = i < 2 ? pool : NULL;
+		}
+		ck_assert_int_eq(support_threads(5, lend_or_close, args, sizeof(*args)), 0);
+		ck_assert_uint_eq(gone, made);
+	}
 }
 END_TEST
 
@@ -814,6 +1004,11 @@ static Suite *suite(void)
 	tcase_add_test(t, test_reset_and_waiters);
 	tcase_add_test(t, test_set_size_and_waiters);
 	tcase_add_test(t, test_p40_close);
+	tcase_add_loop_test(t, test_R231_close_wait, 0, (int)(sizeof(for_ever) / sizeof(*for_ever)));
+	tcase_add_test(t, test_R231_in_vain);
+	tcase_add_test(t, test_R231_dealloc);
+	tcase_add_test(t, test_R231_cancelled);
+	tcase_add_test(t, test_R231_stress);
 	tcase_add_test(t, test_p41_fair);
 	tcase_add_test(t, test_p41_pusher_goes_behind);
 	tcase_add_test(t, test_nobody_starves);

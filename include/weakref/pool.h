@@ -212,8 +212,8 @@ WEAKREF_API long weakref_pool_fill(weakref_pool *pool, size_t n);
 WEAKREF_API long weakref_pool_maintain(weakref_pool *pool);
 
 /**
- * @brief Deallocates all idle resources, however young, below minsize too. The pool stays open, and makes others when asked. For
- * when what they have in common went bad: a server that was restarted. Leased ones are their holders' to invalidate.
+ * @brief Deallocates all idle resources, however young, below minsize too. The pool stays open, and makes others when asked. Leased
+ * ones come back as ever: see weakref_pool_invalidate_all.
  * @param pool the pool.
  * @return how many were deallocated, or a negative error.
  * Errors: EINVAL, EPERM.
@@ -223,6 +223,22 @@ WEAKREF_API long weakref_pool_maintain(weakref_pool *pool);
  * Source: GenericObjectPool.clear() of Apache Commons Pool.
  */
 WEAKREF_API long weakref_pool_clear(weakref_pool *pool);
+
+/**
+ * @brief Destroys all resources that the pool has now: idle ones at once, below minsize too, leased ones when they come back, without a
+ * reset. The pool stays open, and makes others when asked. For when what they have in common went bad: a server that was restarted, a
+ * password that was changed.
+ *
+ * What alloc is making at this moment counts as one that the pool has: whoever asked for it gets it, and it goes when it comes back.
+ * @param pool the pool.
+ * @return how many were deallocated, or a negative error.
+ * Errors: EINVAL, EPERM.
+ * Cost: a lock, linear in the resources that the pool knows, and dealloc for each idle one.
+ * Thread: any thread known to the collector.
+ * GC: collects only if dealloc does.
+ * Source: HikariPool.softEvictConnections(); NpgsqlConnection.ClearPool(NpgsqlConnection).
+ */
+WEAKREF_API long weakref_pool_invalidate_all(weakref_pool *pool);
 
 /**
  * @brief Sets one of the sizes anew, while the pool is in use. Idle resources that are too many now go, the oldest first; those
@@ -250,6 +266,23 @@ WEAKREF_API long weakref_pool_set_size(weakref_pool *pool, enum weakref_pool_siz
  * GC: collects only if dealloc does.
  */
 WEAKREF_API long weakref_pool_close(weakref_pool *pool);
+
+/**
+ * @brief Closes the pool, as weakref_pool_close, and waits until all that was leased came back, and no resource is with alloc or dealloc
+ * any more: so that what they need can be taken down behind them.
+ *
+ * A lease that was dropped is over when a collection finds it (weakref_pool_lease_at), and none is made here. Called from within alloc,
+ * dealloc, check or reset of the same pool, or by who has one of its resources, it waits for itself.
+ * @param pool the pool; of a closed one it waits for the rest.
+ * @param seconds how long at most; 0, a negative or an infinite number is for ever.
+ * @return how many were deallocated by this call, or a negative error.
+ * Errors: ETIMEDOUT (some are not back; the pool is closed all the same), EINVAL (no pool; NaN, and then nothing has happened), EPERM.
+ * Cost: that of weakref_pool_close; a sleep on a semaphore.
+ * Thread: any thread known to the collector. Sleeping is a cancellation point.
+ * GC: collects only if dealloc does.
+ * Source: Pool::close of sqlx; Pool.drain() of generic-pool.
+ */
+WEAKREF_API long weakref_pool_close_wait(weakref_pool *pool, double seconds);
 
 /* ---- scoped use ---------------------------------------------------------------------------------------------------------- */
 
@@ -376,8 +409,8 @@ WEAKREF_API int weakref_pool_with_at(weakref_pool *pool, const double *seconds, 
 
 /** What a pool did. */
 typedef struct weakref_pool_stats {
-	/** Now: idle (those that are too old until they are trimmed), leased, waiting for one, on their way in or out (in alloc or
-	 * dealloc; they count for the hard maximum). */
+	/** Now: idle (those that are too old until they are trimmed), leased, waiting for one or in weakref_pool_close_wait, on their way in
+	 * or out (in alloc or dealloc; they count for the hard maximum). */
 	size_t idle, leased, waiting, moving;
 	/** Resources that alloc made; pops served by an idle one; foreign ones adopted, init included; pushes of leased ones. */
 	uint64_t allocs, reuses, adopted, returns;
