@@ -32,6 +32,9 @@ examples_imagecache_SOURCES = \
 noinst_PROGRAMS += examples/server_registry
 examples_server_registry_LDADD = libweakref.la $(BDW_GC_LIBS)
 
+noinst_PROGRAMS += examples/file_cache
+examples_file_cache_LDADD = libweakref.la $(BDW_GC_LIBS)
+
 noinst_PROGRAMS += examples/event_loop
 examples_event_loop_LDADD = libweakref.la $(BDW_GC_LIBS)
 

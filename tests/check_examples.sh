@@ -41,6 +41,23 @@ if [ -x "$program" ]; then
 	"$program" /nonexistent.xml >/dev/null 2>&1 && fail "annotate reads what is not there"
 fi
 
+# Every file once, and what is asked for again not at all; an unknown path and an option that is none are told of.
+program=$build/examples/file_cache
+if [ -x "$program" ]; then
+	ran=1
+	work=$(mktemp -d) || exit 99
+	printf 'one\ntwo\n' >"$work/a"
+	printf 'three' >"$work/b"
+	out=$(printf '%s\n' "$work/a" "$work/b" "$work/a" "$work/a" | "$program" 2>"$work/err") || fail "file_cache: status $?"
+	[ "$out" = "$(printf '%s\n' "2 8 $work/a" "0 5 $work/b" "2 8 $work/a" "2 8 $work/a")" ] || fail "file_cache counts: $out"
+	grep -q ': 2 files, 4 requests, hit rate 0.50, 2 loads' "$work/err" || fail "file_cache's figures: $(cat "$work/err")"
+	printf '%s\n' "$work/a" "$work/b" "$work/a" | FILE_CACHE=maximumWeight=8 "$program" >/dev/null 2>"$work/err"
+	grep -q ': 1 files, 3 requests' "$work/err" || fail "file_cache's bound: $(cat "$work/err")"
+	echo "$work/none" | "$program" 2>/dev/null && fail "file_cache reads what is not there"
+	FILE_CACHE=maximumWait=8 "$program" </dev/null 2>&1 | grep -q 'maximumWait: no such option' || fail "file_cache takes any option"
+	rm -rf "$work"
+fi
+
 # Workers that allocate so much collect by themselves, and the loop gives back what died; of the last ones a few may stay.
 program=$build/examples/event_loop
 if [ -x "$program" ]; then
