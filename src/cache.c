@@ -227,7 +227,7 @@ static long look_up_some(void *arg, const void *const *keys, size_t n, void **va
 	for (size_t i = 0; i < n; i++)
 		__builtin_prefetch(keys[i]);
 	while (good < n && refused == 0) {
-		refused = keys_ready(cache->config.kind, cache->config.hash, cache->config.key_user, keys[good], &ready[good]);
+		refused = cache_ready(cache, keys[good], &ready[good]);
 		if (likely(refused == 0))
 			cache_quick_expect_place(cache, ready[good++].hash);
 	}

@@ -311,6 +311,19 @@ static inline int cache_check(const weakref_cache *cache)
 	return likely(cache_is(cache)) ? 0 : -WEAKREF_EINVAL;
 }
 
+/* A key made ready, as by keys_ready. Of a number's hash tables use the top bits, and it is made for them; what a cache has goes by the lowest,
+ * and they would be the same of all numbers that have nothing below bit 40, as the words of doubles do. So the upper half's hash is laid over
+ * it: of integers that have none nothing is changed, and in a row they come to lie evenly. */
+static inline int cache_ready(const weakref_cache *cache, const void *key, struct table_key *out)
+{
+	enum weakref_key_kind kind = cache->config.kind;
+	int error = keys_ready(kind, cache->config.hash, cache->config.key_user, key, out);
+
+	if (likely(error == 0) && (kind == WEAKREF_KEY_INT || kind == WEAKREF_KEY_POINTER))
+		out->hash ^= (uint32_t)(table_number_word((uintptr_t)key >> 32) >> 32);
+	return error;
+}
+
 /* The arguments of a call with a key: 0 and the key made ready, or an error. */
 static inline int cache_enter(const weakref_cache *cache, const void *key, struct table_key *out)
 {
@@ -318,7 +331,7 @@ static inline int cache_enter(const weakref_cache *cache, const void *key, struc
 
 	if (unlikely(error < 0))
 		return error;
-	return keys_ready(cache->config.kind, cache->config.hash, cache->config.key_user, key, out);
+	return cache_ready(cache, key, out);
 }
 
 void cache_check_locked(const weakref_cache *cache);

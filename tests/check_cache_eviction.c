@@ -2,7 +2,8 @@
 /*
  * check_cache_eviction: entries that come while another thread has the lock of a cache's eviction (cache.h). That thread is this program's
  * first one here, which takes the lock and does nothing with it, so that what is rare is certain. It looks after who came when it gives the
- * lock back by cache_eviction_unlock; after `leave` nobody has looked yet, as where the lock was another cache's that shares it.
+ * lock back by cache_eviction_unlock; after `leave` nobody has looked yet, as where the lock was another cache's that shares it. And how far a
+ * cache's map has to be searched.
  */
 #define GC_THREADS
 #include <gc/gc.h>
@@ -531,6 +532,45 @@ START_TEST(test_cleared_when_large)
 }
 END_TEST
 
+/* How many places searches for all keys pass. */
+static uint64_t places_passed(void)
+{
+	const struct cache_map *map = atomic_load(&cache->map);
+	uint64_t passed = 0;
+
+	for (size_t i = 0; i < map->n; i++) {
+		struct cache_entry *entry = atomic_load(&map->at[i].entry);
+		if (entry != NULL && entry != CACHE_GONE)
+			passed += (i - cache_home(map, entry->policy.hash)) & (map->n - 1);
+	}
+	return passed;
+}
+
+/* How many bits are 0; or the word of a double. */
+#define DOUBLE 64
+static const unsigned shifts[] = {0, 8, 32, 40, 44, 48, DOUBLE};
+
+#define SHIFTS ((int)(sizeof shifts / sizeof *shifts))
+
+/* Integers that have something in their upper bits alone, as the words of doubles do, and addresses far apart, are found as others are. */
+START_TEST(test_keys_in_upper_bits)
+{
+	enum weakref_key_kind kind = _i % 2 == 0 ? WEAKREF_KEY_INT : WEAKREF_KEY_POINTER;
+	const uint64_t n = 10000;
+
+	cache = weakref_cache_builder_build(weakref_cache_builder_new(kind));
+	for (uint64_t i = 1; i <= n; i++) {
+		double number = (double)i;
+		uint64_t word = i << shifts[_i / 2] % DOUBLE;
+		if (shifts[_i / 2] == DOUBLE)
+			memcpy(&word, &number, sizeof word);
+		ck_assert_int_eq(weakref_cache_put(cache, (const void *)(uintptr_t)word, thing(1)), 0);
+	}
+	ck_assert_uint_eq(weakref_cache_len(cache), n);
+	ck_assert_uint_lt(places_passed(), 8 * n);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_eviction");
@@ -549,6 +589,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_a_child_reloads);
 	tcase_add_test(t, test_never_too_many);
 	tcase_add_test(t, test_cleared_when_large);
+	tcase_add_loop_test(t, test_keys_in_upper_bits, 0, 2 * SHIFTS);
 	suite_add_tcase(s, t);
 	return s;
 }
