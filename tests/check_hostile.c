@@ -2,7 +2,8 @@
 /*
  * check_hostile: what callbacks must not be able to break. A matrix: each thing that a reference's callback, a finalizer or a destructor
  * may do to the library, under each rule of delivery, while threads are made, cancelled and joined, others pump, and the process forks;
- * no deadlock, and every death delivered exactly once. And what callbacks leave behind on the delivery thread's stack.
+ * no deadlock, and every death delivered exactly once. And what callbacks leave behind on the delivery thread's stack; and a signal handler
+ * on a stack of its own.
  *
  * Who counts: an item for each watched object, in memory that the collector does not know, never freed, so that one which a stray word kept
  * for long finds its own round's. A witness, a plain reference to the same object, says whether it died.
@@ -738,6 +739,69 @@ START_TEST(test_idle_delivery_thread_holds_nothing)
 }
 END_TEST
 
+/* ---- a signal handler on a stack of its own ------------------------------------------------------------------------------------- */
+
+static _Atomic bool stacks_over;
+static _Atomic unsigned handled;
+
+/* Long enough for a collection of another thread's to begin meanwhile. */
+static void handle_slowly(int signal)
+{
+	char room[4096];
+
+	(void)signal;
+	for (int i = 0; i < 20; i++) {
+		memset(room, i, sizeof room);
+		SUPPORT_KEEP(room);
+	}
+	handled++;
+}
+
+static void *collect_often(void *unused)
+{
+	for (int i = 0; i < 300 || handled < 30; i++)
+		GC_gcollect();
+	stacks_over = true;
+	return unused;
+}
+
+static void *signal_often(void *thread)
+{
+	while (!stacks_over) {
+		pthread_kill(*(pthread_t *)thread, SIGUSR2);
+		usleep(100);
+	}
+	return NULL;
+}
+
+/* R226: with libgc's signal in its mask, it stands nothing in the way of collections, which find what the thread's own stack holds. */
+START_TEST(test_R226_handler_on_another_stack)
+{
+	static char room[65536];
+	const stack_t other = {.ss_sp = room, .ss_size = sizeof room};
+	struct sigaction action = {.sa_handler = handle_slowly, .sa_flags = SA_ONSTACK | SA_RESTART}, action_before;
+	struct support_node *node = support_node_new(226);
+	pthread_t self = pthread_self(), threads[2];
+	stack_t before;
+
+	sigaddset(&action.sa_mask, GC_get_suspend_signal());
+	ck_assert_int_eq(sigaltstack(&other, &before), 0);
+	ck_assert_int_eq(sigaction(SIGUSR2, &action, &action_before), 0);
+	stacks_over = false;
+	handled = 0;
+	ck_assert_int_eq(pthread_create(&threads[0], NULL, collect_often, NULL), 0);
+	ck_assert_int_eq(pthread_create(&threads[1], NULL, signal_often, &self), 0);
+	while (!stacks_over)
+		gc_alloc_leaf(64);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+	ck_assert(support_node_intact(node));
+	SUPPORT_KEEP(node);
+	sigaction(SIGUSR2, &action_before, NULL);
+	sigaltstack(&before, NULL);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("hostile");
@@ -748,6 +812,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_fork_while_a_thread_leaves);
 	tcase_add_test(t, test_fork_while_the_host_forbids);
 	tcase_add_test(t, test_idle_delivery_thread_holds_nothing);
+	tcase_add_test(t, test_R226_handler_on_another_stack);
 	suite_add_tcase(s, t);
 	return s;
 }

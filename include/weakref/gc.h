@@ -30,7 +30,8 @@ extern "C" {
  * Call it first in main, from a thread that libgc knows. Later calls do nothing. It also allows threads to register
  * themselves (GC_allow_register_threads), which starts libgc's marker threads. Where it starts libgc, that sends each of its signals once
  * (as with GC_RETRY_SIGNALS=0), unless the variable is set: libgc 8.2.2 may count an answer twice that came late, on a busy machine. A
- * host that starts libgc itself had better set it to 0.
+ * host that starts libgc itself had better set it to 0. Signal handlers of the program's that run on an alternate stack (SA_ONSTACK) have
+ * GC_get_suspend_signal() in their sa_mask: libgc survives no collection that stops a thread there.
  * @return 0, or a negative error.
  * Errors: ENOMEM (it may be called again), EPERM (a thread unknown to the collector, where a host had started libgc), ENOTSUP (a
  * libgc without threads, or of a major version that configure did not see).
