@@ -312,16 +312,15 @@ static inline int cache_check(const weakref_cache *cache)
 }
 
 /* A key made ready, as by keys_ready. Of a number's hash tables use the top bits, and it is made for them; what a cache has goes by the lowest,
- * and they would be the same of all numbers that have nothing below bit 40, as the words of doubles do. */
+ * and they would be the same of all numbers that have nothing below bit 40, as the words of doubles do. So the upper half's hash is laid over
+ * it: of integers that have none nothing is changed, and in a row they come to lie evenly. */
 static inline int cache_ready(const weakref_cache *cache, const void *key, struct table_key *out)
 {
 	enum weakref_key_kind kind = cache->config.kind;
 	int error = keys_ready(kind, cache->config.hash, cache->config.key_user, key, out);
 
-	if (likely(error == 0) && (kind == WEAKREF_KEY_INT || kind == WEAKREF_KEY_POINTER)) {
-		uint32_t both = out->hash ^ out->part;
-		out->hash = both ^ both >> 16;
-	}
+	if (likely(error == 0) && (kind == WEAKREF_KEY_INT || kind == WEAKREF_KEY_POINTER))
+		out->hash ^= (uint32_t)(table_number_word((uintptr_t)key >> 32) >> 32);
 	return error;
 }
 

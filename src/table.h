@@ -174,6 +174,13 @@ struct table_entry {
 
 /* ---- keys ---- */
 
+/* A number's hash, by its top bits: of an integer, and of a pointer that is compared by identity (with SELF and BARE it is the key word, too).
+ * Numbers at equal distances come to lie at nearly equal distances (Fibonacci hashing). */
+static inline uint64_t table_number_word(uint64_t number)
+{
+	return number * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 /* What table_key_bytes hashes to. */
 uint32_t table_hash_bytes(const void *data, size_t size);
 /* The data is borrowed for as long as the key is used. */

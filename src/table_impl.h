@@ -169,13 +169,6 @@ static inline uint64_t table_segment_end(const struct table_segment *seg)
 	return (uint64_t)seg->base + (UINT64_C(1) << (32 - seg->depth));
 }
 
-/* A number's hash, by its top bits: of an integer, and of a pointer that is compared by identity (with SELF and BARE it is the key word, too).
- * Numbers at equal distances come to lie at nearly equal distances (Fibonacci hashing). */
-static inline uint64_t table_number_word(uint64_t number)
-{
-	return number * UINT64_C(0x9e3779b97f4a7c15);
-}
-
 /* The hash of a key word. */
 static inline uint32_t table_word_hash(const struct table *table, uint64_t word)
 {

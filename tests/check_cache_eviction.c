@@ -546,7 +546,9 @@ static uint64_t places_passed(void)
 	return passed;
 }
 
-static const unsigned shifts[] = {0, 8, 32, 40, 44, 48};
+/* How many bits are 0; or the word of a double. */
+#define DOUBLE 64
+static const unsigned shifts[] = {0, 8, 32, 40, 44, 48, DOUBLE};
 
 #define SHIFTS ((int)(sizeof shifts / sizeof *shifts))
 
@@ -557,8 +559,13 @@ START_TEST(test_keys_in_upper_bits)
 	const uint64_t n = 10000;
 
 	cache = weakref_cache_builder_build(weakref_cache_builder_new(kind));
-	for (uint64_t i = 1; i <= n; i++)
-		ck_assert_int_eq(weakref_cache_put(cache, (const void *)(uintptr_t)(i << shifts[_i / 2]), thing(1)), 0);
+	for (uint64_t i = 1; i <= n; i++) {
+		double number = (double)i;
+		uint64_t word = i << shifts[_i / 2] % DOUBLE;
+		if (shifts[_i / 2] == DOUBLE)
+			memcpy(&word, &number, sizeof word);
+		ck_assert_int_eq(weakref_cache_put(cache, (const void *)(uintptr_t)word, thing(1)), 0);
+	}
 	ck_assert_uint_eq(weakref_cache_len(cache), n);
 	ck_assert_uint_lt(places_passed(), 8 * n);
 }
