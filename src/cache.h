@@ -636,6 +636,8 @@ static inline enum weakref_cause cache_cause(const weakref_cache *cache, const s
 {
 	return cache_expired(cache, entry, now) ? WEAKREF_CAUSE_EXPIRED : cause;
 }
+/* Takes an entry out that is expired; what is not waits in the wheel. It is LIVE, and no function of compute has it. */
+void cache_expire_locked(weakref_cache *cache, struct cache_entry *entry, uint64_t now);
 /* Takes an entry out and queues the notice. */
 void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause);
 /* The end of an entry that is out of the map: DEAD, and the notice. */
