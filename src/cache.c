@@ -253,11 +253,16 @@ long weakref_cache_get_all_present(weakref_cache *cache, const void *const *keys
 
 /* ---- writing ---- */
 
+int cache_key_check(const weakref_cache *cache, const void *key)
+{
+	return cache->config.weak_keys && weakarray_encode(key) == 0 ? -WEAKREF_EINVAL : 0;
+}
+
 int cache_value_check(const weakref_cache *cache, const void *key, const void *value)
 {
 	if (value == NULL || (cache->config.weak_values && weakarray_encode(value) == 0))
 		return -WEAKREF_EINVAL;
-	return cache->config.weak_keys && weakarray_encode(key) == 0 ? -WEAKREF_EINVAL : 0;
+	return cache_key_check(cache, key);
 }
 
 /* How long the new value is to live. 0 or -EINVAL. */

@@ -595,7 +595,9 @@ bool cache_lives(const weakref_cache *cache, const struct cache_write *w);
 void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_write *w, uint64_t now);
 /* A LOADING entry becomes LIVE with a value; the policy is to be told. */
 void cache_complete_locked(weakref_cache *cache, struct cache_entry *entry, const struct cache_write *w, uint64_t now);
-/* Whether a value may be stored: 0 or -WEAKREF_EINVAL. */
+/* Whether there may be a key: 0 or -WEAKREF_EINVAL. */
+int cache_key_check(const weakref_cache *cache, const void *key);
+/* Whether a value may be stored under a key: 0 or -WEAKREF_EINVAL. */
 int cache_value_check(const weakref_cache *cache, const void *key, const void *value);
 /* The value of an entry, NULL where it has none or is expired. */
 void *cache_value_now(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now);
@@ -649,6 +651,8 @@ static inline enum weakref_cause cache_cause(const weakref_cache *cache, const s
 {
 	return cache_expired(cache, entry, now) ? WEAKREF_CAUSE_EXPIRED : cause;
 }
+/* Takes an entry out that is expired; what is not waits in the wheel. It is LIVE, and no function of compute has it. */
+void cache_expire_locked(weakref_cache *cache, struct cache_entry *entry, uint64_t now);
 /* Takes an entry out and queues the notice. */
 void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause);
 /* The end of an entry that is out of the map: DEAD, and the notice. */

@@ -59,15 +59,35 @@ int weakref_cache_policy_set_maximum(weakref_cache *cache, int64_t maximum)
 	return 0;
 }
 
+/* The LIVE entry at a place of the map, or NULL. */
+static struct cache_entry *live_at_locked(const struct cache_map *map, size_t i)
+{
+	struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_relaxed);
+
+	return entry != NULL && entry != CACHE_GONE && cache_state(entry) == CACHE_LIVE ? entry : NULL;
+}
+
 /* All deadlines anew. */
 static void reschedule_locked(weakref_cache *cache)
 {
 	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
 
 	for (size_t i = 0; i < map->n; i++) {
-		struct cache_entry *entry = atomic_load_explicit(&map->at[i].entry, memory_order_relaxed);
-		if (entry != NULL && entry != CACHE_GONE && cache_state(entry) == CACHE_LIVE)
+		struct cache_entry *entry = live_at_locked(map, i);
+		if (entry != NULL)
 			cache_reschedule_locked(cache, entry);
+	}
+}
+
+/* Another time is about to be set, by which what is over by the old one might not be: that goes before. */
+static void expire_all_locked(weakref_cache *cache, uint64_t now)
+{
+	struct cache_map *map = atomic_load_explicit(&cache->map, memory_order_relaxed);
+
+	for (size_t i = 0; i < map->n; i++) {
+		struct cache_entry *entry = live_at_locked(map, i);
+		if (entry != NULL && !cache_is_computed_locked(entry))
+			cache_expire_locked(cache, entry, now);
 	}
 }
 
@@ -83,6 +103,8 @@ int weakref_cache_policy_set_time(weakref_cache *cache, enum weakref_cache_rule 
 		return error;
 	uint64_t now = cache_now(cache);
 	cache_lock(cache);
+	if (rule != WEAKREF_CACHE_REFRESH)
+		expire_all_locked(cache, now);
 	atomic_store_explicit(&cache->times[rule], cache_ns(seconds), memory_order_relaxed);
 	cache_set_slack(cache);
 	if (rule != WEAKREF_CACHE_REFRESH)

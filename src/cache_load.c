@@ -223,12 +223,15 @@ static bool begin_alone(const struct cache_begin *b, const struct cache_seen *se
 int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void **value)
 {
 	weakref_cache *cache = b->cache;
-	struct cache_work *work = work_new(cache, b->key, b->ready, b->kind);
-	struct cache_entry *fresh = work == NULL ? NULL : cache_entry_new(cache, b->ready);
 	struct cache_seen seen;
 
 	*out = NULL;
 	*value = NULL;
+	/* What could not be stored is not made. */
+	if (cache_key_check(cache, b->key) < 0)
+		return b->present_only ? CACHE_ABSENT : -WEAKREF_EINVAL;
+	struct cache_work *work = work_new(cache, b->key, b->ready, b->kind);
+	struct cache_entry *fresh = work == NULL ? NULL : cache_entry_new(cache, b->ready);
 	if (fresh == NULL)
 		return -errno;
 	work->counted = b->counted;

@@ -248,17 +248,13 @@ static void receive(weakref_cache *cache)
 
 /* ---- what is due ---- */
 
-/* The entry of a node of the wheel, which is not waiting any more. */
-static void expire_locked(weakref_cache *cache, struct wheel_node *node, uint64_t now)
+void cache_expire_locked(weakref_cache *cache, struct cache_entry *entry, uint64_t now)
 {
-	struct cache_entry *entry = heap_base(node);
-
 	cache_close_locked(cache, entry);
-	uint64_t deadline = cache_deadline(cache, entry);
-	if (deadline <= now)
+	if (cache_deadline(cache, entry) <= now)
 		cache_remove_locked(cache, entry, WEAKREF_CAUSE_EXPIRED);
-	else if (deadline != CACHE_NEVER)
-		wheel_schedule(cache->wheel, node, deadline);
+	else
+		schedule(cache, entry);
 	cache_open_locked(cache, entry);
 }
 
@@ -268,7 +264,7 @@ static void expire(weakref_cache *cache, uint64_t now)
 
 	while ((node = wheel_expired(cache->wheel, now)) != NULL) {
 		cache_entries_lock(cache);
-		expire_locked(cache, node, now);
+		cache_expire_locked(cache, heap_base(node), now);
 		cache_entries_unlock(cache);
 	}
 }

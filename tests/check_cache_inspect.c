@@ -234,6 +234,42 @@ START_TEST(test_another_time)
 }
 END_TEST
 
+static int sets_time(const void *key, void *old, void **value, void *user)
+{
+	(void)key;
+	*value = old;
+	now_ns += 30 * SECOND;
+	return weakref_cache_policy_set_time(user, WEAKREF_CACHE_AFTER_WRITE, 100);
+}
+
+/* What is over is not there again because of a longer time, though nobody has taken it out yet. What a function of compute has is its. */
+START_TEST(test_over_stays_over)
+{
+	void *value;
+
+	for (int rule = WEAKREF_CACHE_AFTER_WRITE; rule <= WEAKREF_CACHE_AFTER_ACCESS; rule++) {
+		build(builder(rule == WEAKREF_CACHE_AFTER_WRITE ? "expireAfterWrite=10s" : "expireAfterAccess=10s"));
+		PUT(cache, 1, thing(1));
+		now_ns += 5 * SECOND;
+		PUT(cache, 2, thing(2));
+		now_ns += 5 * SECOND;
+		ck_assert_int_eq(weakref_cache_contains(cache, KEY(1)), 0);
+		ck_assert_int_eq(weakref_cache_policy_set_time(cache, rule, 100), 0);
+		ck_assert_int_eq(weakref_cache_contains(cache, KEY(1)), 0);
+		ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 1);
+		now_ns += 90 * SECOND;
+		ck_assert_ptr_eq(GET(cache, 2), thing(2));
+		ck_assert_uint_eq(weakref_cache_len(cache), 1);
+	}
+	build(builder("expireAfterWrite=10s"));
+	PUT(cache, 1, thing(1));
+	ck_assert_int_eq(weakref_cache_compute(cache, KEY(1), sets_time, cache, &value), 0);
+	ck_assert_ptr_eq(value, thing(1));
+	ck_assert_ptr_eq(GET(cache, 1), thing(1));
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], 0);
+}
+END_TEST
+
 /* Times of any length: what is longer than a clock can tell is for ever. */
 START_TEST(test_long_times)
 {
@@ -599,6 +635,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_weights);
 	tcase_add_test(tc, test_another_maximum);
 	tcase_add_test(tc, test_another_time);
+	tcase_add_test(tc, test_over_stays_over);
 	tcase_add_test(tc, test_long_times);
 	tcase_add_test(tc, test_put_for_a_time);
 	tcase_add_test(tc, test_times_by_reads);

@@ -555,6 +555,70 @@ START_TEST(test_operations_on_weak_keys)
 }
 END_TEST
 
+static unsigned asked;
+
+static int load_asked(const void *key, void **value, void *user)
+{
+	(void)key;
+	asked++;
+	*value = user;
+	return 0;
+}
+
+static int compute_asked(const void *key, void *old, void **value, void *user)
+{
+	(void)old;
+	return load_asked(key, value, user);
+}
+
+static int load_all_asked(const void *const *keys, size_t n, weakref_cache_bulk *bulk, void *user)
+{
+	(void)keys;
+	(void)n;
+	(void)bulk;
+	(void)user;
+	asked++;
+	return 0;
+}
+
+/* What cannot be a weak key is refused before anything is made for it. There is nothing under it to be found. */
+START_TEST(test_no_weak_keys)
+{
+	static char word[16];
+	struct support_node *node = support_node_new(1);
+	void *const bad[] = {word, (char *)node + 1};
+	weakref_cache_loader loader = {.load = load_asked};
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_POINTER);
+	void *value = NULL;
+
+	loader.user = node;
+	ck_assert_int_eq(weakref_cache_builder_weak_keys(b), 0);
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_ptr_nonnull(cache);
+	asked = 0;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		const void *keys[] = {node, bad[i]};
+		void *values[2];
+		ck_assert_int_eq(weakref_cache_get(cache, bad[i], &value), -EINVAL);
+		ck_assert_int_eq(weakref_cache_get_with(cache, bad[i], load_asked, node, &value), -EINVAL);
+		ck_assert_int_eq(weakref_cache_refresh(cache, bad[i]), -EINVAL);
+		ck_assert_int_eq(weakref_cache_compute(cache, bad[i], compute_asked, node, &value), -EINVAL);
+		ck_assert_int_eq(weakref_cache_compute_if_absent(cache, bad[i], load_asked, node, &value), -EINVAL);
+		ck_assert_int_eq(weakref_cache_merge(cache, bad[i], node, add_ids, NULL, &value), -EINVAL);
+		ck_assert_ptr_null(value);
+		ck_assert_int_eq(weakref_cache_compute_if_present(cache, bad[i], compute_asked, node, &value), 0);
+		ck_assert_int_eq(weakref_cache_get_all_with(cache, keys, 2, load_all_asked, NULL, values), -EINVAL);
+		ck_assert_int_eq(weakref_cache_lookup(cache, bad[i], &value), -ENOENT);
+		ck_assert_int_eq(weakref_cache_contains(cache, bad[i]), 0);
+		ck_assert_int_eq(weakref_cache_invalidate(cache, bad[i]), 0);
+	}
+	ck_assert_uint_eq(asked, 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), 0);
+	SUPPORT_KEEP(node);
+}
+END_TEST
+
 /* ---- soft values ---- */
 
 #define SOFT ((size_t)64)
@@ -726,6 +790,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_cells_are_used_again, 0, 2);
 	tcase_add_test(tc, test_cells_of_many_banks);
 	tcase_add_loop_test(tc, test_operations_on_weak_keys, 0, 2);
+	tcase_add_test(tc, test_no_weak_keys);
 	tcase_add_loop_test(tc, test_h43_dropped, 0, 4);
 	tcase_add_test(tc, test_removed_keeps_nothing);
 	tcase_add_test(tc, test_h30_soft);

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -752,6 +753,32 @@ START_TEST(test_cancelled_threads)
 }
 END_TEST
 
+static void *tell_and_end(void *tid)
+{
+	atomic_store((_Atomic pid_t *)tid, gettid());
+	return NULL;
+}
+
+/* R183: libgc forbids collections for ever when a thread is cancelled that has ended, and GC_enable helps. */
+START_TEST(test_cancelled_after_its_end)
+{
+	static _Atomic pid_t tid;
+	pthread_t thread;
+
+	tid = 0;
+	ck_assert_int_eq(pthread_create(&thread, NULL, tell_and_end, (void *)(uintptr_t)&tid), 0);
+	while (tid == 0 || tgkill(getpid(), tid, 0) == 0)
+		usleep(100);
+	pthread_cancel(thread);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	if (GC_is_disabled()) {
+		ck_assert_int_eq(gc_collect(), -EBUSY);
+		GC_enable();
+	}
+	ck_assert_int_ge(gc_collect(), 0);
+}
+END_TEST
+
 struct leaving {
 	bool unregisters;
 	weakref_ref **refs;
@@ -1178,6 +1205,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_known_threads);
 	tcase_add_test(t, test_threads_come_and_go_while_collecting);
 	tcase_add_test(t, test_cancelled_threads);
+	tcase_add_test(t, test_cancelled_after_its_end);
 	tcase_add_loop_test(t, test_unregistered_thread_holds_nothing, 0, 2);
 	tcase_add_test(t, test_thread_ends_late);
 	tcase_add_test(t, test_slow_threads_are_told_once);

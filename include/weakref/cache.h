@@ -87,8 +87,8 @@ WEAKREF_API int weakref_cache_lookup(weakref_cache *cache, const void *key, void
  * @param value receives the value, or NULL.
  * @return 0, or a negative error.
  * Errors: ENOENT (the loader gave none), EDEADLK (this thread, or one that waits for it, is loading this key), ENOTSUP (no loader), EINVAL
- * (also a value that is not on the heap, where values are weak), ENOMEM, EPERM, and what the loader, hash, equal, weigher or expiry
- * returned.
+ * (also a value that is not on the heap, where values are weak, and such a key, where keys are: it is not loaded), ENOMEM, EPERM, and
+ * what the loader, hash, equal, weigher or expiry returned.
  * Cost: as weakref_cache_get_if_present; with a load two locks, and the loader's.
  * Thread: any thread known to the collector. Waiting is a cancellation point; a cancelled waiter or loader leaves no trace.
  * GC: may collect, and may run callbacks.

@@ -90,7 +90,8 @@ WEAKREF_API int weakref_cache_policy_weight(weakref_cache *cache, const void *ke
 WEAKREF_API int weakref_cache_policy_set_maximum(weakref_cache *cache, int64_t maximum);
 
 /**
- * @brief Sets another time of the three: expiry after write, after access, refresh. Entries that are there are judged by it from now on.
+ * @brief Sets another time of the three: expiry after write, after access, refresh. Entries that are there are judged by it from now on;
+ * what has expired before does not come back.
  * @param cache a cache that has such a rule.
  * @param rule which.
  * @param seconds as for the builder.

@@ -135,8 +135,8 @@ WEAKREF_API int weakref_pool_pop_wait(weakref_pool *pool, double seconds, void *
  * @brief Gives a resource to the pool: one that was leased from it, or one that no pool has ("foreign"), which it then adopts.
  * @param pool the pool. A closed one deallocates the resource at once.
  * @param resource not NULL.
- * @return 0: the pool has it. 1: it was deallocated, because the pool is closed or reset did not keep it. Or a negative error: it
- * is still the caller's.
+ * @return 0: the pool took it, to keep, to hand on, or to deallocate where a size or a lifetime wants that. 1: it was deallocated,
+ * because the pool is closed or reset did not keep it. Or a negative error: it is still the caller's.
  * Errors: EEXIST (it is idle here already, or idle in or leased from another pool), ENOSPC (foreign, and the pool is at its hard
  * maximum), EINVAL, ENOMEM (foreign only), EPERM.
  * Cost: one lock and a look-up, twice with a reset; adopting takes an allocation and three locks more. Then dealloc for what is trimmed.
