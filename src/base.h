@@ -143,6 +143,21 @@ static inline uint64_t base_spread(uint64_t x)
 	return (x ^ (x >> 22)) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
+/* The upper half of a product. */
+static inline uint64_t base_multiply_high(uint64_t a, uint64_t b)
+{
+#ifdef __SIZEOF_INT128__
+	__extension__ typedef unsigned __int128 wide;
+
+	return (uint64_t)((wide)a * b >> 64);
+#else
+	uint64_t a_low = (uint32_t)a, a_high = a >> 32, b_low = (uint32_t)b, b_high = b >> 32;
+	uint64_t middle = a_high * b_low + (a_low * b_low >> 32), other = a_low * b_high + (uint32_t)middle;
+
+	return a_high * b_high + (middle >> 32) + (other >> 32);
+#endif
+}
+
 /* A bijection of 64 bits that leaves no bit of the result independent of any bit of x (the finaliser of SplitMix64). */
 static inline uint64_t base_mix(uint64_t x)
 {

@@ -41,7 +41,7 @@ void table_key_string(struct table_key *key, const char *string)
 void table_key_word(struct table_key *key, uint64_t word)
 {
 	*key = (struct table_key){
-		.word = word, .hash = table_fold(table_number_word(word)), .part = table_run_part(word, TABLE_RUN_INTEGERS)};
+		.word = word, .hash = table_fold(table_number_word(word)), .part = table_integer_part(word)};
 }
 
 void table_key_pointer(struct table_key *key, const void *p)

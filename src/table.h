@@ -174,11 +174,14 @@ struct table_entry {
 
 /* ---- keys ---- */
 
+/* What numbers are multiplied by: the golden ratio, as a fraction of 2^64. */
+#define TABLE_RATIO UINT64_C(0x9e3779b97f4a7c15)
+
 /* A number's hash, by its top bits: of an integer, and of a pointer that is compared by identity (with SELF and BARE it is the key word, too).
  * Numbers at equal distances come to lie at nearly equal distances (Fibonacci hashing). */
 static inline uint64_t table_number_word(uint64_t number)
 {
-	return number * UINT64_C(0x9e3779b97f4a7c15);
+	return number * TABLE_RATIO;
 }
 
 /* What table_key_bytes hashes to. */

@@ -169,7 +169,7 @@ TABLE_QUICK bool table_quick_string(const struct table *table, const char *strin
 /* An integer. */
 TABLE_QUICK bool table_quick_integer(const struct table *table, uint64_t word, void **value)
 {
-	uint32_t hash = table_fold(table_number_word(word)), position = table_position(table, table_run_part(word, TABLE_RUN_INTEGERS));
+	uint32_t hash = table_fold(table_number_word(word)), position = table_position(table, table_integer_part(word));
 	const struct table_segment *seg = table_segment_of(table, position);
 	uint64_t takeovers = atomic_load_explicit(&seg->takeovers, memory_order_acquire);
 	const struct slots *slot;
