@@ -661,10 +661,11 @@ START_TEST(test_filled_from_another)
 	for (int i = 0; i < 5; i++) {
 		struct table *to = table_make(style, NULL);
 		passed[i] = fill_from(from, to, style);
-		/* 64 KiB is what any segment may have before it is split. */
+		/* 64 KiB is what any segment may have before it is split; in the checking build, whose segments are small, one run alone may have
+		 * more than a segment, and its chance neighbours. */
 		uint32_t largest = largest_segment(to);
 		if (slots_size(largest, table_stride(to)) > 65536)
-			expect_ge(largest_segment(from) * 2, largest);
+			expect_ge(largest_segment(from) * 4, largest);
 		table_check(to);
 		for (int k = i; k > 0 && passed[k] < passed[k - 1]; k--) {
 			double less = passed[k];
