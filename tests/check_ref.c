@@ -1154,7 +1154,7 @@ static void validate(void)
  * takes most of a minute.) */
 START_TEST(test_elements_of_an_array)
 {
-	struct elements *e = elements_new(_i != 0, 60000);
+	struct elements *e = elements_new(_i != 0, support_scaled(60000, 600));
 	weakref_ref *first[3] = {NULL};
 
 	for (size_t i = 0; i < e->n; i++) {
@@ -1184,17 +1184,15 @@ START_TEST(test_elements_of_an_array)
 }
 END_TEST
 
-#define ELEMENTS ((size_t)2000)
-
 /* References that nobody has any more are forgotten while the array lives, and made anew; with the array all the others die. */
 START_TEST(test_elements_and_collections)
 {
 	struct elements *arrays[20];
-	size_t dead = 0, counts = 0, n = sizeof(arrays) / sizeof(arrays[0]);
+	size_t dead = 0, counts = 0, n = sizeof(arrays) / sizeof(arrays[0]), elements = support_scaled(2000, 20);
 
 	for (size_t k = 0; k < n; k++) {
-		arrays[k] = elements_new(_i != 0, ELEMENTS);
-		for (size_t i = 0; i < ELEMENTS; i += 2) {
+		arrays[k] = elements_new(_i != 0, elements);
+		for (size_t i = 0; i < elements; i += 2) {
 			arrays[k]->refs[i] = NULL;
 			arrays[k]->proxies[i] = NULL;
 		}
@@ -1204,8 +1202,8 @@ START_TEST(test_elements_and_collections)
 	for (size_t k = 0; k < n; k++) {
 		struct elements *e = arrays[k];
 
-		counts += weakref_getweakrefcount(e->array) - ELEMENTS / 2;
-		for (size_t i = 0; i < ELEMENTS; i++) {
+		counts += weakref_getweakrefcount(e->array) - elements / 2;
+		for (size_t i = 0; i < elements; i++) {
 			weakref_ref *ref = weakref_ref_new(&e->array[i], NULL, NULL);
 
 			ck_assert_ptr_eq(weakref_ref_get(ref), &e->array[i]);
@@ -1218,9 +1216,9 @@ START_TEST(test_elements_and_collections)
 	ck_assert_uint_le(counts, n * 16);
 	support_collect();
 	for (size_t k = 0; k < n; k++) {
-		size_t of_this = support_dead(arrays[k]->refs, ELEMENTS);
+		size_t of_this = support_dead(arrays[k]->refs, elements);
 
-		ck_assert(of_this == 0 || of_this == ELEMENTS);
+		ck_assert(of_this == 0 || of_this == elements);
 		dead += of_this != 0;
 	}
 	ck_assert_uint_ge(dead, n - 3);
