@@ -27,7 +27,7 @@ bench_peers_libgc_LDADD = $(BDW_GC_LIBS)
 
 # The library's table with strong values: see bench/strong.h. All files of the table stand here again.
 EXTRA_LTLIBRARIES += bench/libstrong.la
-bench_libstrong_la_CPPFLAGS = $(core_cppflags) -include $(top_srcdir)/bench/strong_load.h
+bench_libstrong_la_CPPFLAGS = $(core_cppflags) -D_GNU_SOURCE -include $(top_srcdir)/bench/strong_load.h
 bench_libstrong_la_SOURCES = \
 	bench/strong.c \
 	bench/strong.h \
