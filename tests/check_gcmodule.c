@@ -1077,7 +1077,8 @@ START_TEST(test_G38_objects_by_type)
 	ck_assert_int_eq(support_on_thread(make_typed, lists), 0);
 	for (size_t i = 0; i < TYPES; i += 11) {
 		ck_assert_uint_eq(count_of(&types[i], &bytes), i + 1);
-		ck_assert_msg(bytes >= (i + 1) * 56 && bytes <= (i + 1) * 80, "%zu objects have %zu bytes", i + 1, bytes);
+		/* 64 or, with checks, 80; and 16 more where libgc was about to expand its heap: GC_generic_malloc_many's last resort adds a byte. */
+		ck_assert_msg(bytes >= (i + 1) * 56 && bytes <= (i + 1) * 96, "%zu objects have %zu bytes", i + 1, bytes);
 	}
 	memset(lists, 0, TYPES * sizeof *lists);
 	support_collect();
