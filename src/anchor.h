@@ -18,7 +18,7 @@ void anchor_init(void);
 
 /* The plain shared reference to p of this kind (flags 0 or REF_PROXY) where the block's first is it; NULL otherwise. No lock. */
 weakref_ref *anchor_find_first(const void *p, const void *block, unsigned flags);
-/* The plain INNER reference to p, with REF_PROXY or 0; NULL where there is none. */
+/* The plain INNER reference to p, with REF_PROXY or 0; NULL where there is none. Takes libgc's lock. */
 weakref_ref *anchor_find_inner(const void *p, unsigned flags);
 
 /* Puts a NEW reference, whose block, flags and so on are set, into list and registry, and its referent into it: LIVE from then on. Where it

@@ -225,7 +225,7 @@ static int collect(weakref_cache_bulk *bulk, size_t i)
 
 static int load_missing(weakref_cache_bulk *bulk)
 {
-	const void *awaited = deliver_set_awaited(__builtin_frame_address(0));
+	const void *awaited = deliver_awaited_begin(__builtin_frame_address(0));
 	int error;
 
 	count_changes(bulk);
@@ -235,7 +235,7 @@ static int load_missing(weakref_cache_bulk *bulk)
 		error = call_load_all(bulk);
 	finish_all(bulk, error < 0 ? error : -WEAKREF_ENOENT);
 	pthread_cleanup_pop(0);
-	deliver_set_awaited(awaited);
+	deliver_awaited_end(awaited);
 	count_no_more(bulk);
 	return error;
 }

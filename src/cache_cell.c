@@ -137,7 +137,6 @@ static void check_bank(struct slots *slots, void *owner)
 	ASSERT(there <= lived);
 	ASSERT(there + taken <= lived + atomic_load(&slots->dead));
 	cache_entries_unlock(cache);
-	(void)there, (void)taken, (void)lived;
 }
 
 static struct slots *slots_for(const weakref_cache *cache, uint32_t n)

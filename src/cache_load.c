@@ -414,7 +414,7 @@ void cache_work_abandoned(void *data)
 
 static int run_load(struct cache_work *work, weakref_cache_load_fn load, void *user, void **value)
 {
-	const void *awaited = deliver_set_awaited(__builtin_frame_address(0));
+	const void *awaited = deliver_awaited_begin(__builtin_frame_address(0));
 	int error = -WEAKREF_ENOENT;
 	void *made = NULL;
 
@@ -431,7 +431,7 @@ static int run_load(struct cache_work *work, weakref_cache_load_fn load, void *u
 	}
 	error = cache_work_finish(work, made, error);
 	pthread_cleanup_pop(0);
-	deliver_set_awaited(awaited);
+	deliver_awaited_end(awaited);
 	*value = error == 0 ? made : NULL;
 	return error;
 }
@@ -523,7 +523,7 @@ int weakref_cache_get_with(weakref_cache *cache, const void *key, weakref_cache_
 
 static int run_reload(struct cache_work *work)
 {
-	const void *awaited = deliver_set_awaited(__builtin_frame_address(0));
+	const void *awaited = deliver_awaited_begin(__builtin_frame_address(0));
 	const weakref_cache_loader *loader = &work->cache->config.loader;
 	void *made = NULL;
 	int error;
@@ -538,7 +538,7 @@ static int run_reload(struct cache_work *work)
 		error = made == NULL ? -WEAKREF_ENOENT : 0;
 	error = cache_work_finish(work, made, error);
 	pthread_cleanup_pop(0);
-	deliver_set_awaited(awaited);
+	deliver_awaited_end(awaited);
 	return error;
 }
 

@@ -207,12 +207,12 @@ static int compute(struct cache_change *c)
 	if (result != CACHE_BEGUN)
 		return result < 0 ? result : 0;
 	c->result = NULL;
-	const void *awaited = deliver_set_awaited(__builtin_frame_address(0));
+	const void *awaited = deliver_awaited_begin(__builtin_frame_address(0));
 	pthread_cleanup_push(cache_work_abandoned, work);
 	result = call(f, work->old, &c->result);
 	result = cache_work_finish(work, c->result, result);
 	pthread_cleanup_pop(0);
-	deliver_set_awaited(awaited);
+	deliver_awaited_end(awaited);
 	if (result < 0)
 		c->result = NULL;
 	BASE_KEEP(c->key);

@@ -623,14 +623,19 @@ const void *deliver_hold(const void *frame)
 	return (const void *)before;
 }
 
-const void *deliver_set_awaited(const void *frame)
+const void *deliver_awaited_begin(const void *frame)
 {
 	uintptr_t before = awaited_in;
 
 	/* One further out ends later, also where a callback leaves this one by longjmp. */
-	if (frame == NULL || (uintptr_t)frame > before)
+	if ((uintptr_t)frame > before)
 		awaited_in = (uintptr_t)frame;
 	return (const void *)before;
+}
+
+void deliver_awaited_end(const void *before)
+{
+	awaited_in = (uintptr_t)before;
 }
 
 static bool is_awaited(void)

@@ -92,9 +92,10 @@ long deliver_run(void);
 /* Until it is called with NULL, or this frame has been left, allocations of this thread run nothing: for a collection that is to be
  * followed by deliver_drain, and for what a callback's longjmp must not leave half done. Gives the frame before. */
 const void *deliver_hold(const void *frame);
-/* Until it is called with what it gave, or this frame has been left, others may wait for this thread, a callback among them: so this one does
- * not wait for callbacks that another runs. Gives the frame before. */
-const void *deliver_set_awaited(const void *frame);
+/* Until its end, which is told what the beginning gave, or until this frame has been left, others may wait for this thread, a callback among
+ * them: so this one does not wait for callbacks that another runs. */
+const void *deliver_awaited_begin(const void *frame);
+void deliver_awaited_end(const void *before);
 /* What gc_collect does about callbacks, by the rule in force. */
 void deliver_drain(void);
 bool deliver_pending(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool_wait: what a pop does that finds nothing. It looks on for a moment, and then takes its place among those who wait.
+ * pool_wait: what a pop does that finds nothing. It looks on for a moment, and then takes its place among those who wait. And what a closing
+ * does that waits for the pool's last resource to be gone: it takes such a place at once.
  *
  * Invariants (those of a waiter's answer: pool_queue.c)
  *  1. A pop gets its ticket when it has looked on in vain, and keeps it until it returns.

@@ -43,15 +43,15 @@ enum ref_where {
 
 enum ref_state { REF_NEW, REF_LIVE, REF_PARKED, REF_DYING, REF_DEAD };
 
+#define REF_SIGNATURE WEAKREF_REF_SIGNATURE
+/* Of a long one, which is cleared while the world runs, and not read in line. */
+#define REF_SIGNATURE_LONG (WEAKREF_REF_SIGNATURE + 1)
+
 /* Whether one with these flags is handed out to whoever wants a plain one. */
 static inline bool ref_is_shared(unsigned flags)
 {
 	return (flags & (REF_FULL | REF_INNER)) != REF_FULL;
 }
-
-#define REF_SIGNATURE WEAKREF_REF_SIGNATURE
-/* Of a long one, which is cleared while the world runs, and not read in line. */
-#define REF_SIGNATURE_LONG (WEAKREF_REF_SIGNATURE + 1)
 
 static inline uint32_t ref_signature(unsigned flags)
 {

@@ -55,5 +55,4 @@ void slots_check(struct slots *slots)
 	ASSERT(slots->stride > 0 && slots->value < slots->stride);
 	ASSERT(slots->weakness == SLOTS_WEAK_VALUE || (slots->weakness <= SLOTS_WEAK_EITHER && slots->value != slots->payload &&
 						       slots->value > 0 && slots->payload < slots->stride));
-	(void)slots;
 }
