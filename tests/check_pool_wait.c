@@ -1113,6 +1113,106 @@ START_TEST(test_stress_one_hand)
 }
 END_TEST
 
+/* What comes back is touched by nobody else. */
+static int hand_reset(void *resource, void *user)
+{
+	struct res *r = resource;
+
+	(void)user;
+	wrong += r->hand != HAND_POOL;
+	return r->dead;
+}
+
+static int hand_keep(void *resource, const weakref_pool_idle *idle, void *user)
+{
+	struct res *r = resource;
+	struct worker *w = user;
+
+	wrong += idle->seconds < 0 || r->hand != HAND_POOL;
+	return support_random(&w->random) % 3 != 0;
+}
+
+static void hold_for_a_while(struct worker *w, struct res *r, uint64_t dice)
+{
+	take(r);
+	if (dice % 16 == 5)
+		usleep(50);
+	if (dice % 8 != 1) {
+		give(w->pool, r, dice >> 8);
+		return;
+	}
+	wrong += weakref_pool_detach(w->pool, r) != 0;
+	let_go(r);
+	/* Foreign: taken, or refused where it is full. */
+	if (weakref_pool_push(w->pool, r) < 0)
+		r->hand = HAND_GONE;
+}
+
+/* One of the calls that look after the pool. */
+static long look_after(struct worker *w, uint64_t dice)
+{
+	switch (dice % 8) {
+	case 0: return weakref_pool_maintain(w->pool);
+	case 1: return weakref_pool_clear(w->pool);
+	case 2: return weakref_pool_invalidate_all(w->pool);
+	case 3: return weakref_pool_retain(w->pool, hand_keep, w);
+	case 4: return weakref_pool_set_size(w->pool, WEAKREF_POOL_HARDMAX, 2 + (dice >> 8) % 4);
+	case 5: return weakref_pool_set_size(w->pool, WEAKREF_POOL_MAXSIZE, 1 + (dice >> 8) % 4);
+	case 6: return weakref_pool_fill(w->pool, 1 + (dice >> 8) % 3);
+	default: return (long)weakref_pool_len(w->pool);
+	}
+}
+
+static int work_at_all(void *arg)
+{
+	struct worker *w = arg;
+	void *got;
+
+	for (size_t i = 0; i < w->rounds; i++) {
+		uint64_t dice = support_random(&w->random);
+		if (dice % 4 == 0) {
+			long result = look_after(w, dice >> 4);
+			SUPPORT_REQUIRE(result >= 0 || result == -EIO || result == -ECANCELED || result == -ENOMEM);
+			continue;
+		}
+		int error = dice % 4 == 1 ? weakref_pool_pop(w->pool, &got) : weakref_pool_pop_wait(w->pool, 0.001, &got);
+		if (error == -ECANCELED)
+			return 0;
+		if (error == 0)
+			hold_for_a_while(w, got, dice >> 4);
+		else
+			SUPPORT_REQUIRE(error == -EIO || error == (dice % 4 == 1 ? -ENOENT : -ETIMEDOUT));
+	}
+	return weakref_pool_close_wait(w->pool, 0) < 0;
+}
+
+/* All that a pool can do is done to one at once, until the first is done, closes it and waits for its end: every resource is in one hand at any
+ * time, and none is left. TestConcurrentBorrowAndEvict, TestConcurrentCloseAndEvict of go-commons-pool; ObjectPoolIssue326. */
+START_TEST(test_stress_all_calls)
+{
+	enum { N = 6 };
+	static struct worker workers[N + 1];
+	weakref_pool_options o = {.alloc = hand_alloc, .alloc_user = &workers[N], .dealloc = hand_dealloc, .check = hand_check, .hardmax = 4};
+
+	o.fifo = _i % 2;
+	o.lifetime = _i == 1 ? 0.001 : 0;
+	o.maxage = _i == 2 ? 0.0005 : 0;
+	o.reset = _i >= 2 ? hand_reset : NULL;
+	workers[N].random = support_seed();
+	weakref_pool *pool = weakref_pool_new(&o);
+	for (size_t i = 0; i < N; i++)
+		workers[i] = (struct worker){pool, support_seed() + i, support_scaled(2500, 50)};
+	ck_assert_int_eq(support_threads(N, work_at_all, workers, sizeof(*workers)), 0);
+	ck_assert_uint_le(made, 100000);
+	ck_assert_uint_eq(wrong, 0);
+	weakref_pool_stats s = stats_of(pool);
+	ck_assert_uint_eq(s.idle + s.leased + s.waiting + s.moving, 0);
+	for (size_t i = 0; i < made; i++)
+		ck_assert_int_eq(all[i].hand, HAND_GONE);
+	memset(workers, 0, sizeof(workers));
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("pool_wait");
@@ -1153,6 +1253,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_fork);
 	tcase_add_test(t, test_statistics_of_waits);
 	tcase_add_loop_test(t, test_stress_one_hand, 0, 4);
+	tcase_add_loop_test(t, test_stress_all_calls, 0, 4);
 	return s;
 }
 
