@@ -446,6 +446,48 @@ START_TEST(test_R252_fork)
 }
 END_TEST
 
+static int borrow(void **out, void *inner)
+{
+	return weakref_pool_pop(inner, out);
+}
+
+static int hand_back(void *resource, void *inner)
+{
+	return weakref_pool_push(inner, resource);
+}
+
+static int known_to_others(void *resource, const weakref_pool_idle *idle, void *user)
+{
+	note(resource, idle);
+	/* It is known to both pools, and to no third one. */
+	wrong += weakref_pool_push(user, resource) != -EEXIST || weakref_pool_push(used, resource) != -EEXIST;
+	return nasked != 2;
+}
+
+/* Resources of a pool that has them from another one: what does not stay goes back there, where it was leased; the other pool is not asked
+ * about it, and no other takes what is asked about. */
+START_TEST(test_R250_pool_of_pools)
+{
+	weakref_pool *inner = POOL_OF(4), *other = POOL(0), *outer;
+
+	outer = POOL(.alloc = borrow, .alloc_user = inner, .dealloc = hand_back, .dealloc_user = inner, .minsize = 3);
+	used = outer;
+	ck_assert_int_eq(LEN(inner), 1);
+	ck_assert_int_eq(weakref_pool_retain(inner, keep_all, NULL), 0);
+	ck_assert_uint_eq(nasked, 1);
+	ck_assert_ptr_eq(asked[0], &all[0]);
+	nasked = 0;
+	ck_assert_int_eq(weakref_pool_retain(outer, known_to_others, other), 1);
+	ck_assert_uint_eq(nasked, 3);
+	ck_assert_uint_eq(wrong, 0);
+	ck_assert_int_eq(LEN(outer), 2);
+	ck_assert_ptr_eq(pop(inner), asked[1]);
+	ck_assert_uint_eq(gone, 0);
+	ck_assert_int_ge(weakref_checks_enabled() ? weakref_checks_validate() : 0, 0);
+	SUPPORT_CLEAR(used);
+}
+END_TEST
+
 /* ---- blocks of the collected heap ---------------------------------------------------------------------------------------- */
 
 static int keep_node(void *resource, const weakref_pool_idle *idle, void *user)
@@ -768,6 +810,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_R252_longjmp);
 	tcase_add_loop_test(t, test_R252_end_of_thread, 0, 3);
 	tcase_add_test(t, test_R252_fork);
+	tcase_add_test(t, test_R250_pool_of_pools);
 	tcase_add_test(t, test_R250_collects);
 	tcase_add_loop_test(t, test_R251_waiters, 0, 2);
 	tcase_add_test(t, test_R251_close_wait);
