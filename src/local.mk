@@ -94,6 +94,7 @@ libweakref_core_la_SOURCES = \
 	src/pool_list.c \
 	src/pool_owners.c \
 	src/pool_queue.c \
+	src/pool_retain.c \
 	src/pool_stock.c \
 	src/pool_trim.c \
 	src/pool_wait.c \

@@ -91,7 +91,7 @@ static int take_locked(weakref_pool *pool, const double *seconds, uint64_t deadl
 /* Out of the books, into the caller's hand. The resource is in sight of the collector before the pool lets go of it. */
 static void lease_locked(struct pool_entry *entry, bool strong, struct pool_taken *out)
 {
-	*out = (struct pool_taken){.resource = entry->hold, .entry = entry, .serial = entry->serial};
+	*out = (struct pool_taken){.resource = entry->hold, .entry = entry, .serial = ++entry->serial};
 	entry->state = POOL_LEASED;
 	if (!strong)
 		entry->hold = NULL;

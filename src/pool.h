@@ -13,6 +13,7 @@
  *   pool.c            pop and push: lending resources and taking them back
  *   pool_lease.c      scoped use
  *   pool_stock.c      what a pool has idle: to begin with, beforehand, until it is trimmed or cleared; figures
+ *   pool_retain.c     which of the idle ones the program keeps
  *   pool_life.c       making, closing and ending pools
  *
  * Each resource that a pool knows has an entry, which is in the pool's hash of resources for as long as the pool knows it.
@@ -36,7 +37,7 @@
  *     among them.
  *
  * Locks: one of the pools' stripes for everything in a pool; lock_pools for the list of pools, and while a foreign resource is
- * adopted; lock_owners for which pools know a resource. alloc, dealloc, check, reset and recovered run without. Waiters sleep on
+ * adopted; lock_owners for which pools know a resource. alloc, dealloc, check, reset, recovered and what retain asks run without. Waiters sleep on
  * semaphores of their own, which stand on their stacks: one that has gone to sleep stays there until the post that follows its answer,
  * or until it has taken its sleep back.
  */
@@ -67,7 +68,7 @@ struct pool_entry {
 	weakref_pool *pool;
 	uint64_t since; /* idle since; 0 where the pool does not look at ages */
 	uint64_t ends;  /* from then on it is not kept; UINT64_MAX where resources have no lifetime; 0: it goes when it comes back */
-	uint32_t serial;
+	uint32_t serial; /* how often it was leased */
 	enum pool_state state;
 	struct wheel_node waiting[]; /* one, in a pool whose resources have a lifetime: until `ends` */
 };

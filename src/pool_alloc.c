@@ -124,7 +124,6 @@ static int enter(const struct making *m)
 		if (unlikely(atomic_load_explicit(&pool->invalidations, memory_order_relaxed) != m->invalidations))
 			pool_doom_locked(pool, entry);
 		entry->state = POOL_CHECKING;
-		entry->serial++;
 		pool_moved_locked(pool);
 		pool->leased++;
 		pool->stats.allocs++;

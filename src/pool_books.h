@@ -118,18 +118,24 @@ static inline void pool_idle_newest_locked(weakref_pool *pool, struct pool_entry
 	pool_set_newest_locked(pool, entry);
 }
 
-static inline void pool_idle_oldest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
+/* As the next newer of an idle one; behind none as the oldest. */
+static inline void pool_idle_behind_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry *older, uint64_t now)
 {
-	struct pool_entry *newer = pool->oldest;
+	struct pool_entry *newer = older != NULL ? older->newer : pool->oldest;
 
 	pool_idle_begin_locked(pool, entry, now);
-	entry->older = NULL;
+	entry->older = older;
 	entry->newer = newer;
-	pool->oldest = entry;
+	*(older != NULL ? &older->newer : &pool->oldest) = entry;
 	if (newer != NULL)
 		newer->older = entry;
 	else
 		pool_set_newest_locked(pool, entry);
+}
+
+static inline void pool_idle_oldest_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
+{
+	pool_idle_behind_locked(pool, entry, NULL, now);
 }
 
 /* As the next to be lent, or as the last. */
@@ -154,15 +160,20 @@ static inline void pool_idle_end_locked(weakref_pool *pool, struct pool_entry *e
 	pool->idle--;
 }
 
+/* An idle one is in nobody's reach, but still held. */
+static inline void pool_withdraw_locked(weakref_pool *pool, struct pool_entry *entry)
+{
+	pool_idle_end_locked(pool, entry);
+	entry->state = POOL_CHECKING;
+	pool->leased++;
+}
+
 /* The next goes to somebody; it stays held until pool_take knows for whom. */
 static inline struct pool_entry *pool_lend_locked(weakref_pool *pool)
 {
 	struct pool_entry *entry = pool_next_locked(pool);
 
-	pool_idle_end_locked(pool, entry);
-	entry->state = POOL_CHECKING;
-	entry->serial++;
-	pool->leased++;
+	pool_withdraw_locked(pool, entry);
 	return entry;
 }
 

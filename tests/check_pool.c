@@ -1184,6 +1184,29 @@ START_TEST(test_dealloc_fails_everywhere)
 }
 END_TEST
 
+/* reset that does not keep a resource, and dealloc that fails then: it is gone, once, and leaves room. testPOFReturnObjectUsages of Apache
+ * Commons Pool. */
+START_TEST(test_reset_and_dealloc_fail)
+{
+	int error = -EIO;
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = bad_function, .dealloc_user = &error, .reset = bad_function, .reset_user = &error,
+				  .hardmax = 1);
+
+	reported = 0;
+	gc_set_unraisable_handler(count_unraisable, NULL);
+	for (unsigned i = 1; i <= 3; i++) {
+		struct res *r = pop(pool);
+		ck_assert_ptr_eq(r, &all[i - 1]);
+		ck_assert_int_eq(weakref_pool_push(pool, r), 1);
+		ck_assert_uint_eq(gone, 2 * i);
+		ck_assert_uint_eq(reported, i);
+		ck_assert_uint_eq(stats_of(pool).dead, i);
+		ck_assert_uint_eq(stats_of(pool).deallocs, i);
+	}
+	ck_assert_uint_eq(stats_of(pool).moving + stats_of(pool).leased + stats_of(pool).idle, 0);
+}
+END_TEST
+
 /* Gives a block of the collected heap that nothing can be noted of: the next allocation fails. */
 static int alloc_before_failure(void **out, void *user)
 {
@@ -1596,6 +1619,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_dealloc_and_check_fail);
 	tcase_add_test(t, test_dealloc_fails_everywhere);
 	tcase_add_test(t, test_dealloc_fails_in_new);
+	tcase_add_test(t, test_reset_and_dealloc_fail);
 	tcase_add_test(t, test_check_uses_the_pool);
 	tcase_add_test(t, test_closed_in_alloc);
 	tcase_add_test(t, test_pool_of_pools);

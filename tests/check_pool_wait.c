@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -502,6 +503,37 @@ START_TEST(test_p40_close)
 }
 END_TEST
 
+/* A closed pool still knows what is leased from it, until each of them came back or ended in another way. testClosedPoolBehavior of Apache
+ * Commons Pool. */
+START_TEST(test_closed_with_leases)
+{
+	weakref_pool *pool = POOL(.alloc = res_alloc, .dealloc = res_dealloc);
+	void *a = pop(pool), *b = pop(pool), *c = pop(pool), *d;
+	weakref_pool_lease *one = WEAKREF_POOL_LEASE(pool), *two = WEAKREF_POOL_LEASE(pool);
+
+	ck_assert_int_eq(weakref_pool_close(pool), 0);
+	ck_assert_uint_eq(stats_of(pool).leased, 5);
+	ck_assert_int_eq(weakref_pool_invalidate(pool, a), 0);
+	ck_assert_int_eq(weakref_pool_invalidate(pool, a), -ENOENT);
+	ck_assert_uint_eq(gone, 1);
+	ck_assert_int_eq(weakref_pool_detach(pool, b), 0);
+	ck_assert_int_eq(weakref_pool_detach(pool, b), -ENOENT);
+	ck_assert_uint_eq(stats_of(pool).leased, 3);
+	ck_assert_int_eq(weakref_pool_push(pool, c), 1);
+	ck_assert_int_eq(weakref_pool_lease_return(one), 1);
+	ck_assert_int_eq(weakref_pool_lease_detach(two, &d), 0);
+	ck_assert_ptr_eq(d, &all[4]);
+	ck_assert_int_eq(weakref_pool_maintain(pool) + weakref_pool_clear(pool) + weakref_pool_close(pool), 0);
+	ck_assert_uint_eq(gone, 3);
+	ck_assert_int_eq(((struct res *)b)->deallocs + ((struct res *)d)->deallocs, 0);
+	weakref_pool_stats s = stats_of(pool);
+	ck_assert_uint_eq(s.leased + s.moving + s.idle, 0);
+	ck_assert_uint_eq(s.invalidated, 1);
+	ck_assert_uint_eq(s.detached, 2);
+	ck_assert_uint_eq(s.returns, 2);
+}
+END_TEST
+
 /* P41: waiters are served in the order of their arrival, and nobody overtakes them. */
 START_TEST(test_p41_fair)
 {
@@ -706,6 +738,101 @@ START_TEST(test_check_waits_on_its_pool)
 	ck_assert_uint_eq(wrong, 0);
 	ck_assert_uint_eq(stats_of(pool).timeouts, 1);
 	SUPPORT_CLEAR(pool);
+}
+END_TEST
+
+static _Atomic int signals;
+
+static void count_signal(int number)
+{
+	(void)number;
+	signals++;
+}
+
+/* Signals that come during a wait, for a resource or for the pool's end, do not end it. ConcurrentPoolTest of Vibur: testInterrupted. */
+START_TEST(test_signals_do_not_end_a_wait)
+{
+	struct sigaction action = {.sa_handler = count_signal}, before;
+	weakref_pool *pool = POOL(.init = (void *[]){res_new()}, .ninit = 1, .dealloc = res_dealloc);
+	struct popper p = {0};
+	struct closer c;
+	void *r = pop(pool);
+
+	signals = 0;
+	ck_assert_int_eq(sigaction(SIGUSR1, &action, &before), 0);
+	ck_assert(popper_start(&p, pool, for_ever[_i], 1));
+	for (int i = 1; i <= 20; i++) {
+		ck_assert_int_eq(pthread_kill(p.thread, SIGUSR1), 0);
+		while (signals < i)
+			usleep(100);
+	}
+	ck_assert_uint_eq(stats_of(pool).waiting, 1);
+	ck_assert_int_eq(weakref_pool_push(pool, r), 0);
+	pthread_join(p.thread, NULL);
+	ck_assert_ptr_eq(p.got, r);
+	ck_assert_uint_eq(stats_of(pool).waits, 1);
+	closer_start(&c, pool, for_ever[_i], 1);
+	for (int i = 21; i <= 40; i++) {
+		ck_assert_int_eq(pthread_kill(c.thread, SIGUSR1), 0);
+		while (signals < i)
+			usleep(100);
+	}
+	ck_assert_uint_eq(stats_of(pool).waiting, 1);
+	ck_assert_int_eq(weakref_pool_push(pool, r), 1);
+	pthread_join(c.thread, NULL);
+	ck_assert_int_eq(c.result, 0);
+	sigaction(SIGUSR1, &before, NULL);
+}
+END_TEST
+
+static _Atomic int in_alloc, may_return;
+
+/* The first that calls it stays in it. */
+static int slow_alloc(void **out, void *user)
+{
+	if (in_alloc++ == 0)
+		while (!may_return)
+			usleep(100);
+	return *(int *)user != 0 ? *(int *)user : res_alloc(out, NULL);
+}
+
+/* An alloc that takes its time keeps nobody else: others make theirs, and are given what comes back, as far as there is room. It counts as
+ * one, whatever becomes of it. test_hanging_connect_within_overflow of SQLAlchemy, TestPoolStatResources of puddle. */
+START_TEST(test_slow_alloc)
+{
+	int error = 0;
+	weakref_pool *pool = POOL(.alloc = slow_alloc, .alloc_user = &error, .hardmax = 2);
+	struct popper p = {.pool = pool, .limit = 30}, q = {0};
+	void *out;
+
+	in_alloc = may_return = 0;
+	ck_assert_int_eq(pthread_create(&p.thread, NULL, popper_run, &p), 0);
+	while (in_alloc == 0)
+		usleep(100);
+	weakref_pool_stats s = stats_of(pool);
+	ck_assert_uint_eq(s.moving, 1);
+	ck_assert_uint_eq(s.leased + s.idle + s.waiting, 0);
+	void *a = pop(pool);
+	ck_assert_ptr_eq(a, &all[0]);
+	ck_assert_int_eq(weakref_pool_pop(pool, &out), -ENOENT);
+	ck_assert_int_eq(weakref_pool_push(pool, res_new()), -ENOSPC);
+	ck_assert(popper_start(&q, pool, 30, 1));
+	ck_assert_int_eq(weakref_pool_push(pool, a), 0);
+	pthread_join(q.thread, NULL);
+	ck_assert_ptr_eq(q.got, a);
+	error = _i == 0 ? 0 : -EIO;
+	ck_assert(_i == 0 || popper_start(&q, pool, 30, 1));
+	may_return = 1;
+	pthread_join(p.thread, NULL);
+	ck_assert_int_eq(p.result, error);
+	if (_i != 0) {
+		/* The room that it leaves is for the waiter, whose alloc fails as well. */
+		pthread_join(q.thread, NULL);
+		ck_assert_int_eq(q.result, -EIO);
+		ck_assert_uint_eq(stats_of(pool).alloc_errors, 2);
+	}
+	ck_assert_uint_eq(stats_of(pool).leased, _i == 0 ? 2 : 1);
+	ck_assert_uint_eq(stats_of(pool).moving + stats_of(pool).waiting, 0);
 }
 END_TEST
 
@@ -986,6 +1113,106 @@ START_TEST(test_stress_one_hand)
 }
 END_TEST
 
+/* What comes back is touched by nobody else. */
+static int hand_reset(void *resource, void *user)
+{
+	struct res *r = resource;
+
+	(void)user;
+	wrong += r->hand != HAND_POOL;
+	return r->dead;
+}
+
+static int hand_keep(void *resource, const weakref_pool_idle *idle, void *user)
+{
+	struct res *r = resource;
+	struct worker *w = user;
+
+	wrong += idle->seconds < 0 || r->hand != HAND_POOL;
+	return support_random(&w->random) % 3 != 0;
+}
+
+static void hold_for_a_while(struct worker *w, struct res *r, uint64_t dice)
+{
+	take(r);
+	if (dice % 16 == 5)
+		usleep(50);
+	if (dice % 8 != 1) {
+		give(w->pool, r, dice >> 8);
+		return;
+	}
+	wrong += weakref_pool_detach(w->pool, r) != 0;
+	let_go(r);
+	/* Foreign: taken, or refused where it is full. */
+	if (weakref_pool_push(w->pool, r) < 0)
+		r->hand = HAND_GONE;
+}
+
+/* One of the calls that look after the pool. */
+static long look_after(struct worker *w, uint64_t dice)
+{
+	switch (dice % 8) {
+	case 0: return weakref_pool_maintain(w->pool);
+	case 1: return weakref_pool_clear(w->pool);
+	case 2: return weakref_pool_invalidate_all(w->pool);
+	case 3: return weakref_pool_retain(w->pool, hand_keep, w);
+	case 4: return weakref_pool_set_size(w->pool, WEAKREF_POOL_HARDMAX, 2 + (dice >> 8) % 4);
+	case 5: return weakref_pool_set_size(w->pool, WEAKREF_POOL_MAXSIZE, 1 + (dice >> 8) % 4);
+	case 6: return weakref_pool_fill(w->pool, 1 + (dice >> 8) % 3);
+	default: return (long)weakref_pool_len(w->pool);
+	}
+}
+
+static int work_at_all(void *arg)
+{
+	struct worker *w = arg;
+	void *got;
+
+	for (size_t i = 0; i < w->rounds; i++) {
+		uint64_t dice = support_random(&w->random);
+		if (dice % 4 == 0) {
+			long result = look_after(w, dice >> 4);
+			SUPPORT_REQUIRE(result >= 0 || result == -EIO || result == -ECANCELED || result == -ENOMEM);
+			continue;
+		}
+		int error = dice % 4 == 1 ? weakref_pool_pop(w->pool, &got) : weakref_pool_pop_wait(w->pool, 0.001, &got);
+		if (error == -ECANCELED)
+			return 0;
+		if (error == 0)
+			hold_for_a_while(w, got, dice >> 4);
+		else
+			SUPPORT_REQUIRE(error == -EIO || error == (dice % 4 == 1 ? -ENOENT : -ETIMEDOUT));
+	}
+	return weakref_pool_close_wait(w->pool, 0) < 0;
+}
+
+/* All that a pool can do is done to one at once, until the first is done, closes it and waits for its end: every resource is in one hand at any
+ * time, and none is left. TestConcurrentBorrowAndEvict, TestConcurrentCloseAndEvict of go-commons-pool; ObjectPoolIssue326. */
+START_TEST(test_stress_all_calls)
+{
+	enum { N = 6 };
+	static struct worker workers[N + 1];
+	weakref_pool_options o = {.alloc = hand_alloc, .alloc_user = &workers[N], .dealloc = hand_dealloc, .check = hand_check, .hardmax = 4};
+
+	o.fifo = _i % 2;
+	o.lifetime = _i == 1 ? 0.001 : 0;
+	o.maxage = _i == 2 ? 0.0005 : 0;
+	o.reset = _i >= 2 ? hand_reset : NULL;
+	workers[N].random = support_seed();
+	weakref_pool *pool = weakref_pool_new(&o);
+	for (size_t i = 0; i < N; i++)
+		workers[i] = (struct worker){pool, support_seed() + i, support_scaled(2500, 50)};
+	ck_assert_int_eq(support_threads(N, work_at_all, workers, sizeof(*workers)), 0);
+	ck_assert_uint_le(made, 100000);
+	ck_assert_uint_eq(wrong, 0);
+	weakref_pool_stats s = stats_of(pool);
+	ck_assert_uint_eq(s.idle + s.leased + s.waiting + s.moving, 0);
+	for (size_t i = 0; i < made; i++)
+		ck_assert_int_eq(all[i].hand, HAND_GONE);
+	memset(workers, 0, sizeof(workers));
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("pool_wait");
@@ -1004,6 +1231,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_reset_and_waiters);
 	tcase_add_test(t, test_set_size_and_waiters);
 	tcase_add_test(t, test_p40_close);
+	tcase_add_test(t, test_closed_with_leases);
 	tcase_add_loop_test(t, test_R231_close_wait, 0, (int)(sizeof(for_ever) / sizeof(*for_ever)));
 	tcase_add_test(t, test_R231_in_vain);
 	tcase_add_test(t, test_R231_dealloc);
@@ -1017,12 +1245,15 @@ static Suite *suite(void)
 	tcase_add_test(t, test_dead_resource_makes_room);
 	tcase_add_test(t, test_lifetime_and_waiters);
 	tcase_add_test(t, test_check_waits_on_its_pool);
+	tcase_add_loop_test(t, test_signals_do_not_end_a_wait, 0, 2);
+	tcase_add_loop_test(t, test_slow_alloc, 0, 2);
 	tcase_add_test(t, test_cancelled_waiter);
 	tcase_add_test(t, test_given_and_cancelled);
 	tcase_add_test(t, test_given_and_timed_out);
 	tcase_add_test(t, test_fork);
 	tcase_add_test(t, test_statistics_of_waits);
 	tcase_add_loop_test(t, test_stress_one_hand, 0, 4);
+	tcase_add_loop_test(t, test_stress_all_calls, 0, 4);
 	return s;
 }
 

@@ -40,6 +40,7 @@ contract_tests = \
 	tests/check_pairdict \
 	tests/check_pool \
 	tests/check_pool_lease \
+	tests/check_pool_retain \
 	tests/check_pool_wait \
 	tests/check_proxy \
 	tests/check_ref \
@@ -81,6 +82,7 @@ short_tests = \
 	tests/check_pairdict \
 	tests/check_pool \
 	tests/check_pool_lease \
+	tests/check_pool_retain \
 	tests/check_pool_wait \
 	tests/check_proxy \
 	tests/check_ref \

@@ -289,7 +289,7 @@ WEAKREF_API int weakref_cache_builder_second_level(weakref_cache_builder *builde
  *
  * Options are separated by commas, with blanks and ends of lines around them and around `=` ignored: `maximumSize=N`,
  * `maximumWeight=N`, `initialCapacity=N`, `expireAfterWrite=T`, `expireAfterAccess=T`, `refreshAfterWrite=T`, `weakKeys`,
- * `weakValues`, `softValues`, `recordStats`. T is a number with one of the units `ns`, `us`, `ms`, `s`, `m`, `h`, `d`.
+ * `weakValues`, `softValues`, `recordStats`. N is a whole number, and T one with one of the units `ns`, `us`, `ms`, `s`, `m`, `h`, `d`.
  * @param builder the builder.
  * @param spec the options, in less than 512 bytes; "" for none.
  * @return 0, or a negative error, and then none of them was set.

@@ -282,7 +282,8 @@ WEAKREF_API int gc_set_kind_tracer(int kind, gc_tracer_fn fn);
 /* ---- heap limit ---------------------------------------------------------------------------------------------------------- */
 
 /**
- * @brief Bounds the heap: an allocation that would grow it further fails with ENOMEM.
+ * @brief Bounds the heap: an allocation that would grow it further fails with ENOMEM. libgc then writes a warning to stderr, unless the
+ * program takes that over (GC_set_warn_proc).
  * @param bytes the limit; 0 lifts it.
  * @return 0, or a negative error.
  * Errors: EINVAL (gc_init was never called).

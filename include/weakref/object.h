@@ -196,8 +196,8 @@ WEAKREF_API const gc_type *gc_type_of(const void *obj);
  * @param obj an object, a proxy, or any address of the collected heap.
  * @param buf where to, may be NULL when size is 0.
  * @param size bytes of buf; the text is cut to fit and always ends in NUL.
- * @return the length that the whole text wants, as snprintf.
- * Errors: EINVAL (NULL), ESTALE (a dead proxy), and what the slot returns.
+ * @return the length that the whole text wants, as snprintf, or a negative error.
+ * Errors: EINVAL (NULL, or not on the heap), ESTALE (a dead proxy), and what the slot returns.
  * Cost: the slot's.
  * Thread: any.
  * GC: collects only if the slot does.

@@ -240,6 +240,34 @@ WEAKREF_API long weakref_pool_clear(weakref_pool *pool);
  */
 WEAKREF_API long weakref_pool_invalidate_all(weakref_pool *pool);
 
+/** How things stand with an idle resource. */
+typedef struct weakref_pool_idle {
+	/** How long it has been idle. Only a pool with a maxage, a ttl or a lifetime, be it of years, looks at the time; in others it is 0. */
+	double seconds;
+	/** How often it was leased until now, modulo 2^32. */
+	uint32_t leases;
+} weakref_pool_idle;
+
+/**
+ * @brief Asks about each idle resource whether it stays, and deallocates those that do not, however young, below minsize too. What is too
+ * old goes first, as by weakref_pool_maintain, and is not asked about.
+ *
+ * Those are asked about that are idle at the beginning, one after the other, the oldest first; what was leased before its turn came is not,
+ * be it back or not. The one that is asked about counts as leased, and nobody gets it meanwhile: a pop takes another, makes one, waits, or
+ * finds none. If it stays, it has not moved in the order of the pool, nor grown younger, unless somebody waits, who gets it.
+ * @param pool the pool. Of a closed one nothing is asked.
+ * @param keep > 0: it stays; 0: it is deallocated; negative: it stays, the rest is not asked about, and that error is returned. What it
+ * is told is there for the call. It may use the pool, this function included. Whoever ends in it leaves the resource where it was.
+ * @param user passed to keep.
+ * @return how many were deallocated, or a negative error; those that were deallocated before it are gone.
+ * Errors: EINVAL, ENOMEM (nothing has happened), EPERM, and what keep returned.
+ * Cost: a list of what is idle, two locks for each, keep, and dealloc for those that go.
+ * Thread: any thread known to the collector.
+ * GC: may collect, and may run callbacks.
+ * Source: Pool::retain of deadpool.
+ */
+WEAKREF_API long weakref_pool_retain(weakref_pool *pool, int (*keep)(void *resource, const weakref_pool_idle *idle, void *user), void *user);
+
 /**
  * @brief Sets one of the sizes anew, while the pool is in use. Idle resources that are too many now go, the oldest first; those
  * that are too many for a hard maximum that was lowered go when they come back, and until then none is made or adopted. Where it
@@ -272,7 +300,7 @@ WEAKREF_API long weakref_pool_close(weakref_pool *pool);
  * any more: so that what they need can be taken down behind them.
  *
  * A lease that was dropped is over when a collection finds it (weakref_pool_lease_at), and none is made here. Called from within alloc,
- * dealloc, check or reset of the same pool, or by who has one of its resources, it waits for itself.
+ * dealloc, check or reset of the same pool, or what weakref_pool_retain asks, or by who has one of its resources, it waits for itself.
  * @param pool the pool; of a closed one it waits for the rest.
  * @param seconds how long at most; 0, a negative or an infinite number is for ever.
  * @return how many were deallocated by this call, or a negative error.
