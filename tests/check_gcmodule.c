@@ -293,6 +293,70 @@ START_TEST(test_G21_G22_callbacks_in_order)
 }
 END_TEST
 
+static uint64_t paused(void)
+{
+	gc_generation_stats stats[WEAKREF_GENERATIONS];
+	uint64_t sum = 0;
+
+	gc_get_stats(stats);
+	for (int i = 0; i < WEAKREF_GENERATIONS; i++)
+		sum += stats[i].pause_ns;
+	return sum;
+}
+
+static struct {
+	size_t stops, wrong;
+	uint64_t last, sum;
+} pauses;
+
+static int note_pause(enum weakref_phase phase, const gc_collection_info *info, void *unused)
+{
+	(void)unused;
+	pauses.wrong += (info->pause_ns != 0) != (phase == WEAKREF_PHASE_STOP);
+	pauses.stops += phase == WEAKREF_PHASE_STOP;
+	pauses.last = info->pause_ns;
+	pauses.sum += info->pause_ns;
+	return 0;
+}
+
+/* R233: the pauses of single collections, of a named one, a host's, and of such as are announced as one, make up those of the accounts, and
+ * these the sum for all. (CPython: "duration" of gc.get_stats and gc.callbacks.) */
+START_TEST(test_R233_pauses)
+{
+	gc_generation_stats before[WEAKREF_GENERATIONS], after[WEAKREF_GENERATIONS];
+	gc_cycle_stats all_before, all_after;
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	gc_set_delivery(WEAKREF_DELIVER_MANUAL);
+	gc_disable();
+	gc_collect();
+	gc_run_callbacks();
+	memset(&pauses, 0, sizeof pauses);
+	ck_assert_int_eq(gc_callbacks_add(note_pause, NULL), 0);
+	gc_get_cycle_stats(&all_before);
+	gc_get_stats(before);
+	uint64_t sum = paused();
+	gc_collect_generation(1);
+	gc_get_cycle_stats(&all_after);
+	gc_get_stats(after);
+	ck_assert_uint_eq(pauses.stops, 1);
+	ck_assert_uint_eq(pauses.last, all_after.pause_last_ns);
+	ck_assert_uint_eq(after[1].pause_ns - before[1].pause_ns, pauses.last);
+	ck_assert_uint_eq(after[0].pause_ns, before[0].pause_ns);
+	ck_assert_uint_eq(after[2].pause_ns, before[2].pause_ns);
+	for (int i = 0; i < 70; i++)
+		GC_gcollect();
+	ck_assert_uint_eq(pauses.stops, 1);
+	gc_run_callbacks();
+	gc_get_cycle_stats(&all_after);
+	ck_assert_uint_eq(pauses.stops, 65);
+	ck_assert_uint_eq(pauses.wrong, 0);
+	ck_assert_uint_eq(pauses.sum, paused() - sum);
+	ck_assert_uint_eq(pauses.sum, all_after.pause_total_ns - all_before.pause_total_ns);
+	ck_assert_int_eq(gc_callbacks_remove(note_pause, NULL), 0);
+}
+END_TEST
+
 /* G21: a collection that somebody else began is announced afterwards, both phases, when callbacks are next delivered. */
 START_TEST(test_G21_automatic_collections)
 {
@@ -489,6 +553,9 @@ START_TEST(test_G19_stats)
 	ck_assert_uint_eq(lines_with(err, "gc: generation"), 3);
 	ck_assert_uint_eq(lines_with(err, "gc: generation 1: "), 1);
 	ck_assert_uint_eq(lines_with(err, "gc: generation 0: "), 1);
+	ck_assert_uint_eq(lines_with(err, " dead, 0 uncollectable, world stopped for "), 3);
+	ck_assert_uint_eq(lines_with(err, " ms\n"), 3);
+	ck_assert_uint_eq(lines_with(err, " for 0.000 ms"), 0);
 }
 END_TEST
 
@@ -1140,6 +1207,7 @@ static Suite *suite(void)
 	suite_add_tcase(suite, figures);
 
 	tcase_add_loop_test(callbacks, test_G21_G22_callbacks_in_order, 0, WEAKREF_GENERATIONS);
+	tcase_add_test(callbacks, test_R233_pauses);
 	tcase_add_test(callbacks, test_G21_automatic_collections);
 	tcase_add_loop_test(callbacks, test_callback_collects, 0, sizeof ways_to_collect / sizeof *ways_to_collect);
 	tcase_add_test(callbacks, test_G23_failing_callback);
