@@ -640,6 +640,63 @@ START_TEST(test_D33_deepcopy)
 }
 END_TEST
 
+struct mischief {
+	struct fixture *f;
+	size_t copies;
+	bool clear;
+};
+
+/* Lets go of the key, finds out whether it died, and puts others. */
+static void *copy_with_mischief(const void *value, void *user)
+{
+	struct mischief *m = user;
+	uint64_t id = ((const struct element *)value)->id;
+
+	m->f->strong[id % N] = NULL;
+	if (m->copies++ % 16 == 0)
+		support_collect();
+	if (m->clear && weakref_keydict_clear(m->f->dict) != 0)
+		return NULL;
+	for (size_t i = 0; i < 4; i++) {
+		struct element *key = element_new(N + m->copies * 4 + i), *its = element_new(N + m->copies * 4 + i);
+		if (weakref_keydict_set(m->f->dict, key, its) != 0)
+			return NULL;
+	}
+	return element_new(id);
+}
+
+static int deepcopy_with_mischief(void *arg)
+{
+	struct mischief *m = arg;
+	weakref_keydict *copy = weakref_keydict_deepcopy(m->f->dict, copy_with_mischief, m);
+	size_t n = 0;
+	weakref_pair *items = copy == NULL ? NULL : weakref_keydict_items(copy, &n);
+
+	SUPPORT_REQUIRE(items != NULL && n <= m->copies && m->copies <= 16 * N);
+	for (size_t i = 0; i < n; i++) {
+		const struct element *key = items[i].key, *value = items[i].value;
+		SUPPORT_REQUIRE(element_intact(key) && element_intact(value) && key->id == value->id);
+	}
+	m->f->dict = copy;
+	return 0;
+}
+
+/* A copy of values lets go of the very key, collects, clears the dictionary and stores others meanwhile: the deep copy ends, and its entries
+ * are whole. */
+START_TEST(test_D33_deepcopy_with_mischief)
+{
+	struct fixture f = fixture_new(_i % 2, N, 1);
+	struct mischief m = {.f = &f, .clear = _i / 2 == 1};
+
+	ck_assert_int_eq(support_on_thread(deepcopy_with_mischief, &m), 0);
+	ck_assert_uint_ge(m.copies, 1);
+	memset(f.strong, 0, N * sizeof *f.strong);
+	support_collect();
+	ck_assert_uint_le(weakref_keydict_len(f.dict), SUPPORT_SLACK);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
 /* By identity, equal keys are two entries; by equality one, under the key that was first. */
 START_TEST(test_D36_identity)
 {
@@ -1076,6 +1133,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_D27_D28_defaults, 0, 2);
 	tcase_add_loop_test(tc, test_D29_D30_D31_D32_merge, 0, 2);
 	tcase_add_loop_test(tc, test_D33_deepcopy, 0, 2);
+	tcase_add_loop_test(tc, test_D33_deepcopy_with_mischief, 0, 4);
 	tcase_add_loop_test(tc, test_D36_identity, 0, 2);
 	tcase_add_loop_test(tc, test_R81_getkey, 0, 2);
 	tcase_add_test(tc, test_R81_getkey_of_a_probe);

@@ -1255,6 +1255,51 @@ START_TEST(test_D33_deepcopy)
 }
 END_TEST
 
+/* Lets go of the value whose key it copies, finds out whether that died, and takes another entry out. */
+static void *copy_key_with_mischief(const void *key, void *user)
+{
+	struct fixture *f = user;
+	struct keys_room room;
+	size_t i = ((const struct keys_custom *)key)->number;
+
+	drop(f, i);
+	if (copied % 16 == 0)
+		support_collect();
+	int gone = weakref_valuedict_delete(f->dict, keys_find(f->kind, (i + 1) % N, &room));
+	return gone == 0 || gone == -WEAKREF_ENOENT ? copy_key(key, &copied) : NULL;
+}
+
+static int deepcopy_with_mischief(void *arg)
+{
+	struct fixture *f = arg;
+	weakref_valuedict *copy = weakref_valuedict_deepcopy(f->dict, copy_key_with_mischief, f);
+	size_t n = 0;
+	weakref_pair *items = copy == NULL ? NULL : weakref_valuedict_items(copy, &n);
+
+	SUPPORT_REQUIRE(items != NULL && n <= copied && copied <= N);
+	for (size_t i = 0; i < n; i++) {
+		const struct keys_custom *key = items[i].key;
+		SUPPORT_REQUIRE(key->signature == KEYS_SIGNATURE && support_node_intact(items[i].value));
+		SUPPORT_REQUIRE(((struct support_node *)items[i].value)->id == key->number);
+	}
+	f->dict = copy;
+	return 0;
+}
+
+/* D33: a copy of keys lets go of values, collects, and takes entries out meanwhile: what the deep copy has is whole. */
+START_TEST(test_D33_deepcopy_with_mischief)
+{
+	struct fixture f = fixture_new(WEAKREF_KEY_CUSTOM, N, 1);
+
+	copied = 0;
+	ck_assert_int_eq(support_on_thread(deepcopy_with_mischief, &f), 0);
+	ck_assert_uint_ge(copied, 1);
+	drop_all(&f);
+	support_collect();
+	expect(&f, 0);
+}
+END_TEST
+
 static int replace_all(void *arg)
 {
 	struct fixture *f = arg;
@@ -2366,6 +2411,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(making, test_D30_D31_union, first, end);
 	tcase_add_loop_test(making, test_D32_copy, first, end);
 	tcase_add_loop_test(making, test_D33_deepcopy, first, end);
+	tcase_add_test(making, test_D33_deepcopy_with_mischief);
 	suite_add_tcase(suite, making);
 
 	tcase_add_loop_test(lifetimes, test_D39_D40_dropped_dictionary, first, end);
