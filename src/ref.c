@@ -306,6 +306,13 @@ int weakref_ref_hash(const weakref_ref *ref, uint64_t *out)
 	return 0;
 }
 
+const char *ref_name_of(const void *obj)
+{
+	const gc_type *type = gc_type_of(obj);
+
+	return type == NULL ? "block" : type->name == NULL ? "object" : type->name;
+}
+
 int weakref_ref_repr(const weakref_ref *ref, char *buf, size_t size)
 {
 	if (!is_ref(ref) || (buf == NULL && size != 0))
@@ -314,9 +321,7 @@ int weakref_ref_repr(const weakref_ref *ref, char *buf, size_t size)
 	void *obj = weakref_ref_get(ref);
 	if (obj == NULL)
 		return snprintf(buf, size, "<%s at %p; dead>", what, (const void *)ref);
-	const gc_type *type = gc_type_of(obj);
-	const char *name = type == NULL ? "block" : type->name == NULL ? "object" : type->name;
-	return snprintf(buf, size, "<%s at %p; to '%s' at %p>", what, (const void *)ref, name, obj);
+	return snprintf(buf, size, "<%s at %p; to '%s' at %p>", what, (const void *)ref, ref_name_of(obj), obj);
 }
 
 /* ---- counting and listing ---- */
