@@ -22,6 +22,7 @@
 
 #include "weakref/checks.h"
 #include "weakref/keydict.h"
+#include "weakref/proxy.h"
 
 #define N ((size_t)128)
 
@@ -818,6 +819,43 @@ START_TEST(test_D38_repr)
 }
 END_TEST
 
+/* R234: a dictionary, and its proxy, answer to the generic operations as to its own functions. */
+START_TEST(test_R234_generic_operations)
+{
+	enum weakref_compare compare = (enum weakref_compare)(_i % 2);
+	weakref_keydict *dict = weakref_keydict_new(compare), *other = weakref_keydict_new(compare);
+	struct element *a = element_new(1), *b = element_new(2), *v = element_new(3), *w = element_new(4);
+	void *obj = _i < 2 ? (void *)dict : (void *)weakref_proxy_new(dict, NULL, NULL), *value = NULL, *result = NULL;
+	static int here;
+
+	ck_assert_int_eq(gc_getitem(obj, a, &value), -WEAKREF_ENOENT);
+	ck_assert_int_eq(gc_setitem(obj, a, v), 0);
+	ck_assert_int_eq(gc_setitem(obj, &here, v), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_getitem(obj, a, &value), 0);
+	ck_assert_ptr_eq(value, v);
+	ck_assert_int_eq(gc_contains(obj, a), 1);
+	ck_assert_int_eq(gc_contains(obj, b), 0);
+	ck_assert_int_eq(weakref_keydict_set(other, a, w), 0);
+	ck_assert_int_eq(weakref_keydict_set(other, b, w), 0);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_OR, other, &result), 0);
+	ck_assert_uint_eq(weakref_keydict_len(dict), 1);
+	ck_assert(weakref_keydict_len(result) == 2 && weakref_keydict_get(result, a) == w);
+	ck_assert_int_eq(gc_inplace(obj, WEAKREF_OP_OR, other, &result), 0);
+	ck_assert_ptr_eq(result, dict);
+	ck_assert(weakref_keydict_len(dict) == 2 && weakref_keydict_get(dict, a) == w);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_AND, other, &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_OR, a, &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_inplace(obj, WEAKREF_OP_OR, &here, &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_OR, weakref_keydict_new((enum weakref_compare)(1 - compare)), &result), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_delitem(obj, a), 0);
+	ck_assert_int_eq(gc_delitem(obj, a), -WEAKREF_ENOENT);
+	ck_assert_uint_eq(weakref_keydict_len(dict), 1);
+	SUPPORT_KEEP(dict);
+	SUPPORT_KEEP(a);
+	SUPPORT_KEEP(b);
+}
+END_TEST
+
 /* ---- dictionaries that are dropped, and what refers to what -------------------------------------------------------------- */
 
 static void tie_dict(struct fixture *f, size_t i, struct element *key, struct element *value)
@@ -1139,6 +1177,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_R81_getkey_of_a_probe);
 	tcase_add_test(tc, test_R81_getkey_of_the_dead);
 	tcase_add_loop_test(tc, test_D38_repr, 0, 2);
+	tcase_add_loop_test(tc, test_R234_generic_operations, 0, 4);
 	tcase_add_loop_test(tc, test_D39_D40_dropped, 0, 2);
 	tcase_add_loop_test(tc, test_D43_chain, 0, 2);
 	tcase_add_loop_test(tc, test_D43_value_holds_key, 0, 2);

@@ -21,6 +21,7 @@
 
 #include "model_valuedict.h"
 #include "weakref/checks.h"
+#include "weakref/proxy.h"
 
 #define N ((size_t)128)
 
@@ -1384,6 +1385,49 @@ START_TEST(test_D38_repr)
 }
 END_TEST
 
+/* R234: a dictionary, and its proxy, answer to the generic operations as to its own functions; a dead value is absent, which no proxy's death
+ * can be taken for. */
+START_TEST(test_R234_generic_operations)
+{
+	struct fixture f = fixture_new(_i / 2, N, 2);
+	void *obj = _i % 2 == 0 ? (void *)f.dict : (void *)weakref_proxy_new(f.dict, NULL, NULL), *value, *result = NULL;
+	weakref_valuedict *other = weakref_valuedict_copy(f.dict), *both;
+	struct support_node *node = support_node_new(N);
+	struct keys_room room;
+	size_t absent = 0;
+
+	GC_gcollect();
+	for (size_t i = 0; i < N; i++) {
+		void *key = (void *)(uintptr_t)keys_find(f.kind, i, &room);
+		int error = gc_getitem(obj, key, &value);
+
+		ck_assert(error == 0 || error == -WEAKREF_ENOENT);
+		ck_assert_int_eq(gc_contains(obj, key), error == 0);
+		ck_assert(i % 2 == 1 || value == f.strong[i]);
+		absent += error != 0;
+	}
+	ck_assert_uint_ge(absent, N / 2 - SUPPORT_SLACK);
+	ck_assert_uint_le(absent, N / 2);
+	void *key = (void *)(uintptr_t)keys_store(f.kind, N, &room);
+	ck_assert_int_eq(gc_setitem(obj, key, node), 0);
+	ck_assert_int_eq(gc_setitem(obj, key, NULL), -WEAKREF_EINVAL);
+	ck_assert_ptr_eq(weakref_valuedict_get(f.dict, key), node);
+	ck_assert_int_eq(gc_operate(other, WEAKREF_OP_OR, obj, &result), 0);
+	both = result;
+	ck_assert(both != other && weakref_valuedict_get(both, key) == node && weakref_valuedict_get(other, key) == NULL);
+	ck_assert_int_eq(gc_delitem(obj, key), 0);
+	ck_assert_int_eq(gc_delitem(obj, key), -WEAKREF_ENOENT);
+	ck_assert_int_eq(gc_inplace(obj, WEAKREF_OP_OR, both, &result), 0);
+	ck_assert(result == f.dict && weakref_valuedict_get(f.dict, key) == node);
+	ck_assert_int_eq(gc_inplace(obj, WEAKREF_OP_SUBTRACT, both, &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_OR, node, &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_OR, keys_dict((enum weakref_key_kind)((f.kind + 1) % KEYS_KINDS)), &result), -WEAKREF_EINVAL);
+	SUPPORT_KEEP(node);
+	SUPPORT_KEEP(f.dict);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
 /* ---- lifetimes of dictionaries and keys ---------------------------------------------------------------------------------- */
 
 static int dropped_dicts(void *arg)
@@ -2391,6 +2435,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(basics, test_D34_replaced_value_dies, first, end);
 	tcase_add_loop_test(basics, test_D34_dead_value_replaced, first, end);
 	tcase_add_loop_test(basics, test_D38_repr, first, end);
+	tcase_add_loop_test(basics, test_R234_generic_operations, 2 * first, 2 * end);
 	suite_add_tcase(suite, basics);
 
 	tcase_add_loop_test(iterators, test_D10_die_while_iterating, first, end);
