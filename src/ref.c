@@ -11,6 +11,7 @@
 #include "executor.h"
 #include "heap.h"
 #include "weakref/object.h"
+#include "weakref/proxy.h"
 
 /* ---- making ---- */
 
@@ -249,7 +250,7 @@ int weakref_ref_retarget(weakref_ref *ref, void *obj)
 	if (error != 0)
 		return error;
 	void *block = ref_block_of(obj, &foreign);
-	if (!is_ref(ref) || block == NULL || ref_is_shared(ref->flags))
+	if (!is_ref(ref) || block == NULL || ref_is_shared(ref->flags) || ((ref->flags & REF_PROXY) != 0 && weakref_is_proxy(obj)))
 		return -WEAKREF_EINVAL;
 	error = anchor_retarget(ref, obj, block, foreign);
 	BASE_KEEP(obj);

@@ -850,6 +850,69 @@ START_TEST(test_wrong_arguments)
 }
 END_TEST
 
+static int tell(weakref_ref *ref, void *data);
+
+static int make_chain(void *arg)
+{
+	weakref_ref **proxies = arg;
+	struct vec *vec = vec_new(1);
+
+	for (int i = 0; i < 3; i++)
+		proxies[i] = weakref_proxy_new(i == 0 ? (void *)vec : (void *)proxies[i - 1], NULL, NULL);
+	return proxies[2] == NULL;
+}
+
+/* R235: a proxy of a proxy of a proxy stands for the object, as long as that lives and the proxies between are there. */
+START_TEST(test_R235_proxy_of_a_proxy)
+{
+	weakref_ref **proxies = gc_alloc(3 * sizeof *proxies);
+	struct vec *vec = vec_new(2);
+	size_t n = 0;
+	uint64_t hash;
+	void *result = NULL;
+
+	for (int i = 0; i < 3; i++)
+		proxies[i] = weakref_proxy_new(i == 0 ? (void *)vec : (void *)proxies[i - 1], NULL, NULL);
+	ck_assert_ptr_eq(weakref_ref_get(proxies[2]), proxies[1]);
+	ck_assert(gc_len(proxies[2], &n) == 0 && n == 2);
+	ck_assert_int_eq(gc_equal(proxies[2], proxies[0]), 1);
+	ck_assert_int_eq(gc_equal(vec, proxies[1]), 1);
+	ck_assert_int_eq(gc_inplace(proxies[1], WEAKREF_OP_ADD, proxies[2], &result), 0);
+	ck_assert(result == vec && vec->at[1] == 4);
+	ck_assert_int_eq(gc_hash(proxies[2], &hash), -WEAKREF_ENOTSUP);
+	SUPPORT_KEEP(vec);
+	for (int i = 0; i < 8 && (i == 0 || weakref_ref_get(proxies[0]) != NULL); i++) {
+		ck_assert_int_eq(support_on_thread(make_chain, proxies), 0);
+		support_collect();
+	}
+	ck_assert_ptr_eq(weakref_ref_get(proxies[2]), proxies[1]);
+	ck_assert_int_eq(gc_len(proxies[2], &n), -WEAKREF_ESTALE);
+	ck_assert_int_eq(gc_truth(proxies[1]), -WEAKREF_ESTALE);
+}
+END_TEST
+
+/* R235: no proxy comes to stand for itself; a reference may be pointed at a proxy. */
+START_TEST(test_R235_no_rings)
+{
+	struct vec *vec = vec_new(2), *other = vec_new(3);
+	weakref_ref *plain = weakref_proxy_new(vec, NULL, NULL), *first = weakref_proxy_new(vec, tell, NULL);
+	weakref_ref *second = weakref_proxy_new(first, tell, NULL), *ref = weakref_ref_new(vec, tell, NULL);
+	size_t n = 0;
+
+	ck_assert_int_eq(weakref_ref_retarget(first, first), -WEAKREF_EINVAL);
+	ck_assert_int_eq(weakref_ref_retarget(first, second), -WEAKREF_EINVAL);
+	ck_assert_int_eq(weakref_ref_retarget(second, plain), -WEAKREF_EINVAL);
+	ck_assert(gc_len(second, &n) == 0 && n == 2);
+	ck_assert_int_eq(weakref_ref_retarget(first, other), 0);
+	ck_assert(gc_len(second, &n) == 0 && n == 3);
+	ck_assert_int_eq(weakref_ref_retarget(ref, plain), 0);
+	ck_assert_ptr_eq(weakref_ref_get(ref), plain);
+	SUPPORT_KEEP(vec);
+	SUPPORT_KEEP(other);
+	SUPPORT_KEEP(first);
+}
+END_TEST
+
 /* ---- callbacks ----------------------------------------------------------------------------------------------------------- */
 
 static size_t told;
@@ -1006,6 +1069,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(both, test_R232_equal_and_compare, 0, 2);
 	tcase_add_loop_test(both, test_C55_call, 0, 2);
 	tcase_add_test(both, test_C54_no_hash);
+	tcase_add_test(both, test_R235_proxy_of_a_proxy);
+	tcase_add_test(both, test_R235_no_rings);
 	tcase_add_test(both, test_C48_callback);
 	tcase_add_test(both, test_operation_holds_its_object);
 	suite_add_tcase(suite, both);
