@@ -403,8 +403,8 @@ WEAKREF_API int gc_set_unraisable_handler(gc_unraisable_fn handler, void *user);
 enum weakref_debug {
 	/** gc_collect counts every dead object of the library, watched or not. Each collection then walks the whole heap. */
 	WEAKREF_DEBUG_COUNT_ALL = 1,
-	/** A line on stderr for each collection, with its figures, when it is over (gc_collect) or callbacks are next delivered (all others). And one at exit,
-	 * where objects were found that are uncollectable: how many. */
+	/** A line on stderr for each collection, with its figures, when it is over (gc_collect) or callbacks are next delivered (all others).
+	 * And one at exit, where objects were found that are uncollectable: how many. */
 	WEAKREF_DEBUG_STATS = 2,
 	/** A line on stderr for each watched object of the library's own found dead, at the same time; of one collection at most 1000. */
 	WEAKREF_DEBUG_COLLECTABLE = 4,
