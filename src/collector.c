@@ -53,10 +53,10 @@ struct roots {
 	struct list *list; /* NULL: none */
 };
 
-/* Whether this thread is making a collection, and what was found dead by it. */
+/* Whether this thread is making a collection, and what came of it. */
 struct named {
 	bool active;
-	uint64_t collected, uncollectable;
+	gc_collection_info info;
 };
 
 static struct roots *roots;
@@ -87,15 +87,26 @@ static uint64_t seen_more;
 
 /* ---- accounts ---- */
 
-static void account_locked(int generation, uint64_t collected, uint64_t uncollectable)
+static void account_locked(const gc_collection_info *info)
 {
-	stats[generation].collections++;
-	stats[generation].collected += collected;
-	stats[generation].uncollectable += uncollectable;
-	for (int i = 1; i <= generation; i++)
+	gc_generation_stats *account = &stats[info->generation];
+
+	account->collections++;
+	account->collected += info->collected;
+	account->uncollectable += info->uncollectable;
+	account->pause_ns += info->pause_ns;
+	for (int i = 1; i <= info->generation; i++)
 		counts[i] = 0;
-	if (generation + 1 < WEAKREF_GENERATIONS)
-		counts[generation + 1]++;
+	if (info->generation + 1 < WEAKREF_GENERATIONS)
+		counts[info->generation + 1]++;
+}
+
+/* The generation stays. */
+static void info_add(gc_collection_info *sum, const gc_collection_info *info)
+{
+	sum->collected += info->collected;
+	sum->uncollectable += info->uncollectable;
+	sum->pause_ns += info->pause_ns;
 }
 
 static bool somebody_listens(void)
@@ -110,15 +121,14 @@ static bool is_announcing(void)
 }
 
 /* In the thread that collected. */
-static void announce_locked(int generation, uint64_t collected, uint64_t uncollectable)
+static void announce_locked(const gc_collection_info *info)
 {
 	if (is_announcing() || !somebody_listens())
 		return;
-	if (ring_used == RING) {
-		ring[RING - 1].collected += collected;
-		ring[RING - 1].uncollectable += uncollectable;
-	} else
-		ring[ring_used++] = (gc_collection_info){generation, collected, uncollectable};
+	if (ring_used == RING)
+		info_add(&ring[RING - 1], info);
+	else
+		ring[ring_used++] = *info;
 	if (!deliver_is_queued_locked(&roots->notice))
 		deliver_queue_stw(&roots->notice, &roots->notice);
 }
@@ -127,18 +137,21 @@ static void announce_locked(int generation, uint64_t collected, uint64_t uncolle
 static void settle_locked(void)
 {
 	uint64_t (*look)(void) = atomic_load(&collector_uncollectable_locked);
-	uint64_t dead = cycle_dead_total_locked(), collected = dead - dead_before;
-	uint64_t uncollectable = look == NULL ? 0 : look();
+	uint64_t dead = cycle_dead_total_locked();
+	gc_collection_info info = {
+		.collected = dead - dead_before,
+		.uncollectable = look == NULL ? 0 : look(),
+		.pause_ns = cycle_pause_last_locked(),
+	};
 
 	dead_before = dead;
 	allocated_before = heap_objects_allocated_locked();
 	if (named.active) {
-		named.collected += collected;
-		named.uncollectable += uncollectable;
+		info_add(&named.info, &info);
 		return;
 	}
-	account_locked(0, collected, uncollectable);
-	announce_locked(0, collected, uncollectable);
+	account_locked(&info);
+	announce_locked(&info);
 }
 
 static size_t check_locked(void)
@@ -155,8 +168,8 @@ static struct cycle_scanner scanner = {.settle_locked = settle_locked, .check_lo
 static void print_stats(const gc_collection_info *info)
 {
 	if ((atomic_load(&debug) & WEAKREF_DEBUG_STATS) != 0)
-		fprintf(stderr, "libweakref: gc: generation %d: %llu dead, %llu uncollectable\n", info->generation,
-			(unsigned long long)info->collected, (unsigned long long)info->uncollectable);
+		fprintf(stderr, "libweakref: gc: generation %d: %llu dead, %llu uncollectable, world stopped for %.3f ms\n", info->generation,
+			(unsigned long long)info->collected, (unsigned long long)info->uncollectable, (double)info->pause_ns / 1e6);
 }
 
 /* World stopped: all memory is there yet, the type's included. */
@@ -296,9 +309,9 @@ static void *account_call(void *arg)
 {
 	struct account *a = arg;
 
-	account_locked(a->info.generation, a->info.collected, a->info.uncollectable);
+	account_locked(&a->info);
 	if (a->announce)
-		announce_locked(a->info.generation, a->info.collected, a->info.uncollectable);
+		announce_locked(&a->info);
 	return NULL;
 }
 
@@ -319,15 +332,14 @@ bool collector_collect(void (*collect)(void), int tries)
 	return false;
 }
 
-/* A collection on the account of info's generation. False where libgc did not collect; else what was found by it is in info. */
+/* A collection on the account of info's generation. False where libgc did not collect; else what came of it is in info. */
 static bool collect_named(int tries, bool announce, gc_collection_info *info)
 {
 	struct named outer = named;
 
-	named = (struct named){.active = true};
+	named = (struct named){.active = true, .info.generation = info->generation};
 	bool done = collector_collect(heap_collect, tries);
-	info->collected = named.collected;
-	info->uncollectable = named.uncollectable;
+	*info = named.info;
 	named = outer;
 	struct account account = {*info, announce};
 	if (done)

@@ -418,6 +418,11 @@ uint64_t cycle_dead_total_locked(void)
 	return stats.dead;
 }
 
+uint64_t cycle_pause_last_locked(void)
+{
+	return stats.pause_last_ns;
+}
+
 static void *count_all_locked(void *on)
 {
 	count_all = *(bool *)on;

@@ -85,6 +85,8 @@ void cycle_roots_free(void *roots);
 void cycle_stats(gc_cycle_stats *out);
 /* Dead objects counted since the start, by the rule in force. libgc's lock held. */
 uint64_t cycle_dead_total_locked(void);
+/* How long the world stood still for the collection that is being settled. libgc's lock held. */
+uint64_t cycle_pause_last_locked(void);
 /* World stopped: called for each block found dead, once each, while all memory is there. NULL: nobody wants it. libgc's lock. */
 extern void (*cycle_dead_seen_stw)(const void *base);
 void cycle_set_count_all(bool on);

@@ -310,9 +310,7 @@ int weakref_finalize_repr(const weakref_finalize *finalize, char *buf, size_t si
 		return -WEAKREF_EINVAL;
 	if (!finals_peek(slot, &taken))
 		return snprintf(buf, size, "<finalize object at %p; dead>", (const void *)finalize);
-	const gc_type *type = gc_type_of(taken.obj);
-	const char *name = type == NULL ? "block" : type->name == NULL ? "object" : type->name;
-	int n = snprintf(buf, size, "<finalize object at %p; for '%s' at %p>", (const void *)finalize, name, taken.obj);
+	int n = snprintf(buf, size, "<finalize object at %p; for '%s' at %p>", (const void *)finalize, ref_name_of(taken.obj), taken.obj);
 	BASE_KEEP(taken.obj);
 	return n;
 }

@@ -58,6 +58,13 @@ static int type_iterate(void *obj, gc_visit_fn visit, void *user)
 	return is_interner(interner) ? gc_iterate(interner->set, visit, user) : -WEAKREF_EINVAL;
 }
 
+static int type_contains(void *obj, void *item)
+{
+	const weakref_interner *interner = obj;
+
+	return is_interner(interner) ? weakref_set_contains(interner->set, item) : -WEAKREF_EINVAL;
+}
+
 static const gc_type interner_type = {
 	.name = "WeakInterner",
 	.size = sizeof(struct weakref_interner),
@@ -65,6 +72,7 @@ static const gc_type interner_type = {
 	.len = type_len,
 	.truth = type_truth,
 	.iterate = type_iterate,
+	.contains = type_contains,
 };
 
 static weakref_interner *make(weakref_set *set)

@@ -13,6 +13,8 @@
  */
 #include "weakref/keydict.h"
 
+#include <errno.h>
+
 #include "container.h"
 #include "keys.h"
 #include "table_quick.h"
@@ -83,6 +85,45 @@ static void *key_of(const struct table_entry *entry)
 	return (void *)(uintptr_t)entry->key.data;
 }
 
+static int type_getitem(void *obj, void *key, void **value)
+{
+	return weakref_keydict_lookup(obj, key, value);
+}
+
+static int type_setitem(void *obj, void *key, void *value)
+{
+	return weakref_keydict_set(obj, key, value);
+}
+
+static int type_delitem(void *obj, void *key)
+{
+	return weakref_keydict_delete(obj, key);
+}
+
+static int type_contains(void *obj, void *key)
+{
+	return weakref_keydict_contains(obj, key);
+}
+
+static const gc_type dict_type;
+
+/* The union of two. */
+static int type_operate(void *obj, enum weakref_operator op, void *operand, void **result)
+{
+	if (op != WEAKREF_OP_OR || gc_type_of(operand) != &dict_type)
+		return -WEAKREF_ENOTSUP;
+	*result = weakref_keydict_union(obj, operand);
+	return *result != NULL ? 0 : -errno;
+}
+
+static int type_inplace(void *obj, enum weakref_operator op, void *operand, void **result)
+{
+	if (op != WEAKREF_OP_OR || gc_type_of(operand) != &dict_type)
+		return -WEAKREF_ENOTSUP;
+	*result = obj;
+	return weakref_keydict_update(obj, operand);
+}
+
 static const gc_type dict_type = {
 	.name = "WeakKeyDictionary",
 	.size = sizeof(struct weakref_keydict),
@@ -90,6 +131,12 @@ static const gc_type dict_type = {
 	.len = container_type_len,
 	.truth = container_type_truth,
 	.iterate = container_type_iterate,
+	.getitem = type_getitem,
+	.setitem = type_setitem,
+	.delitem = type_delitem,
+	.contains = type_contains,
+	.operate = type_operate,
+	.inplace = type_inplace,
 };
 
 /* ---- making ---- */

@@ -15,6 +15,7 @@
 #include "weakref/method.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "heap.h"
 #include "ref.h"
@@ -138,4 +139,18 @@ int weakref_method_hash(const weakref_method *method, uint64_t *out)
 	if (error == 0)
 		*out = base_mix(of_obj ^ base_mix((uintptr_t)method->fn));
 	return error;
+}
+
+int weakref_method_repr(const weakref_method *method, char *buf, size_t size)
+{
+	void *obj;
+	int error = buf == NULL && size != 0 ? -WEAKREF_EINVAL : weakref_method_get(method, &obj, NULL, NULL);
+
+	if (error == -WEAKREF_ESTALE)
+		return snprintf(buf, size, "<weakmethod at %p; dead>", (const void *)method);
+	if (error != 0)
+		return error;
+	int n = snprintf(buf, size, "<weakmethod at %p; to '%s' at %p>", (const void *)method, ref_name_of(obj), obj);
+	BASE_KEEP(obj);
+	return n;
 }

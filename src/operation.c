@@ -5,6 +5,8 @@
  *
  * An object that came out of a proxy is held by the frame that calls the slot.
  *
+ * A slot that gets two objects says ENOTSUP where it does not know the other one, or the operator: it is as good as none then.
+ *
  * Deliberately not here: conversions between operations, such as an order made from an equality; only where the header names a
  * substitute (str by repr, truth by len, inplace by operate) is there one.
  */
@@ -115,9 +117,10 @@ int gc_equal(void *a, void *b)
 		return error;
 	if (a == b)
 		return 1;
-	if (type_a->equal != NULL)
-		return answer(type_a->equal(a, b));
-	return type_b->equal != NULL ? answer(type_b->equal(b, a)) : 0;
+	error = type_a->equal != NULL ? type_a->equal(a, b) : -WEAKREF_ENOTSUP;
+	if (error == -WEAKREF_ENOTSUP && type_b != type_a && type_b->equal != NULL)
+		error = type_b->equal(b, a);
+	return error != -WEAKREF_ENOTSUP ? answer(error) : 0;
 }
 
 int gc_truth(void *obj)
@@ -145,15 +148,15 @@ int gc_compare(void *a, void *b, int *order)
 		error = resolve(&b, &type_b);
 	if (error != 0)
 		return error;
-	if (type_a->compare != NULL)
-		return type_a->compare(a, b, order);
-	if (type_b->compare == NULL)
-		return missing(type_a, "compare");
+	error = type_a->compare != NULL ? type_a->compare(a, b, order) : -WEAKREF_ENOTSUP;
+	if (error != -WEAKREF_ENOTSUP)
+		return error;
 	int turned = 0;
-	error = type_b->compare(b, a, &turned);
+	if (type_b != type_a && type_b->compare != NULL)
+		error = type_b->compare(b, a, &turned);
 	if (error == 0)
 		*order = (turned < 0) - (turned > 0);
-	return error;
+	return error != -WEAKREF_ENOTSUP ? error : missing(type_a, "compare");
 }
 
 /* ---- attributes ---- */
@@ -204,11 +207,25 @@ int gc_call(void *obj, size_t argc, void **argv, void **result)
 /* What both kinds of operation begin with. An operand need not be on the heap. */
 static int resolve_operands(void **obj, const gc_type **type, enum weakref_operator op, void **operand, void **result)
 {
-	int error = resolve_if(result != NULL && op <= WEAKREF_OP_XOR, obj, type);
+	bool fine = result != NULL && op <= WEAKREF_OP_INDEX && (op < WEAKREF_OP_NEGATIVE || *operand == NULL);
+	int error = resolve_if(fine, obj, type);
 
 	if (error != 0 || *operand == NULL)
 		return error;
 	return proxy_resolve(operand);
+}
+
+/* By the type of the left one, else of the right one, which may be no object. */
+static int operate(const gc_type *type, void *obj, enum weakref_operator op, void *operand, void **result, const char *operation)
+{
+	int error = type->operate != NULL ? type->operate(obj, op, operand, result) : -WEAKREF_ENOTSUP;
+
+	if (error != -WEAKREF_ENOTSUP)
+		return error;
+	const gc_type *other = gc_type_of(operand);
+	if (other != NULL && other != type && other->operate_right != NULL)
+		error = other->operate_right(operand, op, obj, result);
+	return error != -WEAKREF_ENOTSUP ? error : missing(type, operation);
 }
 
 int gc_operate(void *obj, enum weakref_operator op, void *operand, void **result)
@@ -216,21 +233,18 @@ int gc_operate(void *obj, enum weakref_operator op, void *operand, void **result
 	const gc_type *type;
 	int error = resolve_operands(&obj, &type, op, &operand, result);
 
-	if (error != 0)
-		return error;
-	return type->operate != NULL ? type->operate(obj, op, operand, result) : missing(type, "operate");
+	return error == 0 ? operate(type, obj, op, operand, result, "operate") : error;
 }
 
 int gc_inplace(void *obj, enum weakref_operator op, void *operand, void **result)
 {
 	const gc_type *type;
-	int error = resolve_operands(&obj, &type, op, &operand, result);
+	int error = op < WEAKREF_OP_NEGATIVE ? resolve_operands(&obj, &type, op, &operand, result) : -WEAKREF_EINVAL;
 
 	if (error != 0)
 		return error;
-	if (type->inplace != NULL)
-		return type->inplace(obj, op, operand, result);
-	return type->operate != NULL ? type->operate(obj, op, operand, result) : missing(type, "inplace");
+	error = type->inplace != NULL ? type->inplace(obj, op, operand, result) : -WEAKREF_ENOTSUP;
+	return error == -WEAKREF_ENOTSUP ? operate(type, obj, op, operand, result, "inplace") : error;
 }
 
 /* ---- containers ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "weakref/proxy.h"
 
+#include "heap.h"
 #include "proxy.h"
 #include "ref.h"
 
@@ -16,9 +17,12 @@ bool weakref_is_proxy(const void *p)
 	return ref != NULL && (ref->flags & REF_PROXY) != 0;
 }
 
+/* A proxy stands for what was there before it, and is not pointed at another one later: there are no rings. */
 int proxy_resolve(void **obj)
 {
-	if (*obj == NULL)
-		return -WEAKREF_EINVAL;
-	return weakref_is_proxy(*obj) ? weakref_ref_read(*obj, obj) : 0;
+	int error = *obj != NULL ? 0 : -WEAKREF_EINVAL;
+
+	while (error == 0 && heap_object_known(*obj) == NULL && weakref_is_proxy(*obj))
+		error = weakref_ref_read(*obj, obj);
+	return error;
 }

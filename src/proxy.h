@@ -5,7 +5,8 @@
 #ifndef PROXY_H
 #define PROXY_H
 
-/* Puts the object in a proxy's place; leaves everything else as it is. 0, or -WEAKREF_ESTALE for a dead proxy, -WEAKREF_EINVAL for NULL. */
+/* Puts the object in a proxy's place, or in that of a proxy of proxies; leaves everything else as it is. 0, or -WEAKREF_ESTALE for a dead
+ * proxy, -WEAKREF_EINVAL for NULL. */
 int proxy_resolve(void **obj);
 
 #endif

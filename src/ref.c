@@ -11,6 +11,7 @@
 #include "executor.h"
 #include "heap.h"
 #include "weakref/object.h"
+#include "weakref/proxy.h"
 
 /* ---- making ---- */
 
@@ -249,7 +250,7 @@ int weakref_ref_retarget(weakref_ref *ref, void *obj)
 	if (error != 0)
 		return error;
 	void *block = ref_block_of(obj, &foreign);
-	if (!is_ref(ref) || block == NULL || ref_is_shared(ref->flags))
+	if (!is_ref(ref) || block == NULL || ref_is_shared(ref->flags) || ((ref->flags & REF_PROXY) != 0 && weakref_is_proxy(obj)))
 		return -WEAKREF_EINVAL;
 	error = anchor_retarget(ref, obj, block, foreign);
 	BASE_KEEP(obj);
@@ -306,6 +307,13 @@ int weakref_ref_hash(const weakref_ref *ref, uint64_t *out)
 	return 0;
 }
 
+const char *ref_name_of(const void *obj)
+{
+	const gc_type *type = gc_type_of(obj);
+
+	return type == NULL ? "block" : type->name == NULL ? "object" : type->name;
+}
+
 int weakref_ref_repr(const weakref_ref *ref, char *buf, size_t size)
 {
 	if (!is_ref(ref) || (buf == NULL && size != 0))
@@ -314,9 +322,7 @@ int weakref_ref_repr(const weakref_ref *ref, char *buf, size_t size)
 	void *obj = weakref_ref_get(ref);
 	if (obj == NULL)
 		return snprintf(buf, size, "<%s at %p; dead>", what, (const void *)ref);
-	const gc_type *type = gc_type_of(obj);
-	const char *name = type == NULL ? "block" : type->name == NULL ? "object" : type->name;
-	return snprintf(buf, size, "<%s at %p; to '%s' at %p>", what, (const void *)ref, name, obj);
+	return snprintf(buf, size, "<%s at %p; to '%s' at %p>", what, (const void *)ref, ref_name_of(obj), obj);
 }
 
 /* ---- counting and listing ---- */

@@ -102,6 +102,9 @@ void *ref_block_of(const void *p, bool *foreign);
 /* The reference or proxy that starts at p, which may be any address; NULL where there is none. No lock. */
 const weakref_ref *ref_at(const void *p);
 
+/* What a live referent is called where a reference, or the like, is described: its type's name. */
+const char *ref_name_of(const void *obj);
+
 /* A reference with these flags beside those that the options ask for; the shared one where it is plain. Errors as weakref_ref_new. */
 weakref_ref *ref_make(void *obj, unsigned flags, const weakref_ref_options *options);
 

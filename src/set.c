@@ -11,6 +11,8 @@
  */
 #include "set.h"
 
+#include <errno.h>
+
 #include "container.h"
 #include "table_quick.h"
 
@@ -64,6 +66,42 @@ static int type_equal(void *a, void *b)
 	return weakref_set_equal(a, b);
 }
 
+static int type_contains(void *obj, void *item)
+{
+	return weakref_set_contains(obj, item);
+}
+
+static const gc_type set_type;
+
+/* Of two sets. */
+static int type_operate(void *obj, enum weakref_operator op, void *operand, void **result)
+{
+	if (gc_type_of(operand) != &set_type)
+		return -WEAKREF_ENOTSUP;
+	switch (op) {
+	case WEAKREF_OP_OR: *result = weakref_set_union(obj, operand); break;
+	case WEAKREF_OP_AND: *result = weakref_set_intersection(obj, operand); break;
+	case WEAKREF_OP_SUBTRACT: *result = weakref_set_difference(obj, operand); break;
+	case WEAKREF_OP_XOR: *result = weakref_set_symmetric_difference(obj, operand); break;
+	default: return -WEAKREF_ENOTSUP;
+	}
+	return *result != NULL ? 0 : -errno;
+}
+
+static int type_inplace(void *obj, enum weakref_operator op, void *operand, void **result)
+{
+	if (gc_type_of(operand) != &set_type)
+		return -WEAKREF_ENOTSUP;
+	*result = obj;
+	switch (op) {
+	case WEAKREF_OP_OR: return weakref_set_update(obj, operand);
+	case WEAKREF_OP_AND: return weakref_set_intersection_update(obj, operand);
+	case WEAKREF_OP_SUBTRACT: return weakref_set_difference_update(obj, operand);
+	case WEAKREF_OP_XOR: return weakref_set_symmetric_difference_update(obj, operand);
+	default: return -WEAKREF_ENOTSUP;
+	}
+}
+
 static const gc_type set_type = {
 	.name = "WeakSet",
 	.size = sizeof(struct weakref_set),
@@ -73,6 +111,9 @@ static const gc_type set_type = {
 	.len = container_type_len,
 	.truth = container_type_truth,
 	.iterate = container_type_iterate,
+	.contains = type_contains,
+	.operate = type_operate,
+	.inplace = type_inplace,
 };
 
 /* ---- making ---- */

@@ -12,6 +12,7 @@
  */
 #include "weakref/valuedict.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "container.h"
@@ -133,6 +134,48 @@ static int type_iterate(void *obj, gc_visit_fn visit, void *user)
 	return error < 0 ? error : container_each(obj, false, visit_key, &(struct visit){.visit = visit, .user = user});
 }
 
+/* ESTALE would read as a dead proxy's. */
+static int type_getitem(void *obj, void *key, void **value)
+{
+	int error = weakref_valuedict_lookup(obj, key, value);
+
+	return error == -WEAKREF_ESTALE ? -WEAKREF_ENOENT : error;
+}
+
+static int type_setitem(void *obj, void *key, void *value)
+{
+	return weakref_valuedict_set(obj, key, value);
+}
+
+static int type_delitem(void *obj, void *key)
+{
+	return weakref_valuedict_delete(obj, key);
+}
+
+static int type_contains(void *obj, void *key)
+{
+	return weakref_valuedict_contains(obj, key);
+}
+
+static const gc_type dict_type;
+
+/* The union of two. */
+static int type_operate(void *obj, enum weakref_operator op, void *operand, void **result)
+{
+	if (op != WEAKREF_OP_OR || gc_type_of(operand) != &dict_type)
+		return -WEAKREF_ENOTSUP;
+	*result = weakref_valuedict_union(obj, operand);
+	return *result != NULL ? 0 : -errno;
+}
+
+static int type_inplace(void *obj, enum weakref_operator op, void *operand, void **result)
+{
+	if (op != WEAKREF_OP_OR || gc_type_of(operand) != &dict_type)
+		return -WEAKREF_ENOTSUP;
+	*result = obj;
+	return weakref_valuedict_update(obj, operand);
+}
+
 static const gc_type dict_type = {
 	.name = "WeakValueDictionary",
 	.size = sizeof(struct weakref_valuedict),
@@ -140,6 +183,12 @@ static const gc_type dict_type = {
 	.len = container_type_len,
 	.truth = container_type_truth,
 	.iterate = type_iterate,
+	.getitem = type_getitem,
+	.setitem = type_setitem,
+	.delitem = type_delitem,
+	.contains = type_contains,
+	.operate = type_operate,
+	.inplace = type_inplace,
 };
 
 /* ---- making ---- */

@@ -293,6 +293,70 @@ START_TEST(test_G21_G22_callbacks_in_order)
 }
 END_TEST
 
+static uint64_t paused(void)
+{
+	gc_generation_stats stats[WEAKREF_GENERATIONS];
+	uint64_t sum = 0;
+
+	gc_get_stats(stats);
+	for (int i = 0; i < WEAKREF_GENERATIONS; i++)
+		sum += stats[i].pause_ns;
+	return sum;
+}
+
+static struct {
+	size_t stops, wrong;
+	uint64_t last, sum;
+} pauses;
+
+static int note_pause(enum weakref_phase phase, const gc_collection_info *info, void *unused)
+{
+	(void)unused;
+	pauses.wrong += (info->pause_ns != 0) != (phase == WEAKREF_PHASE_STOP);
+	pauses.stops += phase == WEAKREF_PHASE_STOP;
+	pauses.last = info->pause_ns;
+	pauses.sum += info->pause_ns;
+	return 0;
+}
+
+/* R233: the pauses of single collections, of a named one, a host's, and of such as are announced as one, make up those of the accounts, and
+ * these the sum for all. (CPython: "duration" of gc.get_stats and gc.callbacks.) */
+START_TEST(test_R233_pauses)
+{
+	gc_generation_stats before[WEAKREF_GENERATIONS], after[WEAKREF_GENERATIONS];
+	gc_cycle_stats all_before, all_after;
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "collections come by themselves");
+	gc_set_delivery(WEAKREF_DELIVER_MANUAL);
+	gc_disable();
+	gc_collect();
+	gc_run_callbacks();
+	memset(&pauses, 0, sizeof pauses);
+	ck_assert_int_eq(gc_callbacks_add(note_pause, NULL), 0);
+	gc_get_cycle_stats(&all_before);
+	gc_get_stats(before);
+	uint64_t sum = paused();
+	gc_collect_generation(1);
+	gc_get_cycle_stats(&all_after);
+	gc_get_stats(after);
+	ck_assert_uint_eq(pauses.stops, 1);
+	ck_assert_uint_eq(pauses.last, all_after.pause_last_ns);
+	ck_assert_uint_eq(after[1].pause_ns - before[1].pause_ns, pauses.last);
+	ck_assert_uint_eq(after[0].pause_ns, before[0].pause_ns);
+	ck_assert_uint_eq(after[2].pause_ns, before[2].pause_ns);
+	for (int i = 0; i < 70; i++)
+		GC_gcollect();
+	ck_assert_uint_eq(pauses.stops, 1);
+	gc_run_callbacks();
+	gc_get_cycle_stats(&all_after);
+	ck_assert_uint_eq(pauses.stops, 65);
+	ck_assert_uint_eq(pauses.wrong, 0);
+	ck_assert_uint_eq(pauses.sum, paused() - sum);
+	ck_assert_uint_eq(pauses.sum, all_after.pause_total_ns - all_before.pause_total_ns);
+	ck_assert_int_eq(gc_callbacks_remove(note_pause, NULL), 0);
+}
+END_TEST
+
 /* G21: a collection that somebody else began is announced afterwards, both phases, when callbacks are next delivered. */
 START_TEST(test_G21_automatic_collections)
 {
@@ -489,6 +553,9 @@ START_TEST(test_G19_stats)
 	ck_assert_uint_eq(lines_with(err, "gc: generation"), 3);
 	ck_assert_uint_eq(lines_with(err, "gc: generation 1: "), 1);
 	ck_assert_uint_eq(lines_with(err, "gc: generation 0: "), 1);
+	ck_assert_uint_eq(lines_with(err, " dead, 0 uncollectable, world stopped for "), 3);
+	ck_assert_uint_eq(lines_with(err, " ms\n"), 3);
+	ck_assert_uint_eq(lines_with(err, " for 0.000 ms"), 0);
 }
 END_TEST
 
@@ -669,6 +736,42 @@ START_TEST(test_freeze)
 	support_collect();
 	ck_assert_uint_ge(support_dead(frozen, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
 	SUPPORT_KEEP(kept);
+}
+END_TEST
+
+static size_t asked, found_itself;
+
+static int ask_of_itself(void *obj)
+{
+	size_t n = 0, m = 0;
+	void **objects = gc_get_objects(WEAKREF_ALL_GENERATIONS, &n), **referrers = gc_get_referrers(obj, &m);
+
+	asked++;
+	found_itself += objects != NULL && lists(objects, n, obj) && referrers != NULL && lists(referrers, m, obj);
+	return 0;
+}
+
+static int make_asking(void *unused)
+{
+	static const gc_type type = {.name = "asking", .size = sizeof(void *), .destroy = ask_of_itself};
+
+	(void)unused;
+	for (size_t i = 0; i < 8; i++) {
+		void **obj = gc_new(&type);
+		SUPPORT_REQUIRE(obj != NULL);
+		*obj = obj;
+	}
+	return 0;
+}
+
+/* R104, R220: an object whose destructor runs is listed, and is among its own holders. (CPython: test_get_objects_during_gc.) */
+START_TEST(test_lists_of_a_destructor)
+{
+	asked = found_itself = 0;
+	ck_assert_int_eq(support_on_thread(make_asking, NULL), 0);
+	support_collect();
+	ck_assert_uint_ge(asked, 8 - SUPPORT_SLACK);
+	ck_assert_uint_eq(found_itself, asked);
 }
 END_TEST
 
@@ -1004,6 +1107,109 @@ static int look_around(void *arg)
 	return 0;
 }
 
+static struct {
+	struct support_node *shared;
+	_Atomic unsigned working;
+} *beside;
+
+static int set_all_the_time(void)
+{
+	for (uint64_t i = 0; i < support_scaled(50, 5); i++) {
+		SUPPORT_REQUIRE(gc_set_debug(WEAKREF_DEBUG_SAVEALL) == 0);
+		SUPPORT_REQUIRE(gc_set_threshold((uint64_t[]){100 + i, 10 + i, 10 + i}, 3) == 0);
+		SUPPORT_REQUIRE(gc_set_debug(0) == 0 && gc_garbage_clear() == 0);
+	}
+	return 0;
+}
+
+static int freeze_all_the_time(void)
+{
+	for (size_t i = 0; i < support_scaled(20, 2); i++) {
+		SUPPORT_REQUIRE(gc_freeze() == 0 && gc_get_freeze_count() > 0);
+		SUPPORT_REQUIRE(gc_collect() >= 0);
+		SUPPORT_REQUIRE(gc_unfreeze() == 0 && gc_get_freeze_count() == 0);
+	}
+	return 0;
+}
+
+static int list_all_the_time(void)
+{
+	for (size_t i = 0; i < support_scaled(20, 2); i++) {
+		size_t n = 0, shared = 0;
+		void **objects = gc_get_objects(WEAKREF_ALL_GENERATIONS, &n);
+
+		SUPPORT_REQUIRE(objects != NULL);
+		for (size_t k = 0; k < n; k++) {
+			SUPPORT_REQUIRE(gc_is_tracked(objects[k]));
+			shared += objects[k] == beside->shared;
+		}
+		SUPPORT_REQUIRE(shared == 1);
+	}
+	return 0;
+}
+
+/* The figures only grow, and of the settings those are read that somebody made. */
+static int read_all_the_time(void)
+{
+	gc_generation_stats before[WEAKREF_GENERATIONS] = {{0}}, now[WEAKREF_GENERATIONS];
+	uint64_t thresholds[WEAKREF_GENERATIONS];
+
+	while (beside->working > 0) {
+		SUPPORT_REQUIRE(gc_get_stats(now) == 0);
+		for (int i = 0; i < WEAKREF_GENERATIONS; i++)
+			SUPPORT_REQUIRE(now[i].collections >= before[i].collections && now[i].collected >= before[i].collected &&
+					now[i].pause_ns >= before[i].pause_ns);
+		memcpy(before, now, sizeof now);
+		SUPPORT_REQUIRE((gc_get_debug() & ~(unsigned)WEAKREF_DEBUG_SAVEALL) == 0);
+		SUPPORT_REQUIRE(gc_get_threshold(thresholds) == 0 && thresholds[1] >= 10 && thresholds[1] < 60);
+	}
+	return 0;
+}
+
+static int make_all_the_time(void)
+{
+	for (uint64_t i = 0; beside->working > 0; i++) {
+		struct support_node *node = support_node_new(i);
+
+		SUPPORT_REQUIRE(node != NULL && weakref_ref_new(node, NULL, NULL) != NULL);
+		node->next = i % 2 == 0 ? node : beside->shared;
+	}
+	return 0;
+}
+
+#define BESIDE 6 /* threads */
+#define FINITE 3 /* of them, which the others wait for */
+
+static int work_beside(void *which)
+{
+	static int (*const work[BESIDE])(void) = {set_all_the_time,  freeze_all_the_time, list_all_the_time,
+						  read_all_the_time, make_all_the_time,	  make_all_the_time};
+	int result = work[*(size_t *)which]();
+
+	if (*(size_t *)which < FINITE)
+		beside->working--;
+	return result;
+}
+
+/* Settings are made, figures read, objects listed and frozen while threads make garbage and collect. (CPython: test_free_threading/test_gc,
+ * test_gc_debug_race, test_gc_get_stats_race.) */
+START_TEST(test_settings_and_lists_beside_collections)
+{
+	size_t which[BESIDE];
+
+	beside = gc_alloc(sizeof *beside);
+	beside->shared = support_node_new(1);
+	beside->working = FINITE;
+	for (size_t i = 0; i < BESIDE; i++)
+		which[i] = i;
+	ck_assert_uint_eq(support_threads(BESIDE, work_beside, which, sizeof which[0]), 0);
+	ck_assert_int_eq(gc_set_threshold((uint64_t[]){0, 10, 10}, 3), 0);
+	ck_assert(support_node_intact(beside->shared));
+	ck_assert_uint_eq(gc_garbage_len(), 0);
+	beside = NULL;
+}
+END_TEST
+
 /* G14, G15, G41: several threads make objects, drop them and ask at once: each finds its own, and nothing that is gone. */
 START_TEST(test_G15_threads)
 {
@@ -1140,6 +1346,7 @@ static Suite *suite(void)
 	suite_add_tcase(suite, figures);
 
 	tcase_add_loop_test(callbacks, test_G21_G22_callbacks_in_order, 0, WEAKREF_GENERATIONS);
+	tcase_add_test(callbacks, test_R233_pauses);
 	tcase_add_test(callbacks, test_G21_automatic_collections);
 	tcase_add_loop_test(callbacks, test_callback_collects, 0, sizeof ways_to_collect / sizeof *ways_to_collect);
 	tcase_add_test(callbacks, test_G23_failing_callback);
@@ -1155,11 +1362,13 @@ static Suite *suite(void)
 	tcase_add_test(objects, test_G16_is_tracked);
 	tcase_add_test(objects, test_G17_is_finalized);
 	tcase_add_test(objects, test_freeze);
+	tcase_add_test(objects, test_lists_of_a_destructor);
 	tcase_add_loop_test(objects, test_finalizers_within_a_list, 0, 2);
 	tcase_add_test(objects, test_G14_referents);
 	tcase_add_test(objects, test_G14_no_referents);
 	tcase_add_test(objects, test_G15_referrers);
 	tcase_add_test(objects, test_G15_threads);
+	tcase_add_test(objects, test_settings_and_lists_beside_collections);
 	tcase_add_test(objects, test_G41_holders);
 	tcase_add_test(objects, test_G41_held_elsewhere);
 	tcase_add_test(objects, test_G38_heap_figures);

@@ -166,8 +166,11 @@ START_TEST(test_D63_arguments)
 	snprintf(want, sizeof(want), "<WeakInterner at %p>", (void *)in);
 	ck_assert_int_eq(gc_repr(in, text, sizeof(text)), (int)strlen(want));
 	ck_assert_str_eq(text, want);
+	ck_assert_int_eq(gc_contains(in, e), 1);
+	ck_assert_int_eq(gc_contains(in, &here), 0);
 	ck_assert_int_eq(weakref_interner_clear(in), 0);
 	ck_assert_uint_eq(weakref_interner_len(in), 0);
+	ck_assert_int_eq(gc_contains(in, e), 0);
 	ck_assert_int_eq(weakref_interner_clear(NULL), -WEAKREF_EINVAL);
 	ck_assert_uint_eq(weakref_interner_len(NULL), 0);
 	SUPPORT_KEEP(e);

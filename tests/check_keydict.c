@@ -22,6 +22,7 @@
 
 #include "weakref/checks.h"
 #include "weakref/keydict.h"
+#include "weakref/proxy.h"
 
 #define N ((size_t)128)
 
@@ -640,6 +641,63 @@ START_TEST(test_D33_deepcopy)
 }
 END_TEST
 
+struct mischief {
+	struct fixture *f;
+	size_t copies;
+	bool clear;
+};
+
+/* Lets go of the key, finds out whether it died, and puts others. */
+static void *copy_with_mischief(const void *value, void *user)
+{
+	struct mischief *m = user;
+	uint64_t id = ((const struct element *)value)->id;
+
+	m->f->strong[id % N] = NULL;
+	if (m->copies++ % 16 == 0)
+		support_collect();
+	if (m->clear && weakref_keydict_clear(m->f->dict) != 0)
+		return NULL;
+	for (size_t i = 0; i < 4; i++) {
+		struct element *key = element_new(N + m->copies * 4 + i), *its = element_new(N + m->copies * 4 + i);
+		if (weakref_keydict_set(m->f->dict, key, its) != 0)
+			return NULL;
+	}
+	return element_new(id);
+}
+
+static int deepcopy_with_mischief(void *arg)
+{
+	struct mischief *m = arg;
+	weakref_keydict *copy = weakref_keydict_deepcopy(m->f->dict, copy_with_mischief, m);
+	size_t n = 0;
+	weakref_pair *items = copy == NULL ? NULL : weakref_keydict_items(copy, &n);
+
+	SUPPORT_REQUIRE(items != NULL && n <= m->copies && m->copies <= 16 * N);
+	for (size_t i = 0; i < n; i++) {
+		const struct element *key = items[i].key, *value = items[i].value;
+		SUPPORT_REQUIRE(element_intact(key) && element_intact(value) && key->id == value->id);
+	}
+	m->f->dict = copy;
+	return 0;
+}
+
+/* A copy of values lets go of the very key, collects, clears the dictionary and stores others meanwhile: the deep copy ends, and its entries
+ * are whole. */
+START_TEST(test_D33_deepcopy_with_mischief)
+{
+	struct fixture f = fixture_new(_i % 2, N, 1);
+	struct mischief m = {.f = &f, .clear = _i / 2 == 1};
+
+	ck_assert_int_eq(support_on_thread(deepcopy_with_mischief, &m), 0);
+	ck_assert_uint_ge(m.copies, 1);
+	memset(f.strong, 0, N * sizeof *f.strong);
+	support_collect();
+	ck_assert_uint_le(weakref_keydict_len(f.dict), SUPPORT_SLACK);
+	SUPPORT_KEEP(f.strong);
+}
+END_TEST
+
 /* By identity, equal keys are two entries; by equality one, under the key that was first. */
 START_TEST(test_D36_identity)
 {
@@ -758,6 +816,43 @@ START_TEST(test_D38_repr)
 	ck_assert_int_eq(gc_repr(dict, text, sizeof(text)), (int)strlen(want));
 	ck_assert_int_eq(gc_truth(dict), 0);
 	ck_assert_int_eq(weakref_keydict_repr(NULL, text, sizeof(text)), -WEAKREF_EINVAL);
+}
+END_TEST
+
+/* R234: a dictionary, and its proxy, answer to the generic operations as to its own functions. */
+START_TEST(test_R234_generic_operations)
+{
+	enum weakref_compare compare = (enum weakref_compare)(_i % 2);
+	weakref_keydict *dict = weakref_keydict_new(compare), *other = weakref_keydict_new(compare);
+	struct element *a = element_new(1), *b = element_new(2), *v = element_new(3), *w = element_new(4);
+	void *obj = _i < 2 ? (void *)dict : (void *)weakref_proxy_new(dict, NULL, NULL), *value = NULL, *result = NULL;
+	static int here;
+
+	ck_assert_int_eq(gc_getitem(obj, a, &value), -WEAKREF_ENOENT);
+	ck_assert_int_eq(gc_setitem(obj, a, v), 0);
+	ck_assert_int_eq(gc_setitem(obj, &here, v), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_getitem(obj, a, &value), 0);
+	ck_assert_ptr_eq(value, v);
+	ck_assert_int_eq(gc_contains(obj, a), 1);
+	ck_assert_int_eq(gc_contains(obj, b), 0);
+	ck_assert_int_eq(weakref_keydict_set(other, a, w), 0);
+	ck_assert_int_eq(weakref_keydict_set(other, b, w), 0);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_OR, other, &result), 0);
+	ck_assert_uint_eq(weakref_keydict_len(dict), 1);
+	ck_assert(weakref_keydict_len(result) == 2 && weakref_keydict_get(result, a) == w);
+	ck_assert_int_eq(gc_inplace(obj, WEAKREF_OP_OR, other, &result), 0);
+	ck_assert_ptr_eq(result, dict);
+	ck_assert(weakref_keydict_len(dict) == 2 && weakref_keydict_get(dict, a) == w);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_AND, other, &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_OR, a, &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_inplace(obj, WEAKREF_OP_OR, &here, &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_OR, weakref_keydict_new((enum weakref_compare)(1 - compare)), &result), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_delitem(obj, a), 0);
+	ck_assert_int_eq(gc_delitem(obj, a), -WEAKREF_ENOENT);
+	ck_assert_uint_eq(weakref_keydict_len(dict), 1);
+	SUPPORT_KEEP(dict);
+	SUPPORT_KEEP(a);
+	SUPPORT_KEEP(b);
 }
 END_TEST
 
@@ -1076,11 +1171,13 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_D27_D28_defaults, 0, 2);
 	tcase_add_loop_test(tc, test_D29_D30_D31_D32_merge, 0, 2);
 	tcase_add_loop_test(tc, test_D33_deepcopy, 0, 2);
+	tcase_add_loop_test(tc, test_D33_deepcopy_with_mischief, 0, 4);
 	tcase_add_loop_test(tc, test_D36_identity, 0, 2);
 	tcase_add_loop_test(tc, test_R81_getkey, 0, 2);
 	tcase_add_test(tc, test_R81_getkey_of_a_probe);
 	tcase_add_test(tc, test_R81_getkey_of_the_dead);
 	tcase_add_loop_test(tc, test_D38_repr, 0, 2);
+	tcase_add_loop_test(tc, test_R234_generic_operations, 0, 4);
 	tcase_add_loop_test(tc, test_D39_D40_dropped, 0, 2);
 	tcase_add_loop_test(tc, test_D43_chain, 0, 2);
 	tcase_add_loop_test(tc, test_D43_value_holds_key, 0, 2);

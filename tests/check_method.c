@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "weakref/checks.h"
 #include "weakref/method.h"
@@ -250,6 +251,40 @@ START_TEST(test_C62_hash)
 }
 END_TEST
 
+/* C41, of methods: printing never fails: its object's type and address while both parts live, dead afterwards; cut to the buffer. */
+START_TEST(test_C41_repr)
+{
+	static const gc_type nameless = {.size = 16};
+	void *objs[] = {num_new(1), gc_new(&nameless), gc_alloc(16)};
+	const char *const names[] = {"num", "object", "block"};
+	struct batch *b = batch_new(_i, false, false);
+	char text[128], wanted[128], cut[12];
+
+	for (size_t i = 0; i < 3; i++) {
+		weakref_method *method = weakref_method_new(objs[i], add, objs[0], NULL, NULL);
+
+		snprintf(wanted, sizeof wanted, "<weakmethod at %p; to '%s' at %p>", (void *)method, names[i], objs[i]);
+		ck_assert_int_eq(weakref_method_repr(method, text, sizeof text), (int)strlen(wanted));
+		ck_assert_str_eq(text, wanted);
+		ck_assert_int_eq(weakref_method_repr(method, cut, sizeof cut), (int)strlen(wanted));
+		ck_assert_int_eq(strncmp(cut, wanted, sizeof cut - 1), 0);
+		ck_assert_int_eq(weakref_method_repr(method, NULL, 0), (int)strlen(wanted));
+		ck_assert_int_eq(weakref_method_repr(method, NULL, 1), -WEAKREF_EINVAL);
+	}
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		if (weakref_method_get(b->methods[i], NULL, NULL, NULL) == 0)
+			continue;
+		snprintf(wanted, sizeof wanted, "<weakmethod at %p; dead>", (void *)b->methods[i]);
+		ck_assert_int_eq(weakref_method_repr(b->methods[i], text, sizeof text), (int)strlen(wanted));
+		ck_assert_str_eq(text, wanted);
+	}
+	ck_assert_int_eq(weakref_method_repr(NULL, text, sizeof text), -WEAKREF_EINVAL);
+	ck_assert_int_eq(weakref_method_repr((weakref_method *)objs[0], text, sizeof text), -WEAKREF_EINVAL);
+	SUPPORT_KEEP(objs);
+	SUPPORT_KEEP(b);
+}
+END_TEST
+
 /* What weakref_ref_new does not take makes no method, as object or as closure; nor is there one without function, or data without callback. */
 START_TEST(test_refused)
 {
@@ -310,6 +345,7 @@ static Suite *suite(void)
 	tcase_add_test(tcase, test_C61_equality_alive);
 	tcase_add_test(tcase, test_C61_equality_dead);
 	tcase_add_test(tcase, test_C62_hash);
+	tcase_add_loop_test(tcase, test_C41_repr, 0, DIES);
 	tcase_add_test(tcase, test_refused);
 	tcase_add_test(tcase, test_without_memory);
 	suite_add_tcase(suite, tcase);

@@ -1158,6 +1158,54 @@ START_TEST(test_made_by_its_own_destructor)
 }
 END_TEST
 
+struct neighbour {
+	struct support_node *other;
+	weakref_ref *before;
+};
+
+static struct {
+	size_t n, wrong;
+	weakref_ref *refs[SUPPORT_N];
+} *neighbours;
+
+static int watch_neighbour(void *obj)
+{
+	struct neighbour *it = obj;
+	weakref_ref *ref = weakref_ref_new(it->other, NULL, NULL);
+
+	neighbours->wrong += ref == NULL || ref == it->before || weakref_ref_get(ref) != it->other || weakref_ref_get(it->before) != NULL;
+	neighbours->refs[neighbours->n++] = ref;
+	return 0;
+}
+
+static int make_neighbours(void *unused)
+{
+	static const gc_type type = {.name = "neighbour", .size = sizeof(struct neighbour), .destroy = watch_neighbour};
+
+	(void)unused;
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		struct neighbour *it = gc_new(&type);
+		SUPPORT_REQUIRE(it != NULL && (it->other = support_node_new(i)) != NULL);
+		it->other->other = it;
+		SUPPORT_REQUIRE((it->before = weakref_ref_new(it->other, NULL, NULL)) != NULL);
+	}
+	return 0;
+}
+
+/* R30, R31: what a destructor makes of another object of its garbage, whose references it finds cleared, is a new reference, which reads the
+ * object while that is there, and clears with it. (CPython: test_function_tp_clear_leaves_consistent_state.) */
+START_TEST(test_made_of_a_neighbour)
+{
+	neighbours = gc_alloc(sizeof *neighbours);
+	ck_assert_int_eq(support_on_thread(make_neighbours, NULL), 0);
+	support_collect();
+	ck_assert_uint_ge(neighbours->n, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_uint_eq(neighbours->wrong, 0);
+	support_collect();
+	ck_assert_uint_ge(support_dead(neighbours->refs, neighbours->n), neighbours->n - SUPPORT_SLACK);
+}
+END_TEST
+
 /* A destructor sees its payload and what that points to intact, and the short references to its object read NULL in it. */
 START_TEST(test_destructor_sees_all_intact_refs_null)
 {
@@ -1620,6 +1668,7 @@ static Suite *suite(void)
 	t = support_tcase("destructors");
 	tcase_add_test(t, test_F19_destructor_once);
 	tcase_add_test(t, test_made_by_its_own_destructor);
+	tcase_add_test(t, test_made_of_a_neighbour);
 	tcase_add_test(t, test_destructor_sees_all_intact_refs_null);
 	tcase_add_test(t, test_F20_resurrect_once);
 	tcase_add_test(t, test_F20_destroyed_again);

@@ -442,7 +442,7 @@ START_TEST(test_C51_in_place)
 	ck_assert_int_eq(gc_inplace(obj, WEAKREF_OP_XOR, operand, &result), -WEAKREF_ENOTSUP);
 	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_ADD, operand, &result), 0);
 	ck_assert_uint_eq(((struct vec *)result)->at[2], 9);
-	ck_assert_int_eq(gc_operate(obj, (enum weakref_operator)(WEAKREF_OP_XOR + 1), operand, &result), -WEAKREF_EINVAL);
+	ck_assert_int_eq(gc_operate(obj, (enum weakref_operator)(WEAKREF_OP_INDEX + 1), NULL, &result), -WEAKREF_EINVAL);
 	SUPPORT_KEEP(vec);
 	SUPPORT_KEEP(other);
 }
@@ -460,6 +460,242 @@ START_TEST(test_C51_in_place_by_operate)
 	ck_assert_ptr_ne(result, vec);
 	ck_assert_uint_eq(((struct vec *)result)->n, 1);
 	SUPPORT_KEEP(vec);
+}
+END_TEST
+
+/* ---- a type that knows its own kind alone, on the left, and all others on the right ---- */
+
+struct num {
+	intptr_t n;
+};
+
+static size_t asked_right;
+
+static const gc_type num_type;
+
+static struct num *num_new(intptr_t n)
+{
+	struct num *num = gc_new(&num_type);
+
+	ck_assert_ptr_nonnull(num);
+	num->n = n;
+	return num;
+}
+
+/* Results are numbers in a pointer's place. */
+static int num_operate(void *obj, enum weakref_operator op, void *operand, void **result)
+{
+	intptr_t n = ((struct num *)obj)->n;
+
+	switch (op) {
+	case WEAKREF_OP_NEGATIVE: return (*result = (void *)-n, 0);
+	case WEAKREF_OP_ABSOLUTE: return (*result = (void *)(n < 0 ? -n : n), 0);
+	case WEAKREF_OP_INVERT: return (*result = (void *)~n, 0);
+	case WEAKREF_OP_POSITIVE:
+	case WEAKREF_OP_INT:
+	case WEAKREF_OP_INDEX: return (*result = (void *)n, 0);
+	case WEAKREF_OP_FLOAT: return -EDOM;
+	case WEAKREF_OP_DIVMOD:
+	case WEAKREF_OP_ADD: break;
+	default: return -WEAKREF_ENOTSUP;
+	}
+	if (gc_type_of(operand) != &num_type)
+		return -WEAKREF_ENOTSUP;
+	intptr_t other = ((struct num *)operand)->n;
+	*result = (void *)(op == WEAKREF_OP_ADD ? n + other : n / other * 100 + n % other);
+	return 0;
+}
+
+/* What is on the left has its length, or nothing. */
+static int num_operate_right(void *obj, enum weakref_operator op, void *left, void **result)
+{
+	asked_right++;
+	if (op == WEAKREF_OP_MATMUL)
+		return -ERANGE;
+	if (op != WEAKREF_OP_SUBTRACT)
+		return -WEAKREF_ENOTSUP;
+	*result = (void *)((gc_type_of(left) == &vec_type ? (intptr_t)((struct vec *)left)->n : 100) - ((struct num *)obj)->n);
+	return 0;
+}
+
+/* A sum in place is known of numbers alone. */
+static int num_inplace(void *obj, enum weakref_operator op, void *operand, void **result)
+{
+	if (op != WEAKREF_OP_ADD || gc_type_of(operand) != &num_type)
+		return -WEAKREF_ENOTSUP;
+	((struct num *)obj)->n += ((struct num *)operand)->n;
+	*result = obj;
+	return 0;
+}
+
+static int knows_nobody(void *a, void *b)
+{
+	(void)a;
+	(void)b;
+	return -WEAKREF_ENOTSUP;
+}
+
+static int orders_nobody(void *a, void *b, int *order)
+{
+	*order = 77;
+	return knows_nobody(a, b);
+}
+
+/* A number, too, but one that knows of no other. */
+static const gc_type shy_type = {.name = "shy", .size = sizeof(struct num), .equal = knows_nobody, .compare = orders_nobody};
+
+/* Among its own kind, and shy ones. */
+static int num_compare(void *a, void *b, int *order)
+{
+	const gc_type *type = gc_type_of(b);
+	intptr_t mine = ((struct num *)a)->n;
+
+	if (type != &num_type && type != &shy_type)
+		return -WEAKREF_ENOTSUP;
+	*order = mine < ((struct num *)b)->n ? -1 : mine > ((struct num *)b)->n;
+	return 0;
+}
+
+static int num_equal(void *a, void *b)
+{
+	int order = 0, error = num_compare(a, b, &order);
+
+	return error != 0 ? error : order == 0;
+}
+
+static const gc_type num_type = {
+	.name = "num",
+	.size = sizeof(struct num),
+	.flags = WEAKREF_TYPE_LEAF,
+	.equal = num_equal,
+	.compare = num_compare,
+	.operate = num_operate,
+	.inplace = num_inplace,
+	.operate_right = num_operate_right,
+};
+
+static void *num_face(struct num *num, int which)
+{
+	return which == 0 ? (void *)num : (void *)weakref_proxy_new(num, NULL, NULL);
+}
+
+/* C50, R232: operators with one operand, conversions to numbers among them, and the quotient with its rest. (CPython: test_proxy_index,
+ * test_newstyle_number_ops.) */
+START_TEST(test_R232_one_operand)
+{
+	static const struct {
+		enum weakref_operator op;
+		intptr_t result;
+	} ops[] = {
+		{WEAKREF_OP_NEGATIVE, 7}, {WEAKREF_OP_POSITIVE, -7}, {WEAKREF_OP_ABSOLUTE, 7},
+		{WEAKREF_OP_INVERT, 6},	  {WEAKREF_OP_INT, -7},	     {WEAKREF_OP_INDEX, -7},
+	};
+	struct num *num = num_new(-7), *big = num_new(45), *small = num_new(7);
+	void *obj = num_face(num, _i), *result = NULL;
+
+	for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
+		ck_assert_int_eq(gc_operate(obj, ops[i].op, NULL, &result), 0);
+		ck_assert_int_eq((intptr_t)result, ops[i].result);
+		ck_assert_int_eq(gc_operate(obj, ops[i].op, num, &result), -WEAKREF_EINVAL);
+		ck_assert_int_eq(gc_inplace(obj, ops[i].op, NULL, &result), -WEAKREF_EINVAL);
+	}
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_FLOAT, NULL, &result), -EDOM);
+	ck_assert_int_eq(gc_operate(num_face(big, _i), WEAKREF_OP_DIVMOD, num_face(small, _i), &result), 0);
+	ck_assert_int_eq((intptr_t)result, 603);
+	ck_assert_int_eq(gc_inplace(num_face(big, _i), WEAKREF_OP_DIVMOD, num_face(small, _i), &result), 0);
+	ck_assert_int_eq((intptr_t)result, 603);
+	ck_assert_int_eq(big->n, 45);
+	SUPPORT_KEEP(num);
+	SUPPORT_KEEP(small);
+}
+END_TEST
+
+/* R232: what the left one's type does not know the right one's is asked, each once, whichever is a proxy; not where they are of one type. What
+ * neither knows is named by the left one's. (CPython: 5 @ p in test_proxy_matmul; PyPy: test_reverse_add.) */
+START_TEST(test_R232_right_operand)
+{
+	struct num *num = num_new(1), *same = num_new(2);
+	struct vec *vec = vec_new(3);
+	struct support_node *node = support_node_new(1);
+	void *right = num_face(num, _i >> 1), *knows_not = face(vec, _i & 1), *result = NULL;
+	void *has_none = _i & 1 ? (void *)weakref_proxy_new(node, NULL, NULL) : (void *)node;
+
+	asked_right = 0;
+	ck_assert_int_eq(gc_operate(knows_not, WEAKREF_OP_SUBTRACT, right, &result), 0);
+	ck_assert_int_eq((intptr_t)result, 2);
+	ck_assert_int_eq(gc_inplace(knows_not, WEAKREF_OP_SUBTRACT, right, &result), 0);
+	ck_assert_int_eq((intptr_t)result, 2);
+	ck_assert_int_eq(gc_operate(has_none, WEAKREF_OP_SUBTRACT, right, &result), 0);
+	ck_assert_int_eq((intptr_t)result, 99);
+	ck_assert_int_eq(gc_operate(gc_alloc(16), WEAKREF_OP_SUBTRACT, right, &result), 0);
+	ck_assert_int_eq((intptr_t)result, 99);
+	ck_assert_int_eq(gc_operate(has_none, WEAKREF_OP_MATMUL, right, &result), -ERANGE);
+	ck_assert_uint_eq(asked_right, 5);
+	ck_assert_int_eq(gc_operate(has_none, WEAKREF_OP_AND, right, &result), -WEAKREF_ENOTSUP);
+	ck_assert_str_eq(gc_error_detail(), "type 'node' has no operation 'operate'");
+	ck_assert_int_eq(gc_inplace(knows_not, WEAKREF_OP_AND, right, &result), -WEAKREF_ENOTSUP);
+	ck_assert_str_eq(gc_error_detail(), "type 'vec' has no operation 'inplace'");
+	ck_assert_uint_eq(asked_right, 7);
+	ck_assert_int_eq(gc_operate(right, WEAKREF_OP_SUBTRACT, same, &result), -WEAKREF_ENOTSUP);
+	ck_assert_str_eq(gc_error_detail(), "type 'num' has no operation 'operate'");
+	ck_assert_int_eq(gc_operate(right, WEAKREF_OP_ADD, number(3), &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_operate(right, WEAKREF_OP_ADD, NULL, &result), -WEAKREF_ENOTSUP);
+	ck_assert_uint_eq(asked_right, 7);
+	SUPPORT_KEEP(num);
+	SUPPORT_KEEP(vec);
+	SUPPORT_KEEP(node);
+}
+END_TEST
+
+/* R232: an operator that `inplace` does not know `operate` may know. */
+START_TEST(test_R232_in_place_unknown)
+{
+	static const gc_type some = {.name = "some", .size = sizeof(struct num), .operate = num_operate, .inplace = num_operate_right};
+	struct num *num = gc_new(&some), *other = num_new(5);
+	void *result = NULL;
+
+	num->n = 2;
+	asked_right = 0;
+	ck_assert_int_eq(gc_inplace(weakref_proxy_new(num, NULL, NULL), WEAKREF_OP_ADD, other, &result), 0);
+	ck_assert_int_eq((intptr_t)result, 7);
+	ck_assert_int_eq(num->n, 2);
+	ck_assert_uint_eq(asked_right, 1);
+	ck_assert_int_eq(gc_inplace(other, WEAKREF_OP_ADD, num_new(1), &result), 0);
+	ck_assert_ptr_eq(result, other);
+	ck_assert_int_eq(other->n, 6);
+	SUPPORT_KEEP(num);
+}
+END_TEST
+
+/* R232: equality and order: where the first one's type does not know the second, that one's is asked; where neither does there is no order,
+ * and they are unequal. (CPython: __eq__ and __lt__ that return NotImplemented.) */
+START_TEST(test_R232_equal_and_compare)
+{
+	struct num *three = num_new(3), *four = num_new(4), *shy = gc_new(&shy_type), *other = gc_new(&shy_type);
+	struct support_node *node = support_node_new(1);
+	void *obj = num_face(three, _i);
+	int order = 0;
+
+	shy->n = other->n = 3;
+	ck_assert_int_eq(gc_equal(obj, shy), 1);
+	ck_assert_int_eq(gc_equal(shy, obj), 1);
+	ck_assert_int_eq(gc_equal(shy, four), 0);
+	ck_assert_int_eq(gc_equal(shy, other), 0);
+	ck_assert_int_eq(gc_equal(obj, node), 0);
+	ck_assert_int_eq(gc_equal(node, obj), 0);
+	ck_assert_int_eq(gc_compare(four, shy, &order), 0);
+	ck_assert_int_gt(order, 0);
+	ck_assert_int_eq(gc_compare(shy, four, &order), 0);
+	ck_assert_int_lt(order, 0);
+	ck_assert_int_eq(gc_compare(shy, obj, &order), 0);
+	ck_assert_int_eq(order, 0);
+	ck_assert_int_eq(gc_compare(obj, node, &order), -WEAKREF_ENOTSUP);
+	ck_assert_str_eq(gc_error_detail(), "type 'num' has no operation 'compare'");
+	ck_assert_int_eq(gc_compare(shy, other, &order), -WEAKREF_ENOTSUP);
+	ck_assert_str_eq(gc_error_detail(), "type 'shy' has no operation 'compare'");
+	ck_assert_int_eq(gc_compare(node, obj, &order), -WEAKREF_ENOTSUP);
+	ck_assert_str_eq(gc_error_detail(), "type 'node' has no operation 'compare'");
+	SUPPORT_KEEP(three);
 }
 END_TEST
 
@@ -614,6 +850,69 @@ START_TEST(test_wrong_arguments)
 }
 END_TEST
 
+static int tell(weakref_ref *ref, void *data);
+
+static int make_chain(void *arg)
+{
+	weakref_ref **proxies = arg;
+	struct vec *vec = vec_new(1);
+
+	for (int i = 0; i < 3; i++)
+		proxies[i] = weakref_proxy_new(i == 0 ? (void *)vec : (void *)proxies[i - 1], NULL, NULL);
+	return proxies[2] == NULL;
+}
+
+/* R235: a proxy of a proxy of a proxy stands for the object, as long as that lives and the proxies between are there. */
+START_TEST(test_R235_proxy_of_a_proxy)
+{
+	weakref_ref **proxies = gc_alloc(3 * sizeof *proxies);
+	struct vec *vec = vec_new(2);
+	size_t n = 0;
+	uint64_t hash;
+	void *result = NULL;
+
+	for (int i = 0; i < 3; i++)
+		proxies[i] = weakref_proxy_new(i == 0 ? (void *)vec : (void *)proxies[i - 1], NULL, NULL);
+	ck_assert_ptr_eq(weakref_ref_get(proxies[2]), proxies[1]);
+	ck_assert(gc_len(proxies[2], &n) == 0 && n == 2);
+	ck_assert_int_eq(gc_equal(proxies[2], proxies[0]), 1);
+	ck_assert_int_eq(gc_equal(vec, proxies[1]), 1);
+	ck_assert_int_eq(gc_inplace(proxies[1], WEAKREF_OP_ADD, proxies[2], &result), 0);
+	ck_assert(result == vec && vec->at[1] == 4);
+	ck_assert_int_eq(gc_hash(proxies[2], &hash), -WEAKREF_ENOTSUP);
+	SUPPORT_KEEP(vec);
+	for (int i = 0; i < 8 && (i == 0 || weakref_ref_get(proxies[0]) != NULL); i++) {
+		ck_assert_int_eq(support_on_thread(make_chain, proxies), 0);
+		support_collect();
+	}
+	ck_assert_ptr_eq(weakref_ref_get(proxies[2]), proxies[1]);
+	ck_assert_int_eq(gc_len(proxies[2], &n), -WEAKREF_ESTALE);
+	ck_assert_int_eq(gc_truth(proxies[1]), -WEAKREF_ESTALE);
+}
+END_TEST
+
+/* R235: no proxy comes to stand for itself; a reference may be pointed at a proxy. */
+START_TEST(test_R235_no_rings)
+{
+	struct vec *vec = vec_new(2), *other = vec_new(3);
+	weakref_ref *plain = weakref_proxy_new(vec, NULL, NULL), *first = weakref_proxy_new(vec, tell, NULL);
+	weakref_ref *second = weakref_proxy_new(first, tell, NULL), *ref = weakref_ref_new(vec, tell, NULL);
+	size_t n = 0;
+
+	ck_assert_int_eq(weakref_ref_retarget(first, first), -WEAKREF_EINVAL);
+	ck_assert_int_eq(weakref_ref_retarget(first, second), -WEAKREF_EINVAL);
+	ck_assert_int_eq(weakref_ref_retarget(second, plain), -WEAKREF_EINVAL);
+	ck_assert(gc_len(second, &n) == 0 && n == 2);
+	ck_assert_int_eq(weakref_ref_retarget(first, other), 0);
+	ck_assert(gc_len(second, &n) == 0 && n == 3);
+	ck_assert_int_eq(weakref_ref_retarget(ref, plain), 0);
+	ck_assert_ptr_eq(weakref_ref_get(ref), plain);
+	SUPPORT_KEEP(vec);
+	SUPPORT_KEEP(other);
+	SUPPORT_KEEP(first);
+}
+END_TEST
+
 /* ---- callbacks ----------------------------------------------------------------------------------------------------------- */
 
 static size_t told;
@@ -764,8 +1063,14 @@ static Suite *suite(void)
 	tcase_add_loop_test(both, test_C49_truth, 0, 2);
 	tcase_add_loop_test(both, test_C51_in_place, 0, 2);
 	tcase_add_test(both, test_C51_in_place_by_operate);
+	tcase_add_loop_test(both, test_R232_one_operand, 0, 2);
+	tcase_add_loop_test(both, test_R232_right_operand, 0, 4);
+	tcase_add_test(both, test_R232_in_place_unknown);
+	tcase_add_loop_test(both, test_R232_equal_and_compare, 0, 2);
 	tcase_add_loop_test(both, test_C55_call, 0, 2);
 	tcase_add_test(both, test_C54_no_hash);
+	tcase_add_test(both, test_R235_proxy_of_a_proxy);
+	tcase_add_test(both, test_R235_no_rings);
 	tcase_add_test(both, test_C48_callback);
 	tcase_add_test(both, test_operation_holds_its_object);
 	suite_add_tcase(suite, both);

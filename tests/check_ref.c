@@ -2233,6 +2233,68 @@ static int reader_or_replacer(void *arg)
 	return job[0] != NULL ? read_all_the_time(job[0]) : replace_all_the_time(job[1]);
 }
 
+static struct {
+	struct support_node *volatile object;
+	_Atomic bool stop;
+	_Atomic size_t listed;
+} *listing;
+
+static int nothing_called(weakref_ref *ref, void *unused)
+{
+	(void)ref;
+	(void)unused;
+	return 0;
+}
+
+static int list_references(void)
+{
+	while (!listing->stop) {
+		struct support_node *obj = listing->object;
+		weakref_ref *out[8] = {NULL};
+		size_t n = weakref_getweakrefs(obj, out, 8);
+
+		for (size_t i = 0; i < n && i < 8; i++)
+			SUPPORT_REQUIRE(out[i] != NULL && weakref_ref_get(out[i]) == obj);
+		SUPPORT_REQUIRE(support_node_intact(obj));
+		listing->listed += n > 0;
+		SUPPORT_KEEP(obj);
+	}
+	return 0;
+}
+
+static int make_references(void)
+{
+	for (size_t i = 1; i < support_scaled(20000, 500) || listing->listed < 100; i++) {
+		SUPPORT_REQUIRE(weakref_ref_new(listing->object, nothing_called, NULL) != NULL);
+		if (i % 64 == 0)
+			listing->object = support_node_new(i);
+		if (i % 400 == 0)
+			SUPPORT_REQUIRE(gc_collect() >= 0);
+	}
+	return 0;
+}
+
+static int make_or_list(void *makes)
+{
+	int result = *(bool *)makes ? make_references() : list_references();
+
+	listing->stop = listing->stop || *(bool *)makes;
+	return result;
+}
+
+/* C29: references are listed while another thread makes and drops them, and their objects: what is listed reads the object. (CPython:
+ * test_free_threading/test_weakref.) */
+START_TEST(test_C29_listing_beside_making)
+{
+	bool makes[] = {true, false, false, false};
+
+	listing = gc_alloc(sizeof *listing);
+	listing->object = support_node_new(0);
+	ck_assert_uint_eq(support_threads(4, make_or_list, makes, sizeof makes[0]), 0);
+	listing = NULL;
+}
+END_TEST
+
 /* Readers beside a thread that makes, drops and collects: what is read is never a reclaimed object. */
 START_TEST(test_reading_beside_collections)
 {
@@ -2407,6 +2469,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_shared_reference_comes_back);
 	tcase_add_test(t, test_T10_callbacks_equal_deaths);
 	tcase_add_test(t, test_reading_beside_collections);
+	tcase_add_test(t, test_C29_listing_beside_making);
 	suite_add_tcase(s, t);
 
 	t = support_tcase("processes");

@@ -17,6 +17,7 @@
 #include <gc/gc.h>
 
 #include "weakref/checks.h"
+#include "weakref/proxy.h"
 #include "weakref/set.h"
 
 #define N ((size_t)128)
@@ -412,6 +413,43 @@ START_TEST(test_D57_equality)
 	ck_assert_int_eq(gc_hash(o.a, &hash), -WEAKREF_ENOTSUP);
 	SUPPORT_KEEP(o.all[0]);
 	SUPPORT_KEEP(twins[0]);
+}
+END_TEST
+
+/* R234: a set, and its proxy, answer to the generic operations: what is in it, and the operators of two sets. */
+START_TEST(test_R234_generic_operations)
+{
+	static const enum weakref_operator ops[OPERATIONS] = {WEAKREF_OP_OR, WEAKREF_OP_AND, WEAKREF_OP_SUBTRACT, WEAKREF_OP_XOR};
+	int compare = _i % 2;
+	struct operands o;
+	operands_new(&o, compare);
+	void *a = _i < 2 ? (void *)o.a : (void *)weakref_proxy_new(o.a, NULL, NULL);
+	void *b = _i < 2 ? (void *)o.b : (void *)weakref_proxy_new(o.b, NULL, NULL), *got = NULL;
+	weakref_set *differing = weakref_set_new(compare == WEAKREF_BY_IDENTITY ? WEAKREF_BY_EQUALITY : WEAKREF_BY_IDENTITY);
+	static int here;
+
+	ck_assert_int_eq(gc_contains(a, o.all[0]), 1);
+	ck_assert_int_eq(gc_contains(a, element_new(1000)), 0);
+	ck_assert_int_eq(gc_contains(a, &here), 0);
+	for (size_t i = 0; i < OPERATIONS; i++) {
+		weakref_set *wanted = operations[i].make(o.a, o.b), *changed = weakref_set_copy(o.a);
+
+		ck_assert_int_eq(gc_operate(a, ops[i], b, &got), 0);
+		ck_assert(got != o.a && got != o.b && gc_type_of(got) == gc_type_of(o.a));
+		ck_assert_int_eq(weakref_set_equal(got, wanted), 1);
+		ck_assert_int_eq(gc_inplace(_i < 2 ? (void *)changed : (void *)weakref_proxy_new(changed, NULL, NULL), ops[i], b, &got), 0);
+		ck_assert_ptr_eq(got, changed);
+		ck_assert_int_eq(weakref_set_equal(changed, wanted), 1);
+		ck_assert_int_eq(gc_operate(a, ops[i], o.all[0], &got), -WEAKREF_ENOTSUP);
+		ck_assert_int_eq(gc_inplace(a, ops[i], &here, &got), -WEAKREF_ENOTSUP);
+		ck_assert_int_eq(gc_operate(a, ops[i], differing, &got), -WEAKREF_EINVAL);
+		ck_assert_int_eq(gc_inplace(a, ops[i], differing, &got), -WEAKREF_EINVAL);
+	}
+	ck_assert_int_eq(gc_operate(a, WEAKREF_OP_ADD, b, &got), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_inplace(a, WEAKREF_OP_ADD, b, &got), -WEAKREF_ENOTSUP);
+	SUPPORT_KEEP(o.all[0]);
+	SUPPORT_KEEP(o.a);
+	SUPPORT_KEEP(o.b);
 }
 END_TEST
 
@@ -836,6 +874,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_D55_few_against_many, 0, 2);
 	tcase_add_loop_test(tc, test_D56_comparisons, 0, 2);
 	tcase_add_loop_test(tc, test_D57_equality, 0, 2);
+	tcase_add_loop_test(tc, test_R234_generic_operations, 0, 4);
 	tcase_add_loop_test(tc, test_D58_construct_copy, 0, 2);
 	tcase_add_test(tc, test_D60_nest);
 	tcase_add_loop_test(tc, test_D10_die_while_iterating, 0, 2);

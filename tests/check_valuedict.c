@@ -21,6 +21,7 @@
 
 #include "model_valuedict.h"
 #include "weakref/checks.h"
+#include "weakref/proxy.h"
 
 #define N ((size_t)128)
 
@@ -1255,6 +1256,51 @@ START_TEST(test_D33_deepcopy)
 }
 END_TEST
 
+/* Lets go of the value whose key it copies, finds out whether that died, and takes another entry out. */
+static void *copy_key_with_mischief(const void *key, void *user)
+{
+	struct fixture *f = user;
+	struct keys_room room;
+	size_t i = ((const struct keys_custom *)key)->number;
+
+	drop(f, i);
+	if (copied % 16 == 0)
+		support_collect();
+	int gone = weakref_valuedict_delete(f->dict, keys_find(f->kind, (i + 1) % N, &room));
+	return gone == 0 || gone == -WEAKREF_ENOENT ? copy_key(key, &copied) : NULL;
+}
+
+static int deepcopy_with_mischief(void *arg)
+{
+	struct fixture *f = arg;
+	weakref_valuedict *copy = weakref_valuedict_deepcopy(f->dict, copy_key_with_mischief, f);
+	size_t n = 0;
+	weakref_pair *items = copy == NULL ? NULL : weakref_valuedict_items(copy, &n);
+
+	SUPPORT_REQUIRE(items != NULL && n <= copied && copied <= N);
+	for (size_t i = 0; i < n; i++) {
+		const struct keys_custom *key = items[i].key;
+		SUPPORT_REQUIRE(key->signature == KEYS_SIGNATURE && support_node_intact(items[i].value));
+		SUPPORT_REQUIRE(((struct support_node *)items[i].value)->id == key->number);
+	}
+	f->dict = copy;
+	return 0;
+}
+
+/* D33: a copy of keys lets go of values, collects, and takes entries out meanwhile: what the deep copy has is whole. */
+START_TEST(test_D33_deepcopy_with_mischief)
+{
+	struct fixture f = fixture_new(WEAKREF_KEY_CUSTOM, N, 1);
+
+	copied = 0;
+	ck_assert_int_eq(support_on_thread(deepcopy_with_mischief, &f), 0);
+	ck_assert_uint_ge(copied, 1);
+	drop_all(&f);
+	support_collect();
+	expect(&f, 0);
+}
+END_TEST
+
 static int replace_all(void *arg)
 {
 	struct fixture *f = arg;
@@ -1336,6 +1382,49 @@ START_TEST(test_D38_repr)
 	ck_assert_int_eq(weakref_valuedict_repr(NULL, text, sizeof(text)), -WEAKREF_EINVAL);
 	support_collect();
 	expect(&f, 0);
+}
+END_TEST
+
+/* R234: a dictionary, and its proxy, answer to the generic operations as to its own functions; a dead value is absent, which no proxy's death
+ * can be taken for. */
+START_TEST(test_R234_generic_operations)
+{
+	struct fixture f = fixture_new(_i / 2, N, 2);
+	void *obj = _i % 2 == 0 ? (void *)f.dict : (void *)weakref_proxy_new(f.dict, NULL, NULL), *value, *result = NULL;
+	weakref_valuedict *other = weakref_valuedict_copy(f.dict), *both;
+	struct support_node *node = support_node_new(N);
+	struct keys_room room;
+	size_t absent = 0;
+
+	GC_gcollect();
+	for (size_t i = 0; i < N; i++) {
+		void *key = (void *)(uintptr_t)keys_find(f.kind, i, &room);
+		int error = gc_getitem(obj, key, &value);
+
+		ck_assert(error == 0 || error == -WEAKREF_ENOENT);
+		ck_assert_int_eq(gc_contains(obj, key), error == 0);
+		ck_assert(i % 2 == 1 || value == f.strong[i]);
+		absent += error != 0;
+	}
+	ck_assert_uint_ge(absent, N / 2 - SUPPORT_SLACK);
+	ck_assert_uint_le(absent, N / 2);
+	void *key = (void *)(uintptr_t)keys_store(f.kind, N, &room);
+	ck_assert_int_eq(gc_setitem(obj, key, node), 0);
+	ck_assert_int_eq(gc_setitem(obj, key, NULL), -WEAKREF_EINVAL);
+	ck_assert_ptr_eq(weakref_valuedict_get(f.dict, key), node);
+	ck_assert_int_eq(gc_operate(other, WEAKREF_OP_OR, obj, &result), 0);
+	both = result;
+	ck_assert(both != other && weakref_valuedict_get(both, key) == node && weakref_valuedict_get(other, key) == NULL);
+	ck_assert_int_eq(gc_delitem(obj, key), 0);
+	ck_assert_int_eq(gc_delitem(obj, key), -WEAKREF_ENOENT);
+	ck_assert_int_eq(gc_inplace(obj, WEAKREF_OP_OR, both, &result), 0);
+	ck_assert(result == f.dict && weakref_valuedict_get(f.dict, key) == node);
+	ck_assert_int_eq(gc_inplace(obj, WEAKREF_OP_SUBTRACT, both, &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_OR, node, &result), -WEAKREF_ENOTSUP);
+	ck_assert_int_eq(gc_operate(obj, WEAKREF_OP_OR, keys_dict((enum weakref_key_kind)((f.kind + 1) % KEYS_KINDS)), &result), -WEAKREF_EINVAL);
+	SUPPORT_KEEP(node);
+	SUPPORT_KEEP(f.dict);
+	SUPPORT_KEEP(f.strong);
 }
 END_TEST
 
@@ -2346,6 +2435,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(basics, test_D34_replaced_value_dies, first, end);
 	tcase_add_loop_test(basics, test_D34_dead_value_replaced, first, end);
 	tcase_add_loop_test(basics, test_D38_repr, first, end);
+	tcase_add_loop_test(basics, test_R234_generic_operations, 2 * first, 2 * end);
 	suite_add_tcase(suite, basics);
 
 	tcase_add_loop_test(iterators, test_D10_die_while_iterating, first, end);
@@ -2366,6 +2456,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(making, test_D30_D31_union, first, end);
 	tcase_add_loop_test(making, test_D32_copy, first, end);
 	tcase_add_loop_test(making, test_D33_deepcopy, first, end);
+	tcase_add_test(making, test_D33_deepcopy_with_mischief);
 	suite_add_tcase(suite, making);
 
 	tcase_add_loop_test(lifetimes, test_D39_D40_dropped_dictionary, first, end);

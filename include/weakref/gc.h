@@ -113,6 +113,8 @@ typedef struct gc_generation_stats {
 	/** Objects among them that are never freed: those whose ordered finalizer (weakref_finalize_new_ordered) waits for a cycle, each once.
 	 * Everything else that is found dead is reclaimed, cycles with destructors included. */
 	uint64_t uncollectable;
+	/** How long the world stood still for them, in nanoseconds. */
+	uint64_t pause_ns;
 } gc_generation_stats;
 
 /**
@@ -178,6 +180,8 @@ typedef struct gc_collection_info {
 	int generation;
 	/** At WEAKREF_PHASE_STOP: objects found dead, counted as gc_collect counts; those that are never freed (gc_generation_stats). */
 	uint64_t collected, uncollectable;
+	/** At WEAKREF_PHASE_STOP: how long the world stood still for it, in nanoseconds. */
+	uint64_t pause_ns;
 } gc_collection_info;
 
 /**
@@ -400,8 +404,8 @@ WEAKREF_API int gc_set_unraisable_handler(gc_unraisable_fn handler, void *user);
 enum weakref_debug {
 	/** gc_collect counts every dead object of the library, watched or not. Each collection then walks the whole heap. */
 	WEAKREF_DEBUG_COUNT_ALL = 1,
-	/** A line on stderr for each collection, when it is over (gc_collect) or callbacks are next delivered (all others). And one at exit,
-	 * where objects were found that are uncollectable: how many. */
+	/** A line on stderr for each collection, with its figures, when it is over (gc_collect) or callbacks are next delivered (all others).
+	 * And one at exit, where objects were found that are uncollectable: how many. */
 	WEAKREF_DEBUG_STATS = 2,
 	/** A line on stderr for each watched object of the library's own found dead, at the same time; of one collection at most 1000. */
 	WEAKREF_DEBUG_COLLECTABLE = 4,

@@ -104,6 +104,21 @@ WEAKREF_API int weakref_method_equal(const weakref_method *a, const weakref_meth
  */
 WEAKREF_API int weakref_method_hash(const weakref_method *method, uint64_t *out);
 
+/**
+ * @brief Describes a method: `<weakmethod at 0x…; to 'name' at 0x…>`, with its object's type, or `<weakmethod at 0x…; dead>`. Calls no slot of
+ * the type.
+ * @param method the method.
+ * @param buf where to, may be NULL when size is 0.
+ * @param size bytes of buf; the text is cut to fit and always ends in NUL.
+ * @return the length of the whole text, as snprintf, or a negative error.
+ * Errors: EINVAL (NULL, no method, or no buf), EPERM.
+ * Cost: snprintf's.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: repr(WeakMethod).
+ */
+WEAKREF_API int weakref_method_repr(const weakref_method *method, char *buf, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

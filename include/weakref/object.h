@@ -34,7 +34,7 @@ enum weakref_type_flags {
 	WEAKREF_TYPE_LEAF = 1,
 };
 
-/** Operators, for gc_operate and gc_inplace. What they mean is the type's affair. */
+/** Operators, for gc_operate and gc_inplace. What they mean, and what their results are, is the type's affair. */
 enum weakref_operator {
 	WEAKREF_OP_ADD,
 	WEAKREF_OP_SUBTRACT,
@@ -49,6 +49,16 @@ enum weakref_operator {
 	WEAKREF_OP_AND,
 	WEAKREF_OP_OR,
 	WEAKREF_OP_XOR,
+	WEAKREF_OP_DIVMOD,
+	/** Those from here on have one operand, which is never changed in place: for gc_operate, with NULL for the other. */
+	WEAKREF_OP_NEGATIVE,
+	WEAKREF_OP_POSITIVE,
+	WEAKREF_OP_ABSOLUTE,
+	WEAKREF_OP_INVERT,
+	/** The object as a whole number; as a floating one; and, where it is a whole number by its nature, as an index. */
+	WEAKREF_OP_INT,
+	WEAKREF_OP_FLOAT,
+	WEAKREF_OP_INDEX,
 };
 
 /** What `iterate` calls for each item. Returns 0 to go on, anything else to stop; that value is what gc_iterate returns. */
@@ -57,6 +67,10 @@ typedef int (*gc_visit_fn)(void *item, void *user);
 /**
  * A type. Usually a static const; it must outlive its objects (a type in a collected block is kept alive by them). Every slot
  * may be NULL. Slots run with no lock of the library held and may allocate, collect and call back into the library.
+ *
+ * equal, compare, operate, inplace and operate_right get two objects, of which the second may be of any type, or none at all for the last
+ * three. -WEAKREF_ENOTSUP says that they do not know it, or do not know the operator: then the other's type is asked, as if this one had no
+ * such slot.
  */
 typedef struct gc_type {
 	/** For messages and repr; NULL reads as "object". */
@@ -109,8 +123,10 @@ typedef struct gc_type {
 	int (*bytes)(void *obj, const void **data, size_t *size);
 	/** 0 and the result, or a negative error; ENOTSUP for an operator that the type does not know. */
 	int (*operate)(void *obj, enum weakref_operator op, void *operand, void **result);
-	/** The same, and obj may be changed and be the result itself. Without it `operate` serves. */
+	/** The same, and obj may be changed and be the result itself. Without it, or where it says ENOTSUP, `operate` serves. */
 	int (*inplace)(void *obj, enum weakref_operator op, void *operand, void **result);
+	/** obj is the right operand: what `left op obj` is where left's type, which is another one, does not know. */
+	int (*operate_right)(void *obj, enum weakref_operator op, void *left, void **result);
 } gc_type;
 
 /**
@@ -217,7 +233,8 @@ WEAKREF_API int gc_repr(void *obj, char *buf, size_t size);
 WEAKREF_API int gc_hash(void *obj, uint64_t *out);
 
 /**
- * @brief Whether two objects are equal, by the type of the first, else of the second, else by identity.
+ * @brief Whether two objects are equal, by the type of the first, else of the second, else by identity. Else is where a type has no such
+ * slot, or it says ENOTSUP.
  * @param a an object, a proxy (which stands for its object) or a foreign block.
  * @param b likewise.
  * @return 1 or 0, or a negative error.
@@ -385,12 +402,13 @@ WEAKREF_API int gc_delitem(void *obj, void *key);
 WEAKREF_API int gc_contains(void *obj, void *item);
 
 /**
- * @brief How two objects are ordered, by the type of the first, else, turned round, of the second. There is no order by identity.
+ * @brief How two objects are ordered, by the type of the first, else, turned round, of the second, as with gc_equal. There is no order by
+ * identity.
  * @param a an object or a proxy.
  * @param b likewise.
  * @param order receives a number less than, equal to or greater than 0, as a stands to b.
  * @return 0, or a negative error.
- * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (neither type has the slot), and what the slot returns.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (neither type has the slot, or knows the other), and what the slot returns.
  * Cost: the slot's.
  * Thread: any.
  * GC: collects only if the slot does.
@@ -427,28 +445,29 @@ WEAKREF_API int gc_str(void *obj, char *buf, size_t size);
 WEAKREF_API int gc_bytes(void *obj, const void **data, size_t *size);
 
 /**
- * @brief Applies an operator to two objects.
+ * @brief Applies an operator to two objects, or to one: by the type of the first, else, by operate_right, of the second, if that is another.
  * @param obj an object or a proxy.
  * @param op of weakref_operator.
- * @param operand an object or a proxy, or whatever else the type takes; NULL is passed on.
+ * @param operand an object or a proxy, or whatever else the type takes; NULL is passed on. NULL for an operator with one operand.
  * @param result receives the result.
  * @return 0, or a negative error.
- * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (no slot), and what the slot returns.
+ * Errors: EINVAL, ESTALE (dead proxy), ENOTSUP (neither type has the slot, or knows the operator), and what the slot returns.
  * Cost: the slot's.
  * Thread: any.
  * GC: collects only if the slot does.
- * Source: obj + operand.
+ * Source: obj + operand, -obj, abs(obj), int(obj), operator.index(obj).
  */
 WEAKREF_API int gc_operate(void *obj, enum weakref_operator op, void *operand, void **result);
 
 /**
  * @brief Applies an operator that may change its left object, and gives the result of the operation: never the proxy, though obj was one.
+ * By `inplace` of the object's type, else as gc_operate does it.
  * @param obj an object or a proxy.
- * @param op of weakref_operator.
+ * @param op of weakref_operator, with two operands.
  * @param operand as for gc_operate.
  * @param result receives the result.
  * @return 0, or a negative error.
- * Errors: as gc_operate; ENOTSUP where the type has neither inplace nor operate.
+ * Errors: as gc_operate; EINVAL also for an operator with one operand.
  * Cost: the slot's.
  * Thread: any.
  * GC: collects only if the slot does.

@@ -5,7 +5,8 @@
  *
  * A proxy is a weakref_ref of another kind: all of weakref/ref.h works on it, and `gc_getattr(proxy, …)`, `gc_call(proxy, …)`
  * and the other generic operations act on the object that it stands for, or answer -WEAKREF_ESTALE once that is dead. So a
- * proxy can be handed to code that does not know it is one.
+ * proxy can be handed to code that does not know it is one; which may make a proxy of it: that stands for the object as well, as long
+ * as somebody has the first one.
  */
 #ifndef WEAKREF_PROXY_H
 #define WEAKREF_PROXY_H

@@ -157,7 +157,8 @@ WEAKREF_API void *weakref_ref_payload(const weakref_ref *ref);
  * @param ref a live reference that is not shared: with callback or payload, long, or made with `distinct`.
  * @param obj as for weakref_ref_new.
  * @return 0, or a negative error.
- * Errors: ESTALE (ref is dead or cleared), EINVAL (a shared plain reference, or what weakref_ref_new does not take), ENOMEM, EPERM.
+ * Errors: ESTALE (ref is dead or cleared), EINVAL (a shared plain reference, a proxy for a proxy, or what weakref_ref_new does not take),
+ * ENOMEM, EPERM.
  * Cost: libgc's lock; of a reference without callback and payload linear in those of its object.
  * Thread: any thread known to the collector.
  * GC: never collects.
