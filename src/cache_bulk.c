@@ -212,7 +212,7 @@ static int collect(weakref_cache_bulk *bulk, size_t i)
 	if (w->source == SOURCE_CACHE)
 		return bulk->values[i] != NULL ? 0 : -WEAKREF_ENOENT;
 	if (w->source == SOURCE_OTHER)
-		error = cache_work_wait(w->work);
+		error = cache_work_wait(w->work, BASE_FOREVER);
 	if (error == 0 && cache_work_gave_nothing(w->work)) {
 		*w = (struct want){.source = SOURCE_CACHE};
 		return 0;

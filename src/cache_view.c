@@ -267,7 +267,7 @@ int weakref_cache_compute_if_absent(weakref_cache *cache, const void *key, weakr
 	if (error == 0 && *value != NULL)
 		cache_used(cache, entry, *value, now);
 	else if (error == 0)
-		error = cache_load(cache, key, &ready, load, user, false, value);
+		error = cache_load(cache, key, &ready, load, user, false, -1, value);
 	BASE_KEEP(key);
 	return error == -WEAKREF_ENOENT ? 0 : error;
 }
