@@ -165,13 +165,13 @@ static struct cache_entry *sound_locked(weakref_cache *cache, struct cache_entry
 	if (cache_state(entry) == CACHE_LOADING)
 		return entry;
 	*value = cache_value(entry);
-	/* What is being computed stays. */
-	if (cache_is_computed_locked(entry))
-		return entry;
 	bool expired = cache_expired(cache, entry, now);
 	if (*value != NULL && !expired)
 		return entry;
 	*value = NULL;
+	/* What is being computed stays, but is not found. */
+	if (cache_is_computed_locked(entry))
+		return entry;
 	cache_remove_locked(cache, entry, expired ? WEAKREF_CAUSE_EXPIRED : WEAKREF_CAUSE_COLLECTED);
 	return NULL;
 }

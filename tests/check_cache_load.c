@@ -584,6 +584,36 @@ static void *compute_run(void *arg)
 	return NULL;
 }
 
+/* R143: a value that expires while a function of compute has the key is not found by who would load, either: he waits for the function. */
+START_TEST(test_R143_expired_while_computed)
+{
+	struct getter getter;
+	pthread_t thread;
+	void *value, *values[2];
+
+	cache = weakref_cache_builder_build(builder("expireAfterWrite=10s,recordStats", false, _i == 1));
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(7)), 0);
+	hold = true;
+	ck_assert_int_eq(pthread_create(&thread, NULL, compute_run, NULL), 0);
+	ck_assert(until_held(1));
+	ck_assert_int_eq(weakref_cache_get_wait(cache, KEY(1), 0, &value), 0);
+	ck_assert_ptr_eq(value, thing(7));
+	now_ns += 20 * SECOND;
+	ck_assert_int_eq(weakref_cache_get_wait(cache, KEY(1), 0, &value), -ETIMEDOUT);
+	ck_assert_ptr_null(value);
+	if (_i == 0)
+		getter_start(&getter, 1);
+	else
+		ck_assert_int_eq(pthread_create(&getter.thread, NULL, get_all_run, values), 0);
+	until_missed(_i == 0 ? 2 : 3);
+	hold = false;
+	pthread_join(thread, NULL);
+	getter_join(&getter);
+	ck_assert_ptr_eq(_i == 0 ? getter.value : values[0], thing(1));
+	ck_assert_ptr_eq(GET(1), thing(1));
+}
+END_TEST
+
 static int load_held(const void *key, void **value, void *user)
 {
 	return load(key, value, user);
@@ -1223,6 +1253,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_h37_get_all);
 	tcase_add_test(tc, test_figures_of_bulk_loads);
 	tcase_add_test(tc, test_get_all_with);
+	tcase_add_loop_test(tc, test_R143_expired_while_computed, 0, 2);
 	tcase_add_test(tc, test_bulk_waits_for_others);
 	tcase_add_test(tc, test_bulk_is_overtaken);
 	tcase_add_test(tc, test_fork_during_a_bulk_load);
