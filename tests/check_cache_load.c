@@ -614,6 +614,61 @@ START_TEST(test_R143_expired_while_computed)
 }
 END_TEST
 
+struct change {
+	int which;
+	int result;
+	void *value;
+};
+
+static void *change_run(void *arg)
+{
+	struct change *c = arg;
+
+	if (c->which == 0)
+		c->value = weakref_cache_put_if_absent(cache, KEY(1), thing(5));
+	else if (c->which == 1)
+		c->result = weakref_cache_replace(cache, KEY(1), NULL, thing(5));
+	else
+		c->result = weakref_cache_remove(cache, KEY(1), NULL, &c->value);
+	return NULL;
+}
+
+/* R143: a conditional write that waits for a function of compute is one of when it has waited: what it stores lives from then on, and what it takes
+ * out may have expired. */
+START_TEST(test_R143_time_of_who_waited)
+{
+	weakref_cache_builder *b = builder("expireAfterWrite=10s", false, false);
+	struct change change = {.which = _i};
+	pthread_t thread, changing;
+
+	memset(told_by_cause, 0, sizeof told_by_cause);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen_by_cause, NULL), 0);
+	cache = weakref_cache_builder_build(b);
+	if (_i != 0)
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(7)), 0);
+	hold = true;
+	ck_assert_int_eq(pthread_create(&thread, NULL, compute_run, _i == 1 ? NULL : things), 0);
+	ck_assert(until_held(1));
+	ck_assert_int_eq(pthread_create(&changing, NULL, change_run, &change), 0);
+	/* It looks at the clock and waits. */
+	until_missed(0);
+	now_ns += 20 * SECOND;
+	hold = false;
+	pthread_join(thread, NULL);
+	pthread_join(changing, NULL);
+	ck_assert_ptr_eq(change.value, _i == 0 ? thing(5) : NULL);
+	ck_assert_int_eq(change.result, _i == 1);
+	now_ns += 10 * SECOND - 1;
+	ck_assert_ptr_eq(GET(1), _i == 2 ? NULL : thing(5));
+	now_ns += 1;
+	ck_assert_ptr_null(GET(1));
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], _i == 1 ? 2 : 1);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPLICIT], 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_REPLACED], _i == 1);
+}
+END_TEST
+
 static int load_held(const void *key, void **value, void *user)
 {
 	return load(key, value, user);
@@ -1254,6 +1309,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_figures_of_bulk_loads);
 	tcase_add_test(tc, test_get_all_with);
 	tcase_add_loop_test(tc, test_R143_expired_while_computed, 0, 2);
+	tcase_add_loop_test(tc, test_R143_time_of_who_waited, 0, 3);
 	tcase_add_test(tc, test_bulk_waits_for_others);
 	tcase_add_test(tc, test_bulk_is_overtaken);
 	tcase_add_test(tc, test_fork_during_a_bulk_load);
