@@ -353,6 +353,9 @@ void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct 
 		insert_locked(cache, w, now);
 	} else {
 		put_on_locked(cache, w, now);
+		/* Of equal keys the first stays, as where the value is replaced in its place. */
+		if (cache_value_now(cache, entry, now) != NULL)
+			w->fresh->key = entry->key;
 		enum weakref_cause cause = cache_cause(cache, entry, WEAKREF_CAUSE_REPLACED, now);
 		cache_overtake_locked(cache, entry);
 		cache_displace_locked(cache, entry, w->fresh);
