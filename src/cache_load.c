@@ -5,8 +5,8 @@
  *   work states   begun, its entry names it ──▶ finished, and the result stored
  *                          └── overtaken: the entry names it no more ──▶ finished, and the result is for who waited only
  *
- * Waiters wait on one semaphore: whoever gets through posts it again for the next. A waiter that is cancelled has taken nothing, and one whose
- * time is over neither: the work knows of no waiters. A thread that ends in a work finishes it as abandoned; those who waited to share what
+ * Waiters wait on one semaphore: whoever gets through posts it again for the next. One whose time is over has taken nothing: the work knows
+ * of no waiters. One that is cancelled has taken no post, but may have been the one that a post woke: it posts as well. A thread that ends in a work finishes it as abandoned; those who waited to share what
  * it would load then try themselves.
  *
  * A thread that would wait for itself, directly or through the works of others, gets EDEADLK: who waits for what is written down, and
@@ -54,12 +54,21 @@ static bool deadlock_locked(const struct cache_work *work)
 	return false;
 }
 
-static void wait_over(void *none)
+static void wait_over(void)
 {
-	(void)none;
 	lock_word_take(waits_lock());
 	cache_thread.waits = NULL;
 	lock_word_drop(waits_lock());
+}
+
+/* The semaphore does not wake another one in the place of a waiter that it woke, and that is cancelled before it can take the post. */
+static void wait_cancelled(void *data)
+{
+	struct cache_work *work = data;
+
+	wait_over();
+	if (work->finished)
+		sem_post(&work->done);
 }
 
 static bool is_over(uint64_t deadline)
@@ -78,12 +87,13 @@ int cache_work_wait(struct cache_work *work, uint64_t deadline)
 	lock_word_drop(waits_lock());
 	if (deadlock)
 		return -WEAKREF_EDEADLK;
-	pthread_cleanup_push(wait_over, NULL);
+	pthread_cleanup_push(wait_cancelled, work);
 	for (; waits && !posted; waits = !is_over(deadline))
 		posted = base_sleep(&work->done, deadline);
+	pthread_cleanup_pop(0);
 	if (posted)
 		sem_post(&work->done);
-	pthread_cleanup_pop(1);
+	wait_over();
 	/* What has ended in the last moment is there. */
 	return work->finished ? 0 : -WEAKREF_ETIMEDOUT;
 }

@@ -188,7 +188,7 @@ START_TEST(test_R240_others_go_on_waiting)
 {
 	static const double times[] = {-1, 1e6, INFINITY, 1e300, -0.5, 1e6};
 	enum { TIMES = sizeof times / sizeof *times };
-	struct waiter waiters[TIMES], hasty, cancelled;
+	struct waiter waiters[TIMES], late, cancelled;
 	struct getter getter, second;
 
 	make_cache("recordStats");
@@ -198,13 +198,13 @@ START_TEST(test_R240_others_go_on_waiting)
 	for (int i = 0; i < TIMES / 2; i++)
 		waiter_start(&waiters[i], 1, times[i]);
 	waiter_start(&cancelled, 1, 1e6);
-	waiter_start(&hasty, 1, 0.010);
+	waiter_start(&late, 1, 0.010);
 	getter_start(&second, 1);
 	for (int i = TIMES / 2; i < TIMES; i++)
 		waiter_start(&waiters[i], 1, times[i]);
-	pthread_join(hasty.thread, NULL);
-	ck_assert_int_eq(hasty.result, -ETIMEDOUT);
-	ck_assert_ptr_null(hasty.value);
+	pthread_join(late.thread, NULL);
+	ck_assert_int_eq(late.result, -ETIMEDOUT);
+	ck_assert_ptr_null(late.value);
 	until_missed(4 + TIMES);
 	pthread_cancel(cancelled.thread);
 	void *ended = NULL;
@@ -364,6 +364,47 @@ START_TEST(test_R240_loads_itself)
 		ck_assert_ptr_eq(waiter_join(&second), thing(11));
 	ck_assert_ptr_eq(GET(1), thing(11));
 	ck_assert_uint_eq(loads, _i == FAILS ? 1 : 2);
+}
+END_TEST
+
+static struct waiter hasty;
+
+static void *get_and_cancel(void *none)
+{
+	void *value;
+
+	weakref_cache_get(cache, KEY(1), &value);
+	pthread_cancel(hasty.thread);
+	return none;
+}
+
+static void until_asleep(unsigned misses)
+{
+	while (stats().misses < misses)
+		sched_yield();
+	usleep(300);
+}
+
+/* R150: a waiter that is cancelled in the moment in which the load ends, and who is the first to be woken, takes nothing from the others. */
+START_TEST(test_R150_cancelled_when_woken)
+{
+	struct waiter waiter;
+	pthread_t thread;
+
+	for (size_t i = 0; i < support_scaled(400, 20); i++) {
+		make_cache("recordStats");
+		hold = true;
+		ck_assert_int_eq(pthread_create(&thread, NULL, get_and_cancel, NULL), 0);
+		ck_assert(until_held(1));
+		waiter_start(&hasty, 1, i % 2 == 0 ? -1 : 1e6);
+		until_asleep(2);
+		waiter_start(&waiter, 1, i % 4 < 2 ? -1 : 1e6);
+		until_asleep(3);
+		hold = false;
+		pthread_join(thread, NULL);
+		pthread_join(hasty.thread, NULL);
+		ck_assert_ptr_eq(waiter_join(&waiter), thing(1));
+	}
 }
 END_TEST
 
@@ -628,6 +669,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_R240_whose_key, 0, HOLDERS);
 	tcase_add_loop_test(tc, test_R240_reads_the_old_value, 0, 2);
 	tcase_add_loop_test(tc, test_R240_loads_itself, 0, 3);
+	tcase_add_test(tc, test_R150_cancelled_when_woken);
 	tcase_add_test(tc, test_R241_deadlock);
 	tcase_add_test(tc, test_R241_no_wait_is_no_deadlock);
 	tcase_add_loop_test(tc, test_R240_at_the_deadline, 0, 2);
