@@ -1192,6 +1192,68 @@ START_TEST(test_R27_callback_leaves_a_bulk_load)
 }
 END_TEST
 
+/* ---- a bulk load that fails before it begins ---- */
+
+/* There is no 2. */
+static int hash_held(const void *key, uint64_t *out, void *user)
+{
+	(void)user;
+	*out = *(const int *)key;
+	if (*out != 2)
+		return 0;
+	wait_while_held();
+	return -EDOM;
+}
+
+static void *get_number(void *arg)
+{
+	static const int one = 1;
+	struct getter *g = arg;
+
+	g->result = weakref_cache_get(cache, &one, &g->value);
+	return NULL;
+}
+
+static void *get_numbers(void *arg)
+{
+	static const int numbers[] = {1, 2, 3};
+	const void *const keys[] = {&numbers[0], &numbers[1], &numbers[2]};
+	struct getter *g = arg;
+	void *values[] = {things, things, things};
+
+	g->result = weakref_cache_get_all(cache, keys, 3, values);
+	g->value = values[0] != NULL ? values[0] : values[1] != NULL ? values[1] : values[2];
+	return NULL;
+}
+
+/* R156: one of its keys cannot be looked up: nothing is loaded, and who waits for another one loads that, and has no error of this one's. */
+START_TEST(test_R156_bulk_fails_before_it_begins)
+{
+	weakref_cache_loader loader = {.load = load_number, .load_all = give_nothing};
+	weakref_cache_builder *b = (builder("", false, false), weakref_cache_builder_new_custom(hash_held, equal_numbers, NULL));
+	struct getter all = {0}, one = {0};
+
+	ck_assert_int_eq(weakref_cache_builder_record_stats(b), 0);
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+	cache = weakref_cache_builder_build(b);
+	hold = true;
+	ck_assert_int_eq(pthread_create(&all.thread, NULL, get_numbers, &all), 0);
+	ck_assert(until_held(1));
+	ck_assert_int_eq(pthread_create(&one.thread, NULL, get_number, &one), 0);
+	until_missed(2);
+	hold = false;
+	getter_join(&all);
+	getter_join(&one);
+	ck_assert_int_eq(all.result, -EDOM);
+	ck_assert_ptr_null(all.value);
+	ck_assert_int_eq(one.result, 0);
+	ck_assert_int_eq(*(int *)one.value, 1);
+	ck_assert_uint_eq(stats().load_successes, 1);
+	ck_assert_uint_eq(stats().load_failures, 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), 1);
+}
+END_TEST
+
 /* ---- a callback that waits for a key, in the delivery thread ---- */
 
 static _Atomic unsigned asked;
@@ -1322,6 +1384,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_second_level_overtaken);
 	tcase_add_loop_test(tc, test_no_memory, 0, 2);
 	tcase_add_test(tc, test_R27_callback_leaves_a_bulk_load);
+	tcase_add_test(tc, test_R156_bulk_fails_before_it_begins);
 	tcase_add_loop_test(tc, test_R24_callbacks_wait_for_the_key, 0, 4);
 	suite_add_tcase(s, tc);
 	return s;
