@@ -6,8 +6,8 @@
  *                          └── overtaken: the entry names it no more ──▶ finished, and the result is for who waited only
  *
  * Waiters wait on one semaphore: whoever gets through posts it again for the next. One whose time is over has taken nothing: the work knows
- * of no waiters. One that is cancelled has taken no post, but may have been the one that a post woke: it posts as well. A thread that ends in a work finishes it as abandoned; those who waited to share what
- * it would load then try themselves.
+ * of no waiters. One that is cancelled has taken no post, but may have been the one that a post woke: it posts as well. A thread that ends
+ * in a work finishes it as abandoned; those who waited to share what it would load then try themselves.
  *
  * A thread that would wait for itself, directly or through the works of others, gets EDEADLK: who waits for what is written down, and
  * followed before each wait, under one lock for all caches. A work becomes finished under the same lock, so whose it is can be looked
