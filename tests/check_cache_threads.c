@@ -570,6 +570,61 @@ START_TEST(test_weak_keys_against_collections)
 }
 END_TEST
 
+static _Atomic int strange;
+static const void *shared_key;
+
+static double lives_long(const void *key, void *value, void *user)
+{
+	(void)value;
+	(void)user;
+	strange += key != shared_key;
+	return 3600;
+}
+
+static double lives_on(const void *key, void *value, double remaining, void *user)
+{
+	(void)remaining;
+	return lives_long(key, value, user);
+}
+
+static int replace_or_read(void *arg)
+{
+	struct mixer *m = arg;
+
+	for (size_t i = 0; i < m->n; i++) {
+		if (!m->collects)
+			weakref_cache_get_if_present(cache, shared_key);
+		else if (i % 4 != 0)
+			SUPPORT_REQUIRE(weakref_cache_put(cache, shared_key, value_of(i + 1)) == 0);
+		else
+			SUPPORT_REQUIRE(weakref_cache_invalidate(cache, shared_key) == 0);
+	}
+	return 0;
+}
+
+/* A read of a value whose entry goes at that moment, and its weak key with it, is told of with the key, or not at all. */
+START_TEST(test_reads_are_told_with_a_key)
+{
+	static const weakref_cache_expiry expiry = {.create = lives_long, .update = lives_on, .read = lives_on};
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_POINTER);
+	struct support_node *key = support_node_new(1);
+	struct mixer mixers[3];
+
+	shared_key = key;
+	strange = 0;
+	ck_assert_int_eq(weakref_cache_builder_weak_keys(b), 0);
+	ck_assert_int_eq(weakref_cache_builder_expire_after(b, &expiry), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_ptr_nonnull(cache);
+	for (size_t i = 0; i < 3; i++)
+		mixers[i] = (struct mixer){.n = support_scaled(i == 0 ? 100000 : 300000, 200), .collects = i == 0};
+	ck_assert_int_eq(support_threads(3, replace_or_read, mixers, sizeof *mixers), 0);
+	ck_assert_int_eq(strange, 0);
+	SUPPORT_KEEP(key);
+	cache = NULL;
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_threads");
@@ -580,6 +635,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_h31_told_once, 0, 4);
 	tcase_add_loop_test(tc, test_against_collections, 0, 4);
 	tcase_add_loop_test(tc, test_weak_keys_against_collections, 0, 2);
+	tcase_add_test(tc, test_reads_are_told_with_a_key);
 	suite_add_tcase(s, tc);
 	return s;
 }
