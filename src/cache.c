@@ -53,7 +53,11 @@ static void touch(weakref_cache *cache, struct cache_entry *entry, void *value, 
 		return;
 	uint64_t left = expires == CACHE_NEVER ? CACHE_NEVER : expires > now ? expires - now : 0;
 	weakref_bytes bytes;
-	double lives = expiry->read(cache_key(cache, entry, &bytes), value, cache_seconds(left), expiry->user);
+	const void *key = cache_key(cache, entry, &bytes);
+	/* An entry that has gone meanwhile has a weak key no more. */
+	if (key == NULL && cache->config.weak_keys)
+		return;
+	double lives = expiry->read(key, value, cache_seconds(left), expiry->user);
 	if (!(lives >= 0))
 		return;
 	uint64_t deadline = cache_later(now, cache_ns(lives));
@@ -353,6 +357,9 @@ void cache_write_locked(weakref_cache *cache, struct cache_entry *entry, struct 
 		insert_locked(cache, w, now);
 	} else {
 		put_on_locked(cache, w, now);
+		/* Of equal keys the first stays, as where the value is replaced in its place. */
+		if (cache_value_now(cache, entry, now) != NULL)
+			w->fresh->key = entry->key;
 		enum weakref_cause cause = cache_cause(cache, entry, WEAKREF_CAUSE_REPLACED, now);
 		cache_overtake_locked(cache, entry);
 		cache_displace_locked(cache, entry, w->fresh);

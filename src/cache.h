@@ -723,9 +723,10 @@ void cache_overtake_locked(weakref_cache *cache, struct cache_entry *entry);
 int cache_await_locked(weakref_cache *cache, struct cache_entry *entry);
 /* Reloads an entry if it is due for it and nobody does. */
 void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry, uint64_t now);
-/* Runs `load` for a key that was found absent, or waits for who does. `counted`: in the figures. 0 or a negative error; -WEAKREF_ENOENT for no value. */
+/* Runs `load` for a key that was found absent, or waits for who does: so long at most, negative is for ever. `counted`: in the figures. 0 or a
+ * negative error; -WEAKREF_ENOENT for no value, -WEAKREF_ETIMEDOUT. */
 int cache_load(weakref_cache *cache, const void *key, const struct table_key *ready, weakref_cache_load_fn load, void *user, bool counted,
-	       void **value);
+	       double seconds, void **value);
 
 struct cache_begin {
 	weakref_cache *cache;
@@ -745,8 +746,8 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **work, void
 /* The end: stores the result where it was not overtaken. value NULL and error 0 removes the entry. 0 or a negative error, which is the
  * work's error then. */
 int cache_work_finish(struct cache_work *work, void *value, int error);
-/* Waits for the end of a work of another's. 0, or -WEAKREF_EDEADLK. */
-int cache_work_wait(struct cache_work *work);
+/* Waits for the end of a work of another's, until a deadline or BASE_FOREVER. 0, -WEAKREF_EDEADLK, or -WEAKREF_ETIMEDOUT. */
+int cache_work_wait(struct cache_work *work, uint64_t deadline);
 /* Whether who waited for it to share what was loaded has to begin anew: it was a function of compute, or its thread ended. */
 static inline bool cache_work_gave_nothing(const struct cache_work *work)
 {

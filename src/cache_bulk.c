@@ -2,7 +2,8 @@
 /*
  * cache_bulk: several keys at once. With load_all each missing key gets a work of its own first, so that the bulk load excludes other loads of
  * its keys and is overtaken like them; then load_all runs; then the works that got no value are finished; and only then this thread waits
- * for the works of others. Where such a work was no load, or its thread ended in it, all of this is done once more for those keys.
+ * for the works of others. Where such a work was no load, or its thread ended in it, all of this is done once more for those keys. Where
+ * a key cannot be looked up, the works that were begun for others are given up before load_all runs: who waits for them begins anew.
  * Extra values are stored where there is none, and only if no key at all was changed by the program since.
  *
  * A bulk load that is under way at fork goes on in the parent, and the child counts no changes for it. Where it is the forking
@@ -36,6 +37,7 @@ struct weakref_cache_bulk {
 	weakref_cache_load_all_fn load_all;
 	void *user;
 	bool again; /* the keys were looked up before */
+	bool failed; /* a key could not be looked up, or its work not begun: nothing is loaded */
 	uint64_t invalidations;
 	unsigned forks; /* the process whose changes are counted for it */
 	uint64_t began; /* while load_all runs */
@@ -150,6 +152,14 @@ static int want_all(weakref_cache_bulk *bulk)
 	return error;
 }
 
+/* Whoever waits for a key has nothing to do with another one, for which nothing is loaded. */
+static void give_up_all(weakref_cache_bulk *bulk)
+{
+	for (size_t i = 0; i < bulk->n; i++)
+		if (bulk->wants[i].source == SOURCE_OWN)
+			cache_work_abandoned(bulk->wants[i].work);
+}
+
 /* What load_all did not give. */
 static void finish_all(weakref_cache_bulk *bulk, int error)
 {
@@ -197,9 +207,7 @@ static void bulk_abandoned(void *data)
 	count_no_more(bulk);
 	if (bulk->began != 0)
 		cache_count_load(bulk->cache, bulk->began, false);
-	for (size_t i = 0; i < bulk->n; i++)
-		if (bulk->wants[i].source == SOURCE_OWN)
-			cache_work_abandoned(bulk->wants[i].work);
+	give_up_all(bulk);
 }
 
 /* The value of one key when load_all is done. 0 or a negative error; whether it is known, in want.over. */
@@ -212,9 +220,10 @@ static int collect(weakref_cache_bulk *bulk, size_t i)
 	if (w->source == SOURCE_CACHE)
 		return bulk->values[i] != NULL ? 0 : -WEAKREF_ENOENT;
 	if (w->source == SOURCE_OTHER)
-		error = cache_work_wait(w->work);
+		error = cache_work_wait(w->work, BASE_FOREVER);
 	if (error == 0 && cache_work_gave_nothing(w->work)) {
-		*w = (struct want){.source = SOURCE_CACHE};
+		if (!bulk->failed)
+			*w = (struct want){.source = SOURCE_CACHE};
 		return 0;
 	}
 	if (error == 0)
@@ -231,8 +240,11 @@ static int load_missing(weakref_cache_bulk *bulk)
 	count_changes(bulk);
 	pthread_cleanup_push(bulk_abandoned, bulk);
 	error = want_all(bulk);
+	bulk->failed = error < 0;
 	if (error == 0 && bulk->nmissing != 0)
 		error = call_load_all(bulk);
+	if (bulk->failed)
+		give_up_all(bulk);
 	finish_all(bulk, error < 0 ? error : -WEAKREF_ENOENT);
 	pthread_cleanup_pop(0);
 	deliver_awaited_end(awaited);

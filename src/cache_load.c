@@ -5,12 +5,13 @@
  *   work states   begun, its entry names it ──▶ finished, and the result stored
  *                          └── overtaken: the entry names it no more ──▶ finished, and the result is for who waited only
  *
- * Waiters wait on one semaphore: whoever gets through posts it again for the next. A waiter that is cancelled has taken nothing. A thread that
- * ends in a work finishes it as abandoned; those who waited to share what it would load then try themselves.
+ * Waiters wait on one semaphore: whoever gets through posts it again for the next. One whose time is over has taken nothing: the work knows
+ * of no waiters. One that is cancelled has taken no post, but may have been the one that a post woke: it posts as well. A thread that ends
+ * in a work finishes it as abandoned; those who waited to share what it would load then try themselves.
  *
  * A thread that would wait for itself, directly or through the works of others, gets EDEADLK: who waits for what is written down, and
  * followed before each wait, under one lock for all caches. A work becomes finished under the same lock, so whose it is can be looked
- * at as long as it is not.
+ * at as long as it is not. A wait with a time limit is like any other; one that may take no time is none, and nobody else is told of it.
  *
  * A reload that an executor has is begun by whoever runs its task and finds it not overtaken. Until then nobody waits for it, and anybody
  * may overtake it: so little depends on an executor. What the executor got is a block that only it holds: when the collector has taken that,
@@ -30,6 +31,7 @@
 #include "cache.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 
 #include "deliver.h"
@@ -52,29 +54,48 @@ static bool deadlock_locked(const struct cache_work *work)
 	return false;
 }
 
-static void wait_over(void *none)
+static void wait_over(void)
 {
-	(void)none;
 	lock_word_take(waits_lock());
 	cache_thread.waits = NULL;
 	lock_word_drop(waits_lock());
 }
 
-int cache_work_wait(struct cache_work *work)
+/* The semaphore does not wake another one in the place of a waiter that it woke, and that is cancelled before it can take the post. */
+static void wait_cancelled(void *data)
 {
+	struct cache_work *work = data;
+
+	wait_over();
+	if (work->finished)
+		sem_post(&work->done);
+}
+
+static bool is_over(uint64_t deadline)
+{
+	return deadline != BASE_FOREVER && base_now() >= deadline;
+}
+
+int cache_work_wait(struct cache_work *work, uint64_t deadline)
+{
+	bool posted = false, waits = !is_over(deadline);
+
 	lock_word_take(waits_lock());
 	bool deadlock = deadlock_locked(work);
-	if (!deadlock)
+	if (!deadlock && waits)
 		cache_thread.waits = work;
 	lock_word_drop(waits_lock());
 	if (deadlock)
 		return -WEAKREF_EDEADLK;
-	pthread_cleanup_push(wait_over, NULL);
-	while (sem_wait(&work->done) != 0)
-		;
-	sem_post(&work->done);
-	pthread_cleanup_pop(1);
-	return 0;
+	pthread_cleanup_push(wait_cancelled, work);
+	for (; waits && !posted; waits = !is_over(deadline))
+		posted = base_sleep(&work->done, deadline);
+	pthread_cleanup_pop(0);
+	if (posted)
+		sem_post(&work->done);
+	wait_over();
+	/* What has ended in the last moment is there. */
+	return work->finished ? 0 : -WEAKREF_ETIMEDOUT;
 }
 
 /* ---- beginning ---- */
@@ -139,7 +160,7 @@ int cache_await_locked(weakref_cache *cache, struct cache_entry *entry)
 	if (entry->work == NULL || work->kind == CACHE_RELOAD)
 		return 0;
 	cache_unlock(cache);
-	int error = cache_work_wait(work);
+	int error = cache_work_wait(work, BASE_FOREVER);
 	BASE_KEEP(work);
 	return error < 0 ? error : 1;
 }
@@ -154,13 +175,13 @@ static struct cache_entry *sound_locked(weakref_cache *cache, struct cache_entry
 	if (cache_state(entry) == CACHE_LOADING)
 		return entry;
 	*value = cache_value(entry);
-	/* What is being computed stays. */
-	if (cache_is_computed_locked(entry))
-		return entry;
 	bool expired = cache_expired(cache, entry, now);
 	if (*value != NULL && !expired)
 		return entry;
 	*value = NULL;
+	/* What is being computed stays, but is not found. */
+	if (cache_is_computed_locked(entry))
+		return entry;
 	cache_remove_locked(cache, entry, expired ? WEAKREF_CAUSE_EXPIRED : WEAKREF_CAUSE_COLLECTED);
 	return NULL;
 }
@@ -259,7 +280,7 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 			cache_after(cache);
 		if (result != CACHE_BUSY)
 			return result;
-		result = cache_work_wait(*out);
+		result = cache_work_wait(*out, BASE_FOREVER);
 		if (result < 0)
 			return result;
 	}
@@ -437,8 +458,9 @@ static int run_load(struct cache_work *work, weakref_cache_load_fn load, void *u
 }
 
 int cache_load(weakref_cache *cache, const void *key, const struct table_key *ready, weakref_cache_load_fn load, void *user, bool counted,
-	       void **value)
+	       double seconds, void **value)
 {
+	uint64_t deadline = seconds == 0 ? 0 : base_deadline(seconds);
 	struct cache_begin b = {.cache = cache,
 				.key = key,
 				.ready = ready,
@@ -454,7 +476,7 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 			return run_load(work, load, user, value);
 		if (result != CACHE_JOINED)
 			return result < 0 ? result : 0;
-		int error = cache_work_wait(work);
+		int error = cache_work_wait(work, deadline);
 		if (error < 0)
 			return error;
 		if (cache_work_gave_nothing(work))
@@ -466,7 +488,7 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 
 /* A string that was not found, and any other key, which is made ready for the look-up and the load: the program's hash is asked once.
  * Not inlined: a hit of a string would set up what it needs of the stack. */
-static NOINLINE int get_slowly(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
+static NOINLINE int get_slowly(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, double seconds, void **value)
 {
 	struct table_key ready;
 	int error = cache_enter(cache, key, &ready);
@@ -479,14 +501,14 @@ static NOINLINE int get_slowly(weakref_cache *cache, const void *key, weakref_ca
 		error = 0;
 	}
 	if (error == 0)
-		error = cache_load(cache, key, &ready, load, user, true, value);
+		error = cache_load(cache, key, &ready, load, user, true, seconds, value);
 	BASE_KEEP(key);
 	if (error < 0)
 		*value = NULL;
 	return error;
 }
 
-static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
+static inline int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, double seconds, void **value)
 {
 	int error;
 
@@ -497,23 +519,38 @@ static int get(weakref_cache *cache, const void *key, weakref_cache_load_fn load
 		if (likely(error != -WEAKREF_ENOENT))
 			return error;
 	}
-	return get_slowly(cache, key, load, user, value);
+	return get_slowly(cache, key, load, user, seconds, value);
 }
 
-int weakref_cache_get(weakref_cache *cache, const void *key, void **value)
+/* No look-up: there is no cache, or it has no loader. */
+static int get_refused(weakref_cache *cache, void **value)
 {
-	if (cache_is(cache) && cache->config.loader.load != NULL)
-		return get(cache, key, cache->config.loader.load, cache->config.loader.user, value);
 	int error = cache_check(cache);
+
 	if (value != NULL)
 		*value = NULL;
 	return error < 0 ? error : -WEAKREF_ENOTSUP;
 }
 
+int weakref_cache_get(weakref_cache *cache, const void *key, void **value)
+{
+	if (cache_is(cache) && cache->config.loader.load != NULL)
+		return get(cache, key, cache->config.loader.load, cache->config.loader.user, -1, value);
+	return get_refused(cache, value);
+}
+
+int weakref_cache_get_wait(weakref_cache *cache, const void *key, double seconds, void **value)
+{
+	if (!isnan(seconds) && cache_is(cache) && cache->config.loader.load != NULL)
+		return get(cache, key, cache->config.loader.load, cache->config.loader.user, seconds, value);
+	int error = get_refused(cache, value);
+	return isnan(seconds) ? -WEAKREF_EINVAL : error;
+}
+
 int weakref_cache_get_with(weakref_cache *cache, const void *key, weakref_cache_load_fn load, void *user, void **value)
 {
 	if (load != NULL)
-		return get(cache, key, load, user, value);
+		return get(cache, key, load, user, -1, value);
 	if (value != NULL)
 		*value = NULL;
 	return -WEAKREF_EINVAL;
@@ -684,7 +721,7 @@ int weakref_cache_refresh(weakref_cache *cache, const void *key)
 		if (result == CACHE_BEGUN)
 			return work->kind == CACHE_RELOAD ? run_reload(work)
 							  : run_load(work, cache->config.loader.load, cache->config.loader.user, &value);
-		error = cache_work_wait(work);
+		error = cache_work_wait(work, BASE_FOREVER);
 		if (error < 0)
 			return error;
 	} while (cache_work_gave_nothing(work));

@@ -28,9 +28,9 @@ int weakref_cache_contains(weakref_cache *cache, const void *key)
 
 /* ---- conditional writes ---- */
 
-/* Takes the lock with a key's entry, which nobody loads or computes, closed, and the value that it has now. 0 with the lock, or an error
- * without. */
-static int lock_settled(struct cache_change *c, uint64_t now, struct cache_entry **entry, void **value)
+/* Takes the lock with a key's entry, which nobody loads or computes, closed, and the value that it has now, which is later where that was
+ * waited for. 0 with the lock, or an error without. */
+static int lock_settled(struct cache_change *c, uint64_t *now, struct cache_entry **entry, void **value)
 {
 	for (;;) {
 		int result = cache_lock_at(c->cache, &c->ready, true, entry);
@@ -40,10 +40,11 @@ static int lock_settled(struct cache_change *c, uint64_t now, struct cache_entry
 			return result;
 		if (result == 0)
 			break;
+		*now = cache_now(c->cache);
 	}
 	if (*entry != NULL)
 		cache_close_locked(c->cache, *entry);
-	*value = cache_value_now(c->cache, *entry, now);
+	*value = cache_value_now(c->cache, *entry, *now);
 	return 0;
 }
 
@@ -67,10 +68,10 @@ static int look_first(struct cache_change *c, uint64_t now, struct cache_entry *
 }
 
 /* The new value ready to be stored, and the lock, with what is there by then. 0 with the lock, or an error without. */
-static int prepare_and_lock(struct cache_change *c, uint64_t now, struct cache_entry **entry, struct cache_write *w)
+static int prepare_and_lock(struct cache_change *c, uint64_t *now, struct cache_entry **entry, struct cache_write *w)
 {
 	*w = (struct cache_write){.key = c->key, .value = c->value, .seconds = c->seconds};
-	int error = cache_write_prepare(c->cache, &c->ready, *entry, now, w);
+	int error = cache_write_prepare(c->cache, &c->ready, *entry, *now, w);
 
 	return error < 0 ? error : lock_settled(c, now, entry, &c->result);
 }
@@ -85,7 +86,7 @@ int cache_store_if_absent(struct cache_change *c)
 	c->unchanged = c->result != NULL;
 	if (error < 0 || c->unchanged)
 		return error;
-	error = prepare_and_lock(c, now, &entry, &w);
+	error = prepare_and_lock(c, &now, &entry, &w);
 	if (error < 0)
 		return error;
 	c->unchanged = c->result != NULL;
@@ -121,7 +122,7 @@ static int replace(struct cache_change *c)
 	c->unchanged = !as_expected(c, c->result);
 	if (error < 0 || c->unchanged)
 		return error;
-	error = prepare_and_lock(c, now, &entry, &w);
+	error = prepare_and_lock(c, &now, &entry, &w);
 	if (error < 0)
 		return error;
 	c->unchanged = !as_expected(c, c->result);
@@ -142,7 +143,7 @@ static int remove_expected(struct cache_change *c)
 {
 	struct cache_entry *entry;
 	uint64_t now = cache_now(c->cache);
-	int error = lock_settled(c, now, &entry, &c->result);
+	int error = lock_settled(c, &now, &entry, &c->result);
 
 	if (error < 0)
 		return error;
@@ -267,7 +268,7 @@ int weakref_cache_compute_if_absent(weakref_cache *cache, const void *key, weakr
 	if (error == 0 && *value != NULL)
 		cache_used(cache, entry, *value, now);
 	else if (error == 0)
-		error = cache_load(cache, key, &ready, load, user, false, value);
+		error = cache_load(cache, key, &ready, load, user, false, -1, value);
 	BASE_KEEP(key);
 	return error == -WEAKREF_ENOENT ? 0 : error;
 }

@@ -168,10 +168,12 @@ static int equal_counting(const void *a, const void *b, void *user)
 	return equal_text(a, b, user);
 }
 
+static void *loaded; /* NULL: something that depends on the key */
+
 static int load_thing(const void *key, void **value, void *user)
 {
 	(void)user;
-	*value = thing((size_t)*(const char *)key);
+	*value = loaded != NULL ? loaded : thing((size_t)*(const char *)key);
 	return 0;
 }
 
@@ -180,6 +182,73 @@ static int compute_thing(const void *key, void *old, void **value, void *user)
 	(void)old;
 	return load_thing(key, value, user);
 }
+
+static int merge_thing(const void *key, void *old, void *given, void **value, void *user)
+{
+	(void)given;
+	return compute_thing(key, old, value, user);
+}
+
+static uint64_t now_ns = 1;
+
+static uint64_t tick(void *user)
+{
+	(void)user;
+	return now_ns;
+}
+
+static const void *only_key(weakref_cache *cache)
+{
+	weakref_cache_iter *iter = weakref_cache_iter_new(cache);
+	const void *key, *another;
+
+	ck_assert_int_eq(weakref_cache_iter_next(iter, &key, NULL), 1);
+	ck_assert_int_eq(weakref_cache_iter_next(iter, &another, NULL), 0);
+	return key;
+}
+
+enum { PUTS, REPLACES, COMPUTES, MERGES, REFRESHES, PUTS_IF_ABSENT, WAYS };
+
+/* R242: a value that takes another's place leaves the key that is there, whatever way it comes and whatever the cache keeps books of; where it takes
+ * the place of nothing, or of what is expired, its own key is there. */
+START_TEST(test_R242_of_equal_keys_the_first_stays)
+{
+	static const char *const specs[] = {"", "maximumSize=10", "expireAfterWrite=10s", "weakValues,maximumSize=10"};
+	static const weakref_cache_loader loader = {.load = load_thing};
+	char first[] = "a", second[] = "a";
+	int failure = -ENOTSUP;
+
+	for (int way = 0; way < WAYS; way++) {
+		weakref_cache_builder *b = weakref_cache_builder_new_custom(hash_text, equal_text, &failure);
+		void *value = gc_alloc(16), *another = gc_alloc(16);
+		ck_assert_int_eq(weakref_cache_builder_spec(b, specs[_i]), 0);
+		ck_assert_int_eq(weakref_cache_builder_ticker(b, tick, NULL), 0);
+		ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+		weakref_cache *cache = weakref_cache_builder_build(b);
+		ck_assert_int_eq(weakref_cache_put(cache, first, value), 0);
+		loaded = another;
+		ck_assert_int_eq(way == PUTS	   ? weakref_cache_put(cache, second, another)
+				 : way == REPLACES ? weakref_cache_replace(cache, second, value, another) - 1
+				 : way == COMPUTES ? weakref_cache_compute(cache, second, compute_thing, NULL, NULL)
+				 : way == MERGES   ? weakref_cache_merge(cache, second, value, merge_thing, NULL, NULL)
+				 : way == REFRESHES
+					 ? weakref_cache_refresh(cache, second)
+					 : weakref_cache_put_if_absent(cache, second, another) != value,
+				 0);
+		ck_assert_ptr_eq(weakref_cache_get_if_present(cache, second), way == PUTS_IF_ABSENT ? value : another);
+		ck_assert_ptr_eq(only_key(cache), first);
+		if (_i == 2)
+			now_ns += UINT64_C(10000000000);
+		else
+			ck_assert_int_eq(weakref_cache_invalidate(cache, second), 0);
+		ck_assert_int_eq(weakref_cache_put(cache, second, value), 0);
+		ck_assert_ptr_eq(only_key(cache), second);
+		SUPPORT_KEEP(value);
+		SUPPORT_KEEP(another);
+	}
+	loaded = NULL;
+}
+END_TEST
 
 /* A program's hash is asked once in each call, whether it finds, loads, stores or removes. */
 START_TEST(test_hashed_once)
@@ -313,6 +382,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_h15_spec);
 	tcase_add_test(tc, test_h15_odd_specs);
 	tcase_add_test(tc, test_kinds_of_key);
+	tcase_add_loop_test(tc, test_R242_of_equal_keys_the_first_stays, 0, 4);
 	tcase_add_test(tc, test_hashed_once);
 	tcase_add_test(tc, test_h40_arithmetic);
 	suite_add_tcase(s, tc);

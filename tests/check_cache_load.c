@@ -584,6 +584,91 @@ static void *compute_run(void *arg)
 	return NULL;
 }
 
+/* R143: a value that expires while a function of compute has the key is not found by who would load, either: he waits for the function. */
+START_TEST(test_R143_expired_while_computed)
+{
+	struct getter getter;
+	pthread_t thread;
+	void *value, *values[2];
+
+	cache = weakref_cache_builder_build(builder("expireAfterWrite=10s,recordStats", false, _i == 1));
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(7)), 0);
+	hold = true;
+	ck_assert_int_eq(pthread_create(&thread, NULL, compute_run, NULL), 0);
+	ck_assert(until_held(1));
+	ck_assert_int_eq(weakref_cache_get_wait(cache, KEY(1), 0, &value), 0);
+	ck_assert_ptr_eq(value, thing(7));
+	now_ns += 20 * SECOND;
+	ck_assert_int_eq(weakref_cache_get_wait(cache, KEY(1), 0, &value), -ETIMEDOUT);
+	ck_assert_ptr_null(value);
+	if (_i == 0)
+		getter_start(&getter, 1);
+	else
+		ck_assert_int_eq(pthread_create(&getter.thread, NULL, get_all_run, values), 0);
+	until_missed(_i == 0 ? 2 : 3);
+	hold = false;
+	pthread_join(thread, NULL);
+	getter_join(&getter);
+	ck_assert_ptr_eq(_i == 0 ? getter.value : values[0], thing(1));
+	ck_assert_ptr_eq(GET(1), thing(1));
+}
+END_TEST
+
+struct change {
+	int which;
+	int result;
+	void *value;
+};
+
+static void *change_run(void *arg)
+{
+	struct change *c = arg;
+
+	if (c->which == 0)
+		c->value = weakref_cache_put_if_absent(cache, KEY(1), thing(5));
+	else if (c->which == 1)
+		c->result = weakref_cache_replace(cache, KEY(1), NULL, thing(5));
+	else
+		c->result = weakref_cache_remove(cache, KEY(1), NULL, &c->value);
+	return NULL;
+}
+
+/* R143: a conditional write that waits for a function of compute is one of when it has waited: what it stores lives from then on, and what it takes
+ * out may have expired. */
+START_TEST(test_R143_time_of_who_waited)
+{
+	weakref_cache_builder *b = builder("expireAfterWrite=10s", false, false);
+	struct change change = {.which = _i};
+	pthread_t thread, changing;
+
+	memset(told_by_cause, 0, sizeof told_by_cause);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen_by_cause, NULL), 0);
+	cache = weakref_cache_builder_build(b);
+	if (_i != 0)
+		ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(7)), 0);
+	hold = true;
+	ck_assert_int_eq(pthread_create(&thread, NULL, compute_run, _i == 1 ? NULL : things), 0);
+	ck_assert(until_held(1));
+	ck_assert_int_eq(pthread_create(&changing, NULL, change_run, &change), 0);
+	/* It looks at the clock and waits. */
+	until_missed(0);
+	now_ns += 20 * SECOND;
+	hold = false;
+	pthread_join(thread, NULL);
+	pthread_join(changing, NULL);
+	ck_assert_ptr_eq(change.value, _i == 0 ? thing(5) : NULL);
+	ck_assert_int_eq(change.result, _i == 1);
+	now_ns += 10 * SECOND - 1;
+	ck_assert_ptr_eq(GET(1), _i == 2 ? NULL : thing(5));
+	now_ns += 1;
+	ck_assert_ptr_null(GET(1));
+	ck_assert_int_eq(weakref_cache_cleanup(cache), 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPIRED], _i == 1 ? 2 : 1);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_EXPLICIT], 0);
+	ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_REPLACED], _i == 1);
+}
+END_TEST
+
 static int load_held(const void *key, void **value, void *user)
 {
 	return load(key, value, user);
@@ -1107,6 +1192,68 @@ START_TEST(test_R27_callback_leaves_a_bulk_load)
 }
 END_TEST
 
+/* ---- a bulk load that fails before it begins ---- */
+
+/* There is no 2. */
+static int hash_held(const void *key, uint64_t *out, void *user)
+{
+	(void)user;
+	*out = *(const int *)key;
+	if (*out != 2)
+		return 0;
+	wait_while_held();
+	return -EDOM;
+}
+
+static void *get_number(void *arg)
+{
+	static const int one = 1;
+	struct getter *g = arg;
+
+	g->result = weakref_cache_get(cache, &one, &g->value);
+	return NULL;
+}
+
+static void *get_numbers(void *arg)
+{
+	static const int numbers[] = {1, 2, 3};
+	const void *const keys[] = {&numbers[0], &numbers[1], &numbers[2]};
+	struct getter *g = arg;
+	void *values[] = {things, things, things};
+
+	g->result = weakref_cache_get_all(cache, keys, 3, values);
+	g->value = values[0] != NULL ? values[0] : values[1] != NULL ? values[1] : values[2];
+	return NULL;
+}
+
+/* R156: one of its keys cannot be looked up: nothing is loaded, and who waits for another one loads that, and has no error of this one's. */
+START_TEST(test_R156_bulk_fails_before_it_begins)
+{
+	weakref_cache_loader loader = {.load = load_number, .load_all = give_nothing};
+	weakref_cache_builder *b = (builder("", false, false), weakref_cache_builder_new_custom(hash_held, equal_numbers, NULL));
+	struct getter all = {0}, one = {0};
+
+	ck_assert_int_eq(weakref_cache_builder_record_stats(b), 0);
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+	cache = weakref_cache_builder_build(b);
+	hold = true;
+	ck_assert_int_eq(pthread_create(&all.thread, NULL, get_numbers, &all), 0);
+	ck_assert(until_held(1));
+	ck_assert_int_eq(pthread_create(&one.thread, NULL, get_number, &one), 0);
+	until_missed(2);
+	hold = false;
+	getter_join(&all);
+	getter_join(&one);
+	ck_assert_int_eq(all.result, -EDOM);
+	ck_assert_ptr_null(all.value);
+	ck_assert_int_eq(one.result, 0);
+	ck_assert_int_eq(*(int *)one.value, 1);
+	ck_assert_uint_eq(stats().load_successes, 1);
+	ck_assert_uint_eq(stats().load_failures, 0);
+	ck_assert_uint_eq(weakref_cache_len(cache), 1);
+}
+END_TEST
+
 /* ---- a callback that waits for a key, in the delivery thread ---- */
 
 static _Atomic unsigned asked;
@@ -1223,6 +1370,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_h37_get_all);
 	tcase_add_test(tc, test_figures_of_bulk_loads);
 	tcase_add_test(tc, test_get_all_with);
+	tcase_add_loop_test(tc, test_R143_expired_while_computed, 0, 2);
+	tcase_add_loop_test(tc, test_R143_time_of_who_waited, 0, 3);
 	tcase_add_test(tc, test_bulk_waits_for_others);
 	tcase_add_test(tc, test_bulk_is_overtaken);
 	tcase_add_test(tc, test_fork_during_a_bulk_load);
@@ -1235,6 +1384,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_second_level_overtaken);
 	tcase_add_loop_test(tc, test_no_memory, 0, 2);
 	tcase_add_test(tc, test_R27_callback_leaves_a_bulk_load);
+	tcase_add_test(tc, test_R156_bulk_fails_before_it_begins);
 	tcase_add_loop_test(tc, test_R24_callbacks_wait_for_the_key, 0, 4);
 	suite_add_tcase(s, tc);
 	return s;

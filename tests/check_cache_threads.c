@@ -20,10 +20,22 @@
 
 static weakref_cache *cache;
 
+/* Loads of the cache's own are for the step that the thread runs. */
+static _Thread_local void *thread_step;
+static int step_load(const void *key, void **value, void *user);
+
+static int load_of_thread(const void *key, void **value, void *user)
+{
+	(void)user;
+	return step_load(key, value, thread_step);
+}
+
 static weakref_cache *cache_of(const char *spec, weakref_cache_listener_fn listener)
 {
 	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+	weakref_cache_loader loader = {.load = load_of_thread};
 
+	ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
 	ck_assert_int_eq(weakref_cache_builder_spec(b, spec), 0);
 	if (listener != NULL)
 		ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listener, NULL), 0);
@@ -97,7 +109,7 @@ END_TEST
 
 /* ---- linearizability ---- */
 
-enum op { OP_PUT, OP_LOOK, OP_INVALIDATE, OP_INVALIDATE_ALL, OP_GET, OP_COMPUTE, OP_PUT_IF_ABSENT, OP_REMOVE, OP_REPLACE, OP_REFRESH, OPS };
+enum op { OP_PUT, OP_LOOK, OP_INVALIDATE, OP_INVALIDATE_ALL, OP_GET, OP_GET_WAIT, OP_COMPUTE, OP_PUT_IF_ABSENT, OP_REMOVE, OP_REPLACE, OPS };
 
 #define WORKERS 3
 #define STEPS 6
@@ -110,6 +122,7 @@ struct step {
 	uintptr_t saw;      /* COMPUTE: the old value */
 	uintptr_t result;
 	bool ran; /* its function ran */
+	bool late; /* GET_WAIT: its time was over */
 };
 
 static struct step history[WORKERS][STEPS];
@@ -171,6 +184,10 @@ static void run_step(struct step *s)
 	case OP_GET:
 		weakref_cache_get_with(cache, key, step_load, s, &value);
 		break;
+	case OP_GET_WAIT:
+		thread_step = s;
+		s->late = weakref_cache_get_wait(cache, key, (double)(s->given % 3) * 1e-6, &value) == -ETIMEDOUT;
+		break;
 	case OP_COMPUTE:
 		weakref_cache_compute(cache, key, step_compute, s, &value);
 		break;
@@ -202,6 +219,9 @@ static bool apply(const struct step *s, uintptr_t *state)
 		*state = 0;
 		return true;
 	case OP_GET:
+	case OP_GET_WAIT:
+		if (s->late)
+			return !s->ran && s->result == 0;
 		if (!s->ran)
 			return s->result != 0 && s->result == *state;
 		if (*state != 0 || s->result != s->given)
@@ -279,7 +299,7 @@ static void print_history(void)
 			const struct step *s = &history[w][i];
 			fprintf(stderr, "thread %d: %3lu-%3lu op %d given %lu expected %lu saw %lu result %lu%s\n", w, (unsigned long)s->began,
 				(unsigned long)s->ended, (int)s->op, (unsigned long)s->given, (unsigned long)s->expected,
-				(unsigned long)s->saw, (unsigned long)s->result, s->ran ? " ran" : "");
+				(unsigned long)s->saw, (unsigned long)s->result, s->ran ? " ran" : s->late ? " late" : "");
 		}
 }
 
@@ -289,7 +309,7 @@ static bool overwrites;
 
 static enum op op_of(uint64_t r)
 {
-	return overwrites ? overwriting[r % (sizeof overwriting / sizeof *overwriting)] : (enum op)(r % OP_REFRESH);
+	return overwrites ? overwriting[r % (sizeof overwriting / sizeof *overwriting)] : (enum op)(r % OPS);
 }
 
 static void plan(uint64_t *state)
@@ -550,6 +570,61 @@ START_TEST(test_weak_keys_against_collections)
 }
 END_TEST
 
+static _Atomic int strange;
+static const void *shared_key;
+
+static double lives_long(const void *key, void *value, void *user)
+{
+	(void)value;
+	(void)user;
+	strange += key != shared_key;
+	return 3600;
+}
+
+static double lives_on(const void *key, void *value, double remaining, void *user)
+{
+	(void)remaining;
+	return lives_long(key, value, user);
+}
+
+static int replace_or_read(void *arg)
+{
+	struct mixer *m = arg;
+
+	for (size_t i = 0; i < m->n; i++) {
+		if (!m->collects)
+			weakref_cache_get_if_present(cache, shared_key);
+		else if (i % 4 != 0)
+			SUPPORT_REQUIRE(weakref_cache_put(cache, shared_key, value_of(i + 1)) == 0);
+		else
+			SUPPORT_REQUIRE(weakref_cache_invalidate(cache, shared_key) == 0);
+	}
+	return 0;
+}
+
+/* A read of a value whose entry goes at that moment, and its weak key with it, is told of with the key, or not at all. */
+START_TEST(test_reads_are_told_with_a_key)
+{
+	static const weakref_cache_expiry expiry = {.create = lives_long, .update = lives_on, .read = lives_on};
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_POINTER);
+	struct support_node *key = support_node_new(1);
+	struct mixer mixers[3];
+
+	shared_key = key;
+	strange = 0;
+	ck_assert_int_eq(weakref_cache_builder_weak_keys(b), 0);
+	ck_assert_int_eq(weakref_cache_builder_expire_after(b, &expiry), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_ptr_nonnull(cache);
+	for (size_t i = 0; i < 3; i++)
+		mixers[i] = (struct mixer){.n = support_scaled(i == 0 ? 100000 : 300000, 200), .collects = i == 0};
+	ck_assert_int_eq(support_threads(3, replace_or_read, mixers, sizeof *mixers), 0);
+	ck_assert_int_eq(strange, 0);
+	SUPPORT_KEEP(key);
+	cache = NULL;
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_threads");
@@ -560,6 +635,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_h31_told_once, 0, 4);
 	tcase_add_loop_test(tc, test_against_collections, 0, 4);
 	tcase_add_loop_test(tc, test_weak_keys_against_collections, 0, 2);
+	tcase_add_test(tc, test_reads_are_told_with_a_key);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -15,6 +15,7 @@ contract_tests = \
 	tests/check_cache_reads \
 	tests/check_cache_refresh \
 	tests/check_cache_threads \
+	tests/check_cache_wait \
 	tests/check_cache_weak \
 	tests/check_delivery \
 	tests/check_ephemeron \
@@ -65,6 +66,7 @@ short_tests = \
 	tests/check_cache_reads \
 	tests/check_cache_refresh \
 	tests/check_cache_threads \
+	tests/check_cache_wait \
 	tests/check_cache_weak \
 	tests/check_ephemeron \
 	tests/check_error \

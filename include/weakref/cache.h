@@ -22,10 +22,10 @@
  * whoever reads, by gc_collect for the dead, and by weakref_cache_cleanup. No thread is started. A listener is called in the thread that
  * does it.
  *
- * Loads, and functions of compute, have a key for themselves: others that want to load or compute it wait, and share a load's result or error.
- * Readers of the value that is there do not wait. weakref_cache_put, and every invalidation, overtake what is under way for their key: it is as if
- * it had been completed just before, and its result replaced or removed at once; a load that began before an invalidation
- * never becomes visible after it. doc/semantics.md has the rules.
+ * Loads, and functions of compute, have a key for themselves: others that want to load or compute it wait, and share a load's result or
+ * error. They wait as long as it takes, but for weakref_cache_get_wait. Readers of the value that is there do not wait. weakref_cache_put,
+ * and every invalidation, overtake what is under way for their key: it is as if it had been completed just before, and its result replaced
+ * or removed at once; a load that began before an invalidation never becomes visible after it. doc/semantics.md has the rules.
  *
  * Here are look-ups, loads, writes and removals. This header includes the others of caches:
  *
@@ -95,6 +95,27 @@ WEAKREF_API int weakref_cache_lookup(weakref_cache *cache, const void *key, void
  * Source: LoadingCache.get(key).
  */
 WEAKREF_API int weakref_cache_get(weakref_cache *cache, const void *key, void **value);
+
+/**
+ * @brief As weakref_cache_get, but waits only so long for a load of the key, or a function of compute, that another thread has begun.
+ *
+ * What it waited for goes on, and is stored for those who come later. What this call loads itself, as it does where nobody else is about to, or
+ * where nothing came of what it waited for, is not cut short; nor is a reload. The time is the system's, whatever clock the cache has.
+ *
+ * Nothing else that waits for a key has a time limit: get_with, get_all, refresh, the conditional writes and the functions of compute wait as
+ * long as it takes. Where that may be too long for several keys, they are got one by one.
+ * @param cache the cache.
+ * @param key the key.
+ * @param seconds how long at most, fractions included: with 0 it does not wait, negative or infinite is for ever, as with weakref_cache_get.
+ * @param value receives the value, or NULL.
+ * @return 0, or a negative error.
+ * Errors: ETIMEDOUT (no load failed: to the figures it is the miss that it began with, and no more), EINVAL (also where seconds is NaN), and as
+ * weakref_cache_get. EDEADLK comes at once, whatever the time.
+ * Cost: as weakref_cache_get; a miss looks at the clock.
+ * Thread: as weakref_cache_get.
+ * GC: may collect, and may run callbacks.
+ */
+WEAKREF_API int weakref_cache_get_wait(weakref_cache *cache, const void *key, double seconds, void **value);
 
 /**
  * @brief As weakref_cache_get, with a loader for this call. Needs none in the cache.
