@@ -36,24 +36,37 @@ static NOINLINE int missing(const gc_type *type, const char *operation)
 	return -WEAKREF_ENOTSUP;
 }
 
-/* Puts the object in a proxy's place, and gives its type; where it has none (foreign blocks), one with empty slots. */
-static int resolve(void **obj, const gc_type **type)
+/* The type of what cannot be told at once: what a proxy stands for, when the proxies are through, is told as cheaply as what was none. */
+static NOINLINE int resolve_slowly(void **obj, const gc_type **type)
 {
 	static const gc_type block = {.name = "block"};
-	const struct heap_header *known = heap_object_known(*obj);
+	const struct heap_header *known = NULL;
+	int result;
 
+	while (known == NULL && (result = proxy_step(obj)) > 0)
+		known = heap_object_known(*obj);
 	if (likely(known != NULL)) {
 		*type = heap_type(known);
 		return 0;
 	}
-	int error = proxy_resolve(obj);
-	if (error != 0)
-		return error;
+	if (result < 0)
+		return result;
 	*type = gc_type_of(*obj);
 	if (*type != NULL)
 		return 0;
 	*type = &block;
 	return heap_base(*obj) != NULL ? 0 : -WEAKREF_EINVAL;
+}
+
+/* Puts the object in a proxy's place, and gives its type; where it has none (foreign blocks), one with empty slots. */
+static int resolve(void **obj, const gc_type **type)
+{
+	const struct heap_header *known = heap_object_known(*obj);
+
+	if (unlikely(known == NULL))
+		return resolve_slowly(obj, type);
+	*type = heap_type(known);
+	return 0;
 }
 
 /* The same where the arguments are known to be fine or not. */

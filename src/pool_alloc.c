@@ -31,7 +31,8 @@ static void disposed(struct disposal *d)
 	d->done++;
 }
 
-/* The next one is off the chain before dealloc sees it: whatever happens there, it is not seen twice. */
+/* The next one is off the chain before dealloc sees it: whatever happens there, it is not seen twice. Who still has the entry, in a list or
+ * by a word left on a stack, holds no resource by it. */
 static void dispose_all(struct disposal *d)
 {
 	const weakref_pool_options *options = &d->pool->options;
@@ -39,8 +40,10 @@ static void dispose_all(struct disposal *d)
 	while (d->next != NULL) {
 		struct pool_entry *entry = d->next;
 		d->next = entry->older;
+		void *resource = entry->hold;
 		entry->older = NULL;
-		int result = options->dealloc != NULL ? options->dealloc(entry->hold, options->dealloc_user) : 0;
+		entry->hold = NULL;
+		int result = options->dealloc != NULL ? options->dealloc(resource, options->dealloc_user) : 0;
 		if (result < 0)
 			deliver_failed(result, "dealloc of a pool", d->pool);
 		disposed(d);

@@ -138,12 +138,7 @@ static inline void pool_idle_oldest_locked(weakref_pool *pool, struct pool_entry
 	pool_idle_behind_locked(pool, entry, NULL, now);
 }
 
-/* As the next to be lent, or as the last. */
-static inline void pool_idle_next_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
-{
-	(pool->fifo ? pool_idle_oldest_locked : pool_idle_newest_locked)(pool, entry, now);
-}
-
+/* As the last to be lent. */
 static inline void pool_idle_last_locked(weakref_pool *pool, struct pool_entry *entry, uint64_t now)
 {
 	(pool->fifo ? pool_idle_newest_locked : pool_idle_oldest_locked)(pool, entry, now);

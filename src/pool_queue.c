@@ -82,10 +82,20 @@ NOINLINE void pool_serve_waiters_locked(weakref_pool *pool)
 	}
 }
 
+/* As the next, or behind what has become idle since, where the pool looks at the time: the oldest is to be the one that goes by its age. */
+static void put_back_locked(weakref_pool *pool, struct pool_entry *entry)
+{
+	struct pool_entry *older = pool->fifo ? NULL : pool_newest_locked(pool);
+
+	while (older != NULL && older->since > entry->since)
+		older = older->older;
+	pool_idle_behind_locked(pool, entry, older, entry->since);
+}
+
 void pool_hand_on_locked(weakref_pool *pool, struct pool_entry *entry, struct pool_entry **out)
 {
 	pool->leased--;
-	pool_idle_next_locked(pool, entry, entry->since);
+	put_back_locked(pool, entry);
 	if (pool->closed || entry->ends == 0 || pool_surplus_locked(pool))
 		pool_evict_locked(pool, entry, out);
 	pool_serve_locked(pool);

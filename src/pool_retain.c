@@ -8,7 +8,8 @@
  * by longjmp loses one and no others.
  *
  * Invariant. The first `kept` of the list are those that were asked about and stayed, the oldest first, as far as they have been idle since
- * whenever that was looked at: the last of them that still is stands before the next that stays.
+ * whenever that was looked at: the last of them that still is stands before the next that stays. What another retain had at the beginning is not
+ * listed: where the pool looks at the time, that tells who is older.
  *
  * Deliberately not here: the lock held meanwhile, as deadpool does; and one moment for all, which would keep pops from what is not asked
  * about yet.
@@ -73,7 +74,12 @@ static struct pool_entry *place_locked(struct retain *r)
 {
 	while (r->kept > 0 && !still_idle_locked(&r->list[r->kept - 1]))
 		r->kept--;
-	return r->kept > 0 ? r->list[r->kept - 1].entry : NULL;
+	struct pool_entry *older = r->kept > 0 ? r->list[r->kept - 1].entry : NULL;
+	struct pool_entry *newer = older != NULL ? older->newer : r->pool->oldest;
+	/* Another retain, or check, had some that are older when ours were listed, and they are back. */
+	for (; newer != NULL && newer->since < r->asked.entry->since; newer = newer->newer)
+		older = newer;
+	return older;
 }
 
 /* It was asked about: it stays where it was, unless the pool does not keep it any more, or goes. */

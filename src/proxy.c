@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "weakref/proxy.h"
 
-#include "heap.h"
 #include "proxy.h"
 #include "ref.h"
 
@@ -17,12 +16,23 @@ bool weakref_is_proxy(const void *p)
 	return ref != NULL && (ref->flags & REF_PROXY) != 0;
 }
 
+int proxy_step(void **obj)
+{
+	if (*obj == NULL)
+		return -WEAKREF_EINVAL;
+	if (!weakref_is_proxy(*obj))
+		return 0;
+	int error = weakref_ref_read(*obj, obj);
+	return error < 0 ? error : 1;
+}
+
 /* A proxy stands for what was there before it, and is not pointed at another one later: there are no rings. */
 int proxy_resolve(void **obj)
 {
-	int error = *obj != NULL ? 0 : -WEAKREF_EINVAL;
+	int result;
 
-	while (error == 0 && heap_object_known(*obj) == NULL && weakref_is_proxy(*obj))
-		error = weakref_ref_read(*obj, obj);
-	return error;
+	do
+		result = proxy_step(obj);
+	while (result > 0);
+	return result;
 }

@@ -8,5 +8,7 @@
 /* Puts the object in a proxy's place, or in that of a proxy of proxies; leaves everything else as it is. 0, or -WEAKREF_ESTALE for a dead
  * proxy, -WEAKREF_EINVAL for NULL. */
 int proxy_resolve(void **obj);
+/* The same for one proxy alone: 1 where it was one, so that the object may be another; else 0 or an error. */
+int proxy_step(void **obj);
 
 #endif

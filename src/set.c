@@ -58,9 +58,13 @@ static int type_hash(void *obj, uint64_t *out)
 	return -WEAKREF_ENOTSUP;
 }
 
-/* With anything but a comparable set: not equal. */
+static const gc_type set_type;
+
+/* Another type may know sets; of sets that compare in different ways none is equal to another. */
 static int type_equal(void *a, void *b)
 {
+	if (gc_type_of(b) != &set_type)
+		return -WEAKREF_ENOTSUP;
 	if (!container_is(a, SET_SIGNATURE) || !container_is(b, SET_SIGNATURE) || !element_same_rule(rule_of(a), rule_of(b)))
 		return 0;
 	return weakref_set_equal(a, b);
@@ -70,8 +74,6 @@ static int type_contains(void *obj, void *item)
 {
 	return weakref_set_contains(obj, item);
 }
-
-static const gc_type set_type;
 
 /* Of two sets. */
 static int type_operate(void *obj, enum weakref_operator op, void *operand, void **result)

@@ -431,6 +431,44 @@ START_TEST(test_p35_soft_maximum)
 }
 END_TEST
 
+/* Another one comes back while check is asked, which fails. */
+static int push_and_fail(void *resource, void *user)
+{
+	struct res **other = user;
+	weakref_pool *pool = ((void **)user)[1];
+
+	if (*other == NULL)
+		return res_check(resource, NULL);
+	weakref_checks_clock_advance(50 * UINT64_C(1000000000));
+	wrong += weakref_pool_push(pool, *other) != 0;
+	*other = NULL;
+	return -EBUSY;
+}
+
+/* R123, R261: what check failed for goes back behind what was pushed meanwhile, and is the first to be too old. */
+START_TEST(test_R261_back_where_it_was)
+{
+	static void *meanwhile[2];
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	weakref_checks_clock_advance(0);
+	meanwhile[1] = POOL(.init = (void *[]){res_new(), res_new()}, .ninit = 2, .check = push_and_fail, .check_user = meanwhile,
+			    .dealloc = res_dealloc, .maxage = 100, .fifo = _i);
+	weakref_pool *pool = meanwhile[1];
+	struct res *first = pop(pool);
+	void *out;
+	meanwhile[0] = first;
+	ck_assert_int_eq(weakref_pool_pop(pool, &out), -EBUSY);
+	ck_assert_uint_eq(wrong, 0);
+	weakref_checks_clock_advance(51 * UINT64_C(1000000000));
+	ck_assert_int_eq(LEN(pool), 1);
+	ck_assert_ptr_eq(pop(pool), first);
+	ck_assert_ptr_null(pop(pool));
+	ck_assert_uint_eq(gone, 1);
+	SUPPORT_CLEAR(meanwhile[1]);
+}
+END_TEST
+
 /* R123: len is what pop_wait, maintain and the like would leave, by all rules at once. */
 START_TEST(test_len_is_what_is_kept)
 {
@@ -1603,6 +1641,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_len_is_what_is_kept);
 	tcase_add_test(t, test_fifo);
 	tcase_add_test(t, test_fifo_and_failing_check);
+	tcase_add_loop_test(t, test_R261_back_where_it_was, 0, 2);
 	tcase_add_test(t, test_fill);
 	tcase_add_test(t, test_clear);
 	tcase_add_loop_test(t, test_R230_invalidate_all, 0, 2);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * check_pool_retain: weakref/pool.h: the program is asked which of the idle resources stay (R250 to R252): who is asked about, in which
+ * check_pool_retain: weakref/pool.h: the program is asked which of the idle resources stay (R250 to R252, R260): who is asked about, in which
  * order, what becomes of them; functions that use the pool, leave, fail; waiters; a stress test. Failing allocations and a clock that is
  * moved by hand where the library was built for it.
  */
@@ -9,6 +9,7 @@
 #include "pool_resources.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -522,6 +523,55 @@ START_TEST(test_R250_collects)
 }
 END_TEST
 
+enum { NODES = 50 };
+
+struct nodes {
+	weakref_pool *pool;
+	weakref_ref *refs[NODES];
+	unsigned dead; /* when the last one was asked about */
+};
+
+static int push_watched_nodes(void *arg)
+{
+	struct nodes *nodes = arg;
+
+	for (uint32_t i = 0; i < NODES; i++) {
+		struct support_node *node = support_node_new(i);
+		nodes->refs[i] = weakref_ref_new(node, NULL, NULL);
+		SUPPORT_REQUIRE(nodes->refs[i] != NULL && weakref_pool_push(nodes->pool, node) == 0);
+	}
+	return 0;
+}
+
+static int keep_no_node(void *resource, const weakref_pool_idle *idle, void *user)
+{
+	struct nodes *nodes = user;
+
+	(void)resource;
+	(void)idle;
+	if (++nasked < NODES)
+		return 0;
+	wrong += gc_collect() < 0;
+	for (size_t i = 0; i < NODES; i++)
+		nodes->dead += weakref_ref_get(nodes->refs[i]) == NULL;
+	return 0;
+}
+
+/* What was deallocated is nobody's, while others are still asked about. */
+START_TEST(test_R250_lets_go)
+{
+	static struct nodes nodes;
+
+	nodes.pool = weakref_pool_new(NULL);
+	nasked = 0;
+	ck_assert_int_eq(support_on_thread(push_watched_nodes, &nodes), 0);
+	ck_assert_int_eq(weakref_pool_retain(nodes.pool, keep_no_node, &nodes), NODES);
+	ck_assert_uint_eq(wrong, 0);
+	ck_assert_uint_ge(nodes.dead, NODES / 2);
+	memset(&nodes, 0, sizeof(nodes));
+}
+END_TEST
+
 /* ---- waiters ------------------------------------------------------------------------------------------------------------- */
 
 struct expected {
@@ -794,6 +844,79 @@ START_TEST(test_R251_ages)
 }
 END_TEST
 
+struct two {
+	weakref_pool *pool;
+	pthread_t thread;
+	sem_t asked, go;
+};
+
+static int keep_second(void *resource, const weakref_pool_idle *idle, void *user)
+{
+	struct two *two = user;
+
+	(void)idle;
+	if (resource == &all[1]) {
+		sem_post(&two->asked);
+		while (sem_wait(&two->go) != 0)
+			;
+	}
+	return 1;
+}
+
+static void *retain_too(void *arg)
+{
+	struct two *two = arg;
+
+	wrong += weakref_pool_retain(two->pool, keep_second, two) != 0;
+	return NULL;
+}
+
+static int keep_first(void *resource, const weakref_pool_idle *idle, void *user)
+{
+	struct two *two = user;
+
+	note(resource, idle);
+	if (resource != &all[0])
+		return 1;
+	wrong += pthread_create(&two->thread, NULL, retain_too, two) != 0;
+	while (sem_wait(&two->asked) != 0)
+		;
+	return 1;
+}
+
+/* R123, R260: two ask at once, the second about what is younger than what the first one has in hand, and is back later: the older one is
+ * the older one all the same, and goes when its time has come. */
+START_TEST(test_R260_two_at_once)
+{
+	const uint64_t second = 1000000000;
+	struct two two;
+
+	SUPPORT_SKIP_UNLESS(weakref_checks_enabled(), "needs --enable-checks");
+	sem_init(&two.asked, 0, 0);
+	sem_init(&two.go, 0, 0);
+	weakref_checks_clock_advance(0);
+	two.pool = POOL_OF(0, .maxage = 100, .fifo = _i == 1);
+	for (int i = 0; i < 3; i++) {
+		weakref_pool_push(two.pool, res_new());
+		weakref_checks_clock_advance(10 * second);
+	}
+	ck_assert_int_eq(weakref_pool_retain(two.pool, keep_first, &two), 0);
+	ck_assert_uint_eq(nasked, 2);
+	sem_post(&two.go);
+	pthread_join(two.thread, NULL);
+	ck_assert_uint_eq(wrong, 0);
+	weakref_checks_clock_advance(75 * second);
+	ck_assert_int_eq(LEN(two.pool), 2);
+	if (_i == 1)
+		EXPECT(two.pool, 1, 2);
+	else
+		EXPECT(two.pool, 2, 1);
+	ck_assert_int_eq(all[0].deallocs, 1);
+	sem_destroy(&two.asked);
+	sem_destroy(&two.go);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("pool_retain");
@@ -812,6 +935,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_R252_fork);
 	tcase_add_test(t, test_R250_pool_of_pools);
 	tcase_add_test(t, test_R250_collects);
+	tcase_add_test(t, test_R250_lets_go);
 	tcase_add_loop_test(t, test_R251_waiters, 0, 2);
 	tcase_add_test(t, test_R251_close_wait);
 	tcase_add_test(t, test_R251_against_a_model);
@@ -819,6 +943,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_R250_allocation_failures);
 	/* The last one: the clock stands still from then on. */
 	tcase_add_loop_test(t, test_R251_ages, 0, 2);
+	tcase_add_loop_test(t, test_R260_two_at_once, 0, 2);
 	return s;
 }
 

@@ -390,6 +390,32 @@ START_TEST(test_D56_comparisons)
 }
 END_TEST
 
+/* Says of any set that it is equal. */
+static int like_a_set(void *obj, void *other)
+{
+	(void)obj;
+	return weakref_set_len(other) > 0;
+}
+
+/* R232: what is no weak set decides itself whether it is equal to one, on whichever side it is; a set knows other sets alone. */
+START_TEST(test_R232_equal_to_another_type)
+{
+	static const gc_type likeness_type = {.name = "likeness", .size = 16, .equal = like_a_set}, stranger_type = {.size = 16};
+	weakref_set *set = weakref_set_new(_i), *empty = weakref_set_new(_i);
+	void *likeness = gc_new(&likeness_type), *stranger = gc_new(&stranger_type);
+
+	ck_assert_int_eq(weakref_set_add(set, stranger), 1);
+	ck_assert_int_eq(gc_equal(likeness, set), 1);
+	ck_assert_int_eq(gc_equal(set, likeness), 1);
+	ck_assert_int_eq(gc_equal(likeness, empty), 0);
+	ck_assert_int_eq(gc_equal(empty, likeness), 0);
+	ck_assert_int_eq(gc_equal(set, stranger), 0);
+	ck_assert_int_eq(gc_equal(stranger, set), 0);
+	SUPPORT_KEEP(stranger);
+	SUPPORT_KEEP(likeness);
+}
+END_TEST
+
 /* Equal only to a weak set with equal elements; not hashable. */
 START_TEST(test_D57_equality)
 {
@@ -874,6 +900,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, test_D55_few_against_many, 0, 2);
 	tcase_add_loop_test(tc, test_D56_comparisons, 0, 2);
 	tcase_add_loop_test(tc, test_D57_equality, 0, 2);
+	tcase_add_loop_test(tc, test_R232_equal_to_another_type, 0, 2);
 	tcase_add_loop_test(tc, test_R234_generic_operations, 0, 4);
 	tcase_add_loop_test(tc, test_D58_construct_copy, 0, 2);
 	tcase_add_test(tc, test_D60_nest);
