@@ -88,8 +88,8 @@ struct cache_work;
  */
 struct cache_entry {
 	union {
-		struct cache_work *work;       /* lock */
-		struct cache_entry *successor; /* DEAD: what took its place, where it was replaced */
+		struct cache_work *work; /* lock */
+		uintptr_t displaced;	 /* DEAD: CACHE_DISPLACED where another took its place */
 	};
 	const void *key; /* POINTER, CUSTOM; of a DEAD one with weak keys what is told of */
 	union {
@@ -119,6 +119,9 @@ struct cache_entry {
 	_Atomic uint64_t written;
 	_Atomic uint64_t used; /* when it was read or written last; with a time of its own, when that is over */
 };
+
+/* No pointer to that one: through it a DEAD entry that somebody still knows, be it the record of a read, would keep all that came after it. */
+#define CACHE_DISPLACED ((uintptr_t)1)
 
 /* How much of it there is in a cache that looks at no clock. */
 #define CACHE_ENTRY_SHORT (offsetof(struct cache_entry, celled) + 1)
@@ -515,6 +518,8 @@ int cache_same_key(const weakref_cache *cache, const struct table_key *a, const 
 
 /* The entry of a key that is not DEAD; NULL where there is none. 0 or equal's error. No lock. */
 int cache_find(const weakref_cache *cache, const struct table_key *key, struct cache_entry **entry);
+/* What has the key of a DEAD entry today, if that was replaced; NULL where nothing does. Asks no function of the program's. No lock. */
+struct cache_entry *cache_successor(const weakref_cache *cache, const struct cache_entry *entry);
 /* The same as cache_find, and the entry's value: *value is NULL where there is none, or one that is expired. No lock. */
 int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t now, struct cache_entry **entry, void **value);
 /* Takes the lock, with room in the map (and a cell) for one more entry where `room` asks for it, and finds a key's entry. 0 with the lock;

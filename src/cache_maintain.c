@@ -461,7 +461,11 @@ static void tell(weakref_cache *cache, struct cache_entry *entry)
 
 	entry->left = NULL;
 	entry->next = NULL;
+	/* The record of a read may know the entry yet. */
+	if (cache->config.weak_keys)
+		entry->key = NULL;
 	int result = cache->config.listener(key, value, (enum weakref_cause)entry->cause, cache->config.listener_user);
+	BASE_KEEP(key);
 	BASE_KEEP(entry);
 	if (result < 0)
 		deliver_failed(result, "removal listener of a cache", cache);

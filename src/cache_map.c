@@ -130,13 +130,57 @@ int cache_read(const weakref_cache *cache, const struct table_key *key, uint64_t
 		}
 		bool expired = cache_expired(cache, *entry, now);
 		*value = cache_value(*entry);
-		/* One that was replaced since has a successor. */
+		/* Another may have taken its place since. */
 		if (unlikely(*value == NULL) && cache_state(*entry) == CACHE_DEAD)
 			continue;
 		if (expired)
 			*value = NULL;
 		return 0;
 	}
+}
+
+/* Whether an entry has the key of a DEAD one that it, or another after it, replaced: then it has the same words, and no function of the program's
+ * need compare. */
+static bool has_key_of(const weakref_cache *cache, const struct cache_entry *entry, const struct cache_entry *dead)
+{
+	struct table_key key = {.hash = dead->policy.hash};
+
+	if (cache->config.kind == WEAKREF_KEY_CUSTOM)
+		return entry->word == dead->word && entry->key == dead->key;
+	if (cache->config.kind <= WEAKREF_KEY_BYTES) {
+		key.data = cache_bytes(cache, dead);
+		key.size = dead->size;
+	} else {
+		key.data = (const void *)(uintptr_t)dead->word;
+		key.word = dead->word;
+	}
+	return matches(cache, entry, &key) > 0;
+}
+
+struct cache_entry *cache_successor(const weakref_cache *cache, const struct cache_entry *dead)
+{
+	struct cache_entry *entry;
+	struct cache_map *map;
+	size_t i;
+
+	if (__atomic_load_n(&dead->displaced, __ATOMIC_RELAXED) != CACHE_DISPLACED)
+		return NULL;
+again:
+	map = atomic_load_explicit(&cache->map, memory_order_acquire);
+	i = cache_home(map, dead->policy.hash);
+	for (size_t left = map->n; left > 0; left--, i = (i + 1) & (map->n - 1)) {
+		entry = atomic_load_explicit(&map->at[i].entry, memory_order_acquire);
+		BASE_PIN(entry);
+		if (entry == NULL)
+			return NULL;
+		if (atomic_load_explicit(&map->at[i].hash, memory_order_relaxed) != dead->policy.hash || entry == CACHE_GONE ||
+		    !has_key_of(cache, entry, dead))
+			continue;
+		if (cache_state(entry) == CACHE_DEAD)
+			goto again;
+		return entry;
+	}
+	return NULL;
 }
 
 /* Places for so many entries. */
@@ -213,7 +257,7 @@ static struct cache_place *place_of_locked(const weakref_cache *cache, const str
 
 void cache_displace_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_entry *fresh)
 {
-	entry->successor = fresh;
+	__atomic_store_n(&entry->displaced, CACHE_DISPLACED, __ATOMIC_RELAXED);
 	atomic_store_explicit(&place_of_locked(cache, entry)->entry, fresh, memory_order_release);
 	count_insert_locked(cache);
 }

@@ -299,12 +299,13 @@ weakref_cache_iter *weakref_cache_iter_new(weakref_cache *cache)
 	return iter;
 }
 
-/* The entry that stands for one that was found: its last successor. */
-static struct cache_entry *of_today(struct cache_entry *entry)
+/* What stands for a DEAD entry that was found in a place: what is in that place now. Where it is there yet, the map was replaced before it went,
+ * and has no other place for its key: then what took the entry's place is in the map of today. */
+static struct cache_entry *instead(const weakref_cache *cache, const struct cache_place *place, const struct cache_entry *dead)
 {
-	while (entry != NULL && cache_state(entry) == CACHE_DEAD)
-		entry = __atomic_load_n(&entry->successor, __ATOMIC_ACQUIRE);
-	return entry;
+	struct cache_entry *entry = atomic_load_explicit(&place->entry, memory_order_acquire);
+
+	return entry == dead ? cache_successor(cache, dead) : entry;
 }
 
 /* The next entry of a map with a value and, where keys are weak, a key. */
@@ -312,16 +313,19 @@ static bool next_in_map(const weakref_cache *cache, const struct cache_map *map,
 			void **key, void **value)
 {
 	while (*index < map->n) {
-		struct cache_entry *entry = atomic_load_explicit(&map->at[(*index)++].entry, memory_order_acquire);
-		if (entry == NULL || entry == CACHE_GONE)
-			continue;
+		const struct cache_place *place = &map->at[(*index)++];
+		struct cache_entry *entry = atomic_load_explicit(&place->entry, memory_order_acquire);
 		bool expired = false;
-		for (;;) {
-			entry = of_today(entry);
-			expired = entry != NULL && cache_expired(cache, entry, now);
+		*value = NULL;
+		while (entry != NULL && entry != CACHE_GONE) {
+			if (cache_state(entry) == CACHE_DEAD) {
+				entry = instead(cache, place, entry);
+				continue;
+			}
+			expired = cache_expired(cache, entry, now);
 			*key = NULL;
-			*value = entry == NULL ? NULL : entry->celled ? cache_cell_value(entry, key) : cache_value(entry);
-			if (entry == NULL || *value != NULL || cache_state(entry) != CACHE_DEAD)
+			*value = entry->celled ? cache_cell_value(entry, key) : cache_value(entry);
+			if (*value != NULL || cache_state(entry) != CACHE_DEAD)
 				break;
 		}
 		if (*value == NULL || expired)

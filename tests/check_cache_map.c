@@ -596,6 +596,94 @@ START_TEST(test_iterate_and_remove)
 }
 END_TEST
 
+/* The keys of an iteration: of every kind, the program's own compared by a function that is not to be asked, and weak ones. */
+enum { OLDER = 100, NEWER = 1000, KEYED = OLDER + NEWER };
+
+static const enum weakref_key_kind kinds[] = {WEAKREF_KEY_STRING,  WEAKREF_KEY_BYTES,  WEAKREF_KEY_INT,
+					      WEAKREF_KEY_POINTER, WEAKREF_KEY_CUSTOM, WEAKREF_KEY_POINTER};
+#define KINDS (sizeof kinds / sizeof *kinds)
+
+static unsigned compared;
+
+static int hash_name(const void *key, uint64_t *out, void *user)
+{
+	(void)user;
+	*out = (uint64_t)strlen(key);
+	return 0;
+}
+
+static int equal_names(const void *a, const void *b, void *user)
+{
+	(void)user;
+	compared++;
+	return strcmp(a, b) == 0;
+}
+
+static const void **keys_of(enum weakref_key_kind kind)
+{
+	const void **keys = gc_alloc(KEYED * sizeof *keys);
+
+	for (size_t i = 0; i < KEYED; i++) {
+		struct {
+			weakref_bytes bytes;
+			char name[16];
+		} *key = gc_alloc(sizeof *key);
+		int n = snprintf(key->name, sizeof key->name, "key %zu", i);
+		key->bytes = (weakref_bytes){.data = key->name, .size = (size_t)n};
+		keys[i] = kind == WEAKREF_KEY_INT     ? KEY((intptr_t)i)
+			  : kind == WEAKREF_KEY_BYTES ? (const void *)&key->bytes
+						      : (const void *)key->name;
+		if (kind == WEAKREF_KEY_POINTER)
+			keys[i] = key;
+	}
+	return keys;
+}
+
+/* R157: an iterator goes on in the map that it began with: what was replaced, twice, in a larger one that came meanwhile is visited once, and with
+ * its value of today; what was removed there is not. */
+START_TEST(test_R157_replaced_in_a_larger_map)
+{
+	const void **keys = keys_of(kinds[_i]);
+	weakref_cache_builder *b = kinds[_i] == WEAKREF_KEY_CUSTOM ? weakref_cache_builder_new_custom(hash_name, equal_names, NULL)
+								     : weakref_cache_builder_new(kinds[_i]);
+	unsigned visits[KEYED] = {0};
+	const void *key;
+	void *value;
+
+	if ((size_t)_i + 1 == KINDS)
+		ck_assert_int_eq(weakref_cache_builder_weak_keys(b), 0);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen_by_cause, NULL), 0);
+	cache = weakref_cache_builder_build(b);
+	for (size_t i = 0; i < OLDER; i++)
+		ck_assert_int_eq(weakref_cache_put(cache, keys[i], thing(i)), 0);
+	weakref_cache_iter *iter = weakref_cache_iter_new(cache);
+	for (size_t i = 0; i < OLDER / 10; i++) {
+		ck_assert_int_eq(weakref_cache_iter_next(iter, &key, &value), 1);
+		visits[(char *)value - things]++;
+	}
+	for (size_t i = OLDER; i < KEYED; i++)
+		ck_assert_int_eq(weakref_cache_put(cache, keys[i], thing(i)), 0);
+	for (size_t turn = 1; turn <= 2; turn++)
+		for (size_t i = 0; i < OLDER; i++)
+			ck_assert_int_eq(weakref_cache_put(cache, keys[i], thing(turn * KEYED + i)), 0);
+	for (size_t i = 0; i < OLDER; i += 4)
+		ck_assert_int_eq(weakref_cache_invalidate(cache, keys[i]), 0);
+	compared = 0;
+	while (weakref_cache_iter_next(iter, &key, &value) > 0) {
+		size_t i = (size_t)((char *)value - things);
+		ck_assert(i >= OLDER && (i < KEYED || (i >= (size_t)2 * KEYED && i % KEYED % 4 != 0)));
+		visits[i % KEYED]++;
+		ck_assert(i < KEYED || kinds[_i] < WEAKREF_KEY_INT || key == keys[i % KEYED]);
+	}
+	ck_assert_uint_eq(compared, 0);
+	for (size_t i = 0; i < KEYED; i++)
+		ck_assert_uint_le(visits[i], 1);
+	for (size_t i = 0; i < OLDER; i++)
+		ck_assert(visits[i] == 1 || i % 4 == 0);
+	SUPPORT_KEEP(keys);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("cache_map");
@@ -613,6 +701,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_listener_writes_back);
 	tcase_add_test(tc, test_notices_of_loads);
 	tcase_add_test(tc, test_iterate_and_remove);
+	tcase_add_loop_test(tc, test_R157_replaced_in_a_larger_map, 0, KINDS);
 	suite_add_tcase(s, tc);
 	return s;
 }

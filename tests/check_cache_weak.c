@@ -3,8 +3,11 @@
  * check_cache_weak: caches with weak keys, weak values, soft values; what the collector takes; caches that are dropped. Tests named
  * h23 and so on are the lines of the conformance list.
  */
-#include <errno.h>
+#define GC_THREADS
 #include <gc/gc.h>
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -463,6 +466,132 @@ START_TEST(test_removed_keeps_nothing)
 }
 END_TEST
 
+/* ---- what somebody knows yet ---- */
+
+/* Threads share the records of reads, and who reads or writes looks after those of his share: more threads than there are shares. The record is
+ * looked at after 32 reads, or so many: some of these are left. */
+enum { READERS = 8, READS = 21 };
+
+static pthread_t readers[READERS];
+static sem_t has_read, may_end;
+
+/* Reads what is kept, and stays, with what is noted of that. */
+static void *read_and_stay(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < READS; i++)
+		if (kept[i] != NULL)
+			weakref_cache_get_if_present(cache, kept[i]);
+	sem_post(&has_read);
+	while (sem_wait(&may_end) != 0)
+		;
+	return NULL;
+}
+
+static void start_readers(void)
+{
+	ck_assert_int_eq(sem_init(&has_read, 0, 0), 0);
+	ck_assert_int_eq(sem_init(&may_end, 0, 0), 0);
+	for (size_t i = 0; i < READERS; i++)
+		ck_assert_int_eq(pthread_create(&readers[i], NULL, read_and_stay, NULL), 0);
+	for (size_t i = 0; i < READERS; i++)
+		while (sem_wait(&has_read) != 0)
+			;
+}
+
+static void end_readers(void)
+{
+	for (size_t i = 0; i < READERS; i++)
+		sem_post(&may_end);
+	for (size_t i = 0; i < READERS; i++)
+		pthread_join(readers[i], NULL);
+}
+
+#define REPLACED 1000
+
+static int replace_often(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < REPLACED; i++)
+		SUPPORT_REQUIRE(weakref_cache_put(cache, kept[0], support_node_new(i)) == 0);
+	return 0;
+}
+
+/* R265: an entry that was replaced keeps none of those that came after it, though threads that have slept since were the last to read it, or an
+ * iterator stands on it: it may be replaced without end. Each of them would hold the key. */
+START_TEST(test_R265_replaced_keeps_no_successor)
+{
+	weakref_cache_iter *iter = NULL;
+	const void *key = NULL;
+	size_t n = 0;
+
+	ck_assert(make_cache(WEAKREF_KEY_POINTER, "maximumSize=100"));
+	kept[0] = support_node_new(0);
+	ck_assert_int_eq(weakref_cache_put(cache, kept[0], kept[0]), 0);
+	if (_i == 0) {
+		start_readers();
+	} else {
+		iter = weakref_cache_iter_new(cache);
+		ck_assert_int_eq(weakref_cache_iter_next(iter, &key, NULL), 1);
+		ck_assert_ptr_eq(key, kept[0]);
+	}
+	ck_assert_int_eq(support_on_thread(replace_often, NULL), 0);
+	ck_assert_ptr_nonnull(gc_get_referrers(kept[0], &n));
+	ck_assert_uint_lt(n, REPLACED / 10);
+	ck_assert_uint_eq(told, REPLACED);
+	if (_i == 0)
+		end_readers();
+	SUPPORT_KEEP(iter);
+	drop_cache();
+}
+END_TEST
+
+static int fill_kept(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < N; i++) {
+		kept[i] = support_node_new(i);
+		watches[i] = weakref_ref_new(kept[i], NULL, NULL);
+		SUPPORT_REQUIRE(weakref_cache_put(cache, kept[i], support_node_new(i)) == 0);
+	}
+	return 0;
+}
+
+static int end_kept(void *remove)
+{
+	for (size_t i = 0; i < N; i++) {
+		int error = remove != NULL ? weakref_cache_invalidate(cache, kept[i]) : weakref_cache_put(cache, kept[i], support_node_new(i));
+		SUPPORT_REQUIRE(error == 0);
+		kept[i] = NULL;
+	}
+	return 0;
+}
+
+/* R265: nor does what was replaced or removed, and told of, keep a weak key. */
+START_TEST(test_R265_told_of_keeps_no_weak_key)
+{
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_POINTER);
+	bool removes = _i != 0;
+	void *user = count_anew();
+
+	memset(kept, 0, sizeof kept);
+	ck_assert_int_eq(weakref_cache_builder_spec(b, "maximumSize=1000"), 0);
+	ck_assert_int_eq(weakref_cache_builder_weak_keys(b), 0);
+	ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen, user), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_int_eq(support_on_thread(fill_kept, NULL), 0);
+	start_readers();
+	ck_assert_int_eq(support_on_thread(end_kept, removes ? &removes : NULL), 0);
+	ck_assert_uint_eq(told_with_key, N);
+	support_collect();
+	ck_assert_uint_ge(support_dead(watches, N), N - SLACK);
+	ck_assert_uint_le(weakref_cache_len(cache), SLACK);
+	end_readers();
+	memset(watches, 0, sizeof watches);
+	drop_cache();
+}
+END_TEST
+
 /* ---- weak keys in every operation ---- */
 
 static uint64_t now_ns;
@@ -793,6 +922,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_no_weak_keys);
 	tcase_add_loop_test(tc, test_h43_dropped, 0, 4);
 	tcase_add_test(tc, test_removed_keeps_nothing);
+	tcase_add_loop_test(tc, test_R265_replaced_keeps_no_successor, 0, 2);
+	tcase_add_loop_test(tc, test_R265_told_of_keeps_no_weak_key, 0, 2);
 	tcase_add_test(tc, test_h30_soft);
 	tcase_add_test(tc, test_soft_values_of_weak_keys);
 	tcase_add_loop_test(tc, test_h30_soft_order_among_caches, 0, 2);
