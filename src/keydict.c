@@ -120,8 +120,10 @@ static int type_inplace(void *obj, enum weakref_operator op, void *operand, void
 {
 	if (op != WEAKREF_OP_OR || gc_type_of(operand) != &dict_type)
 		return -WEAKREF_ENOTSUP;
-	*result = obj;
-	return weakref_keydict_update(obj, operand);
+	int error = weakref_keydict_update(obj, operand);
+	if (error == 0)
+		*result = obj;
+	return error;
 }
 
 static const gc_type dict_type = {

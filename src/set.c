@@ -90,18 +90,24 @@ static int type_operate(void *obj, enum weakref_operator op, void *operand, void
 	return *result != NULL ? 0 : -errno;
 }
 
-static int type_inplace(void *obj, enum weakref_operator op, void *operand, void **result)
+static int change(weakref_set *set, enum weakref_operator op, const weakref_set *operand)
 {
-	if (gc_type_of(operand) != &set_type)
-		return -WEAKREF_ENOTSUP;
-	*result = obj;
 	switch (op) {
-	case WEAKREF_OP_OR: return weakref_set_update(obj, operand);
-	case WEAKREF_OP_AND: return weakref_set_intersection_update(obj, operand);
-	case WEAKREF_OP_SUBTRACT: return weakref_set_difference_update(obj, operand);
-	case WEAKREF_OP_XOR: return weakref_set_symmetric_difference_update(obj, operand);
+	case WEAKREF_OP_OR: return weakref_set_update(set, operand);
+	case WEAKREF_OP_AND: return weakref_set_intersection_update(set, operand);
+	case WEAKREF_OP_SUBTRACT: return weakref_set_difference_update(set, operand);
+	case WEAKREF_OP_XOR: return weakref_set_symmetric_difference_update(set, operand);
 	default: return -WEAKREF_ENOTSUP;
 	}
+}
+
+static int type_inplace(void *obj, enum weakref_operator op, void *operand, void **result)
+{
+	int error = gc_type_of(operand) == &set_type ? change(obj, op, operand) : -WEAKREF_ENOTSUP;
+
+	if (error == 0)
+		*result = obj;
+	return error;
 }
 
 static const gc_type set_type = {

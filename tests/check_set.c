@@ -469,7 +469,9 @@ START_TEST(test_R234_generic_operations)
 		ck_assert_int_eq(gc_operate(a, ops[i], o.all[0], &got), -WEAKREF_ENOTSUP);
 		ck_assert_int_eq(gc_inplace(a, ops[i], &here, &got), -WEAKREF_ENOTSUP);
 		ck_assert_int_eq(gc_operate(a, ops[i], differing, &got), -WEAKREF_EINVAL);
+		got = &here;
 		ck_assert_int_eq(gc_inplace(a, ops[i], differing, &got), -WEAKREF_EINVAL);
+		ck_assert_ptr_eq(got, &here);
 	}
 	ck_assert_int_eq(gc_operate(a, WEAKREF_OP_ADD, b, &got), -WEAKREF_ENOTSUP);
 	ck_assert_int_eq(gc_inplace(a, WEAKREF_OP_ADD, b, &got), -WEAKREF_ENOTSUP);

@@ -106,7 +106,8 @@ WEAKREF_API int weakref_cache_get(weakref_cache *cache, const void *key, void **
  * long as it takes. Where that may be too long for several keys, they are got one by one.
  * @param cache the cache.
  * @param key the key.
- * @param seconds how long at most, fractions included: with 0 it does not wait, negative or infinite is for ever, as with weakref_cache_get.
+ * @param seconds how long at most, fractions included: with 0 it does not wait (unlike weakref_pool_pop_wait), negative or infinite is for ever,
+ * as with weakref_cache_get.
  * @param value receives the value, or NULL.
  * @return 0, or a negative error.
  * Errors: ETIMEDOUT (no load failed: to the figures it is the miss that it began with, and no more), EINVAL (also where seconds is NaN), and as

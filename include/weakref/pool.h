@@ -254,7 +254,8 @@ typedef struct weakref_pool_idle {
  *
  * Those are asked about that are idle at the beginning, one after the other, the oldest first; what was leased before its turn came is not,
  * be it back or not. The one that is asked about counts as leased, and nobody gets it meanwhile: a pop takes another, makes one, waits, or
- * finds none. If it stays, it has not moved in the order of the pool, nor grown younger, unless somebody waits, who gets it.
+ * finds none. If it stays, it has not moved in the order of the pool, nor grown younger, unless somebody waits, who gets it. Only
+ * what two calls at once asked about may have changed places, where the pool does not look at the time.
  * @param pool the pool. Of a closed one nothing is asked.
  * @param keep > 0: it stays; 0: it is deallocated; negative: it stays, the rest is not asked about, and that error is returned. What it
  * is told is there for the call. It may use the pool, this function included. Whoever ends in it leaves the resource where it was.
