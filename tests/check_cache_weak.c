@@ -475,13 +475,19 @@ enum { READERS = 8, READS = 21 };
 static pthread_t readers[READERS];
 static sem_t has_read, may_end;
 
+static __attribute__((noinline)) void read_kept(void)
+{
+	for (size_t i = 0; i < READS; i++)
+		if (kept[i] != NULL)
+			weakref_cache_get_if_present(cache, kept[i]);
+}
+
 /* Reads what is kept, and stays, with what is noted of that. */
 static void *read_and_stay(void *arg)
 {
 	(void)arg;
-	for (size_t i = 0; i < READS; i++)
-		if (kept[i] != NULL)
-			weakref_cache_get_if_present(cache, kept[i]);
+	read_kept();
+	support_scrub();
 	sem_post(&has_read);
 	while (sem_wait(&may_end) != 0)
 		;
@@ -584,8 +590,9 @@ START_TEST(test_R265_told_of_keeps_no_weak_key)
 	ck_assert_int_eq(support_on_thread(end_kept, removes ? &removes : NULL), 0);
 	ck_assert_uint_eq(told_with_key, N);
 	support_collect();
-	ck_assert_uint_ge(support_dead(watches, N), N - SLACK);
-	ck_assert_uint_le(weakref_cache_len(cache), SLACK);
+	/* Each of those that wait may have one on its stack yet. */
+	ck_assert_uint_ge(support_dead(watches, N), N - SLACK - READERS);
+	ck_assert_uint_le(weakref_cache_len(cache), SLACK + READERS);
 	end_readers();
 	memset(watches, 0, sizeof watches);
 	drop_cache();
