@@ -255,9 +255,22 @@ static void stretch_look_stw(struct anchor_registry *registry, size_t from)
 	cycle_pieces_stw(look_at_piece_stw, (stretch.n + STRETCH_PIECE - 1) / STRETCH_PIECE, stretch.n);
 }
 
-static bool is_set(const uint64_t *bits, size_t i)
+/* Of the references from `from` on, at most a group: what the scan does with those that need something, and keeps of all. */
+static size_t scan_group_stw(struct anchor_registry *registry, size_t from, size_t kept, enum verdict (*scan)(weakref_ref *ref, struct chain *chain),
+			     struct chain *chain)
 {
-	return (bits[i % STRETCH / GROUP] >> i % GROUP & 1) != 0;
+	size_t n = registry->count - from < GROUP ? registry->count - from : GROUP;
+	uint64_t idle = stretch.idle[from % STRETCH / GROUP], gone = stretch.gone[from % STRETCH / GROUP];
+
+	for (size_t k = 0; k < n; k++) {
+		weakref_ref *ref = registry->at[from + k];
+		enum verdict verdict = (idle >> k & 1) != 0 ? KEEP : (gone >> k & 1) != 0 ? FORGET : scan(ref, chain);
+		if (verdict == FORGET)
+			continue;
+		registry->parked += verdict == PARK;
+		registry->at[kept++] = verdict == PARK ? (weakref_ref *)((uintptr_t)ref | PARKED_TAG) : ref;
+	}
+	return kept;
 }
 
 static void registry_scan_stw(struct anchor_registry *registry, enum verdict (*scan)(weakref_ref *ref, struct chain *chain))
@@ -265,15 +278,14 @@ static void registry_scan_stw(struct anchor_registry *registry, enum verdict (*s
 	struct chain chain = {0};
 	size_t kept = 0;
 
-	for (size_t i = 0; i < registry->count; i++) {
+	for (size_t i = 0; i < registry->count; i += GROUP) {
 		if (i % STRETCH == 0)
 			stretch_look_stw(registry, i);
-		weakref_ref *ref = registry->at[i];
-		enum verdict verdict = is_set(stretch.idle, i) ? KEEP : is_set(stretch.gone, i) ? FORGET : scan(ref, &chain);
-		if (verdict == FORGET)
-			continue;
-		registry->parked += verdict == PARK;
-		registry->at[kept++] = verdict == PARK ? (weakref_ref *)((uintptr_t)ref | PARKED_TAG) : ref;
+		/* Mostly nobody has left, and nobody leaves. */
+		if (kept == i && stretch.idle[i % STRETCH / GROUP] == UINT64_MAX)
+			kept += GROUP;
+		else
+			kept = scan_group_stw(registry, i, kept, scan, &chain);
 	}
 	cycle_words_remove_locked(registry->count - kept);
 	registry->count = kept;
