@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cachebench [-o WORK] [SECONDS [THREADS...]]: operations each second by string keys, a line each, tab separated: work what threads, millions
- * for each second of processor time, and of time. By default all works, 0.2 s each, of 1 and 2 threads.
+ * for each second of processor time, and of time; of the latter, how many times what the first number of threads does, and how many times
+ * what glib does. By default all works, 0.2 s each, of 1 and 2 threads.
  *
  *     work   hit    every key is there: 10000 of them in no order, room for twice as many
  *            full   the same in a cache that is full, where every 32nd look-up is of a new key, which is put: so something is evicted all the
@@ -15,8 +16,9 @@
  *            expiring     the same with expiry after access
  *            glib         GHashTable and a list in order of use, under one mutex: what programs write by hand
  *
- * The variants take turns, seven times over; the middle turn of each counts. Processor time is the mean of the threads', which other work on
- * the machine disturbs least. Sleep is not in it, so the mutex looks better there than it is.
+ * The variants take turns, seven times over, each by all numbers of threads one after the other, since a machine's mood may change within a
+ * second: what is "times" was taken within one turn. The middle one of the seven counts, of each figure. Processor time is the mean of the
+ * threads', which other work on the machine disturbs least. Sleep is not in it, so the mutex looks better there than it is.
  *
  * Where there are several threads, a last line says what the machine itself takes, in the same minute, to hand a word from one processor to
  * another: work, "line", threads, ns. Whatever two threads write, waits for that.
@@ -305,6 +307,8 @@ static double line_ns(void)
 	return (clock_now(CLOCK_MONOTONIC) - began) / HANDED * 1e9;
 }
 
+/* ---- all ---- */
+
 static int by_number(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -312,13 +316,10 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* ---- all ---- */
-
-static int by_size(const void *a, const void *b)
+static double middle(double *turns)
 {
-	double x = ((const struct figure *)a)->cpu, y = ((const struct figure *)b)->cpu;
-
-	return (x > y) - (x < y);
+	qsort(turns, TURNS, sizeof *turns, by_number);
+	return turns[TURNS / 2];
 }
 
 static void prepare(void)
@@ -346,29 +347,45 @@ static bool applies(enum what what, enum work work)
 	return what != VALUEDICT || (work != TURN && work != FULL);
 }
 
-static void compare(enum work work, int threads, double seconds)
+/* By variant, number of threads, and turn. */
+static struct figure figures[WHATS][MOST][TURNS];
+static double lines[MOST][TURNS];
+
+static void run_turn(enum work work, const int *threads, int n, double seconds, int turn)
 {
-	struct figure figures[WHATS][TURNS];
-	double lines[TURNS];
+	for (int t = 0; t < n; t++)
+		lines[t][turn] = threads[t] > 1 ? line_ns() : 0;
+	for (int what = 0; what < WHATS; what++)
+		for (int t = 0; t < n && applies((enum what)what, work); t++)
+			figures[what][t][turn] = measure((enum what)what, work, threads[t], seconds);
+}
+
+static void print_figures(enum work work, enum what what, const int *threads, int t)
+{
+	double cpu[TURNS], wall[TURNS], first[TURNS], glib[TURNS];
 
 	for (int turn = 0; turn < TURNS; turn++) {
-		lines[turn] = threads > 1 ? line_ns() : 0;
+		cpu[turn] = figures[what][t][turn].cpu;
+		wall[turn] = figures[what][t][turn].wall;
+		first[turn] = wall[turn] / figures[what][0][turn].wall;
+		glib[turn] = wall[turn] / figures[GLIB][t][turn].wall;
+	}
+	printf("%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\n", work_names[work], what_names[what], threads[t], middle(cpu), middle(wall), middle(first),
+	       middle(glib));
+}
+
+static void compare(enum work work, const int *threads, int n, double seconds)
+{
+	for (int turn = 0; turn < TURNS; turn++)
+		run_turn(work, threads, n, seconds, turn);
+	for (int t = 0; t < n; t++) {
 		for (int what = 0; what < WHATS; what++)
 			if (applies((enum what)what, work))
-				figures[what][turn] = measure((enum what)what, work, threads, seconds);
+				print_figures(work, (enum what)what, threads, t);
+		if (threads[t] > 1)
+			printf("%s\tline\t%d\t%.0f\n", work_names[work], threads[t], middle(lines[t]));
 	}
-	for (int what = 0; what < WHATS; what++) {
-		if (!applies((enum what)what, work))
-			continue;
-		qsort(figures[what], TURNS, sizeof(struct figure), by_size);
-		const struct figure *middle = &figures[what][TURNS / 2];
-		printf("%s\t%s\t%d\t%.2f\t%.2f\n", work_names[work], what_names[what], threads, middle->cpu, middle->wall);
-		fflush(stdout);
-	}
-	if (threads > 1) {
-		qsort(lines, TURNS, sizeof *lines, by_number);
-		printf("%s\tline\t%d\t%.0f\n", work_names[work], threads, lines[TURNS / 2]);
-	}
+	fflush(stdout);
 }
 
 int main(int argc, char **argv)
@@ -392,7 +409,7 @@ int main(int argc, char **argv)
 		die("no collector");
 	prepare();
 	for (int work = 0; work < WORKS; work++)
-		for (int t = 0; t < n && (only == NULL || strcmp(only, work_names[work]) == 0); t++)
-			compare((enum work)work, threads[t], seconds);
+		if (only == NULL || strcmp(only, work_names[work]) == 0)
+			compare((enum work)work, threads, n, seconds);
 	return 0;
 }
