@@ -398,14 +398,14 @@ static bool loads_in_bulk(const weakref_cache *cache)
 	       atomic_load_explicit(&cache->bulks_forks, memory_order_relaxed) == lock_forks;
 }
 
-/* Where nobody has a say in it, a value takes the other's place in the entry itself, without the cache's lock. Whether it did. To the policy
- * it is one more use, and goes the way of the reads. */
+/* Where nobody has a say in it (`plain`), a value takes the other's place in the entry itself, without the cache's lock. Whether it did. To the
+ * policy it is one more use, and goes the way of the reads. */
 static bool store_in_place(weakref_cache *cache, struct cache_entry *entry, void *value, uint64_t now)
 {
 	uintptr_t raw = cache->config.weak_values ? weakarray_encode(value) : 0;
 	struct lock_word *lock = cache_entry_lock(entry);
 
-	if ((cache->config.weak_values && raw == 0) || loads_in_bulk(cache))
+	if (!cache->plain || value == NULL || (cache->config.weak_values && raw == 0) || loads_in_bulk(cache))
 		return false;
 	lock_stripe_take(lock);
 	bool does = replace_value_locked(cache, entry, value, raw, now);
@@ -433,13 +433,13 @@ bool cache_lives(const weakref_cache *cache, const struct cache_write *w)
 }
 
 /* A key that was not there comes in with the entries' lock alone: nobody waits for who evicts. Whether it did: not where there is no room
- * for it, or another entry came since the search. */
-static bool insert_alone(weakref_cache *cache, const struct cache_seen *seen, struct cache_write *w, uint64_t now)
+ * for it, or it came since the search. */
+static bool insert_alone(weakref_cache *cache, const struct table_key *ready, struct cache_seen *seen, struct cache_write *w, uint64_t now)
 {
 	bool evicts = cache_expect(cache, w->fresh);
 
 	cache_entries_lock(cache);
-	bool comes = cache_has_place_locked(cache) && cache_absent_locked(cache, seen);
+	bool comes = cache_has_place_locked(cache) && cache_absent_locked(cache, ready, seen);
 	if (comes) {
 		insert_locked(cache, w, now);
 		cache_come_locked(cache, w->fresh);
@@ -460,6 +460,19 @@ static int write_over(weakref_cache *cache, const struct table_key *ready, struc
 	return 0;
 }
 
+/* The first way that works. 0 or a negative error. */
+static int write_prepared(weakref_cache *cache, const struct table_key *ready, struct cache_seen *seen, struct cache_write *w, uint64_t now)
+{
+	if (seen->entry == NULL && cache_lives(cache, w)) {
+		if (insert_alone(cache, ready, seen, w, now))
+			return 0;
+		/* Another thread may have brought the same key meanwhile, for the same reason. */
+		if (seen->entry != NULL && store_in_place(cache, seen->entry, w->value, now))
+			return 0;
+	}
+	return write_over(cache, ready, seen, w, now);
+}
+
 int cache_store(struct cache_change *c)
 {
 	weakref_cache *cache = c->cache;
@@ -469,15 +482,11 @@ int cache_store(struct cache_change *c)
 	struct cache_seen seen;
 	int error = cache_see(cache, ready, &seen);
 
-	if (error == 0 && cache->plain && seen.entry != NULL && c->value != NULL && store_in_place(cache, seen.entry, c->value, now)) {
-		BASE_KEEP(c->value);
-		cache_after(cache);
-		return 0;
-	}
-	if (error == 0)
+	bool stored = error == 0 && seen.entry != NULL && store_in_place(cache, seen.entry, c->value, now);
+	if (error == 0 && !stored)
 		error = cache_write_prepare(cache, ready, seen.entry, now, &w);
-	if (error == 0 && (seen.entry != NULL || !cache_lives(cache, &w) || !insert_alone(cache, &seen, &w, now)))
-		error = write_over(cache, ready, &seen, &w, now);
+	if (error == 0 && !stored)
+		error = write_prepared(cache, ready, &seen, &w, now);
 	if (unlikely(error < 0))
 		return error;
 	BASE_KEEP(c->key);

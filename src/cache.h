@@ -539,8 +539,9 @@ int cache_lock_seen(weakref_cache *cache, const struct table_key *key, bool room
 /* The same without looking for a key. 0 with the lock, -WEAKREF_ENOMEM without. */
 int cache_lock_room(weakref_cache *cache);
 
-/* With the entries' lock alone: whether there still is no entry where none was seen, and room for one. */
-bool cache_absent_locked(const weakref_cache *cache, const struct cache_seen *seen);
+/* With the entries' lock alone: whether there still is no entry where none was seen, and room for one. It searches again if another came
+ * meanwhile, unless the program compares: then no is the answer. */
+bool cache_absent_locked(const weakref_cache *cache, const struct table_key *key, struct cache_seen *seen);
 /* A fresh entry into the map, or in another one's place. It has its cell. */
 void cache_insert_locked(weakref_cache *cache, struct cache_entry *entry);
 void cache_displace_locked(weakref_cache *cache, struct cache_entry *entry, struct cache_entry *fresh);

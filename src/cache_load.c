@@ -227,14 +227,14 @@ static int begin_locked(const struct cache_begin *b, struct cache_entry *entry, 
 }
 
 /* Begins a work for a key that was not there, with the entries' lock alone. Whether it did. */
-static bool begin_alone(const struct cache_begin *b, const struct cache_seen *seen, struct cache_entry *fresh, struct cache_work *work)
+static bool begin_alone(const struct cache_begin *b, struct cache_seen *seen, struct cache_entry *fresh, struct cache_work *work)
 {
 	weakref_cache *cache = b->cache;
 
 	if (b->present_only || seen->entry != NULL)
 		return false;
 	cache_entries_lock(cache);
-	bool does = cache_absent_locked(cache, seen);
+	bool does = cache_absent_locked(cache, b->ready, seen);
 	if (does)
 		begin_locked(b, NULL, fresh, work, NULL);
 	cache_entries_unlock(cache);

@@ -308,6 +308,8 @@ static void evict(weakref_cache *cache)
 	struct cache_entry *entry;
 
 	while ((entry = too_much(cache)) != NULL) {
+		/* Before the lock, for it takes another one, which others may have had last. */
+		cache_close_locked(cache, entry);
 		cache_entries_lock(cache);
 		cache_remove_locked(cache, entry, WEAKREF_CAUSE_SIZE);
 		cache_entries_unlock(cache);

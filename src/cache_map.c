@@ -329,13 +329,6 @@ static int map_grow(weakref_cache *cache)
 	return 0;
 }
 
-bool cache_absent_locked(const weakref_cache *cache, const struct cache_seen *seen)
-{
-	return seen->entry == NULL && likely(atomic_load_explicit(&cache->inserts, memory_order_relaxed) == seen->inserts) &&
-	       likely(cache->used + 1 < atomic_load_explicit(&cache->map, memory_order_relaxed)->limit) &&
-	       (likely(!cache->celled) || cache_cell_ready_locked(cache));
-}
-
 /* With the lock: makes room for an entry. 0 with the lock where there is; 1 without it where it was made; -ENOMEM without it. */
 static int room_locked(weakref_cache *cache)
 {
@@ -368,6 +361,15 @@ int cache_see(const weakref_cache *cache, const struct table_key *key, struct ca
 {
 	seen->inserts = atomic_load_explicit(&cache->inserts, memory_order_acquire);
 	return cache_find(cache, key, &seen->entry);
+}
+
+bool cache_absent_locked(const weakref_cache *cache, const struct table_key *key, struct cache_seen *seen)
+{
+	if (unlikely(atomic_load_explicit(&cache->inserts, memory_order_relaxed) != seen->inserts) &&
+	    (cache->config.kind == WEAKREF_KEY_CUSTOM || cache_see(cache, key, seen) < 0))
+		return false;
+	return seen->entry == NULL && likely(cache->used + 1 < atomic_load_explicit(&cache->map, memory_order_relaxed)->limit) &&
+	       (likely(!cache->celled) || cache_cell_ready_locked(cache));
 }
 
 int cache_lock_seen(weakref_cache *cache, const struct table_key *key, bool room, struct cache_seen *seen)

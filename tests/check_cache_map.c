@@ -193,6 +193,49 @@ START_TEST(test_refused_results)
 }
 END_TEST
 
+/* A weigher that puts, once: another key; the same one; so many that the map is another one. */
+static size_t puts_first, puts_last;
+
+static int64_t weigh_and_put(const void *key, void *value, void *user)
+{
+	size_t first = puts_first, last = puts_last;
+
+	(void)key;
+	(void)value;
+	(void)user;
+	puts_first = puts_last = 0;
+	for (size_t i = first; i < last; i++)
+		PUT(cache, (intptr_t)i, thing(1000 + i));
+	return 1;
+}
+
+/* Between a writer's search and his lock others may come: he puts beside them, and over his own key's. */
+START_TEST(test_others_come_meanwhile)
+{
+	static const size_t puts[][2] = {{2, 3}, {1, 2}, {1, 2000}, {2, 2000}};
+
+	for (size_t i = 0; i < sizeof puts / sizeof *puts; i++) {
+		bool same = puts[i][0] == 1;
+		weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+		ck_assert_int_eq(weakref_cache_builder_maximum_weight(b, 3000), 0);
+		ck_assert_int_eq(weakref_cache_builder_weigher(b, weigh_and_put, NULL), 0);
+		ck_assert_int_eq(weakref_cache_builder_removal_listener(b, listen_by_cause, NULL), 0);
+		cache = weakref_cache_builder_build(b);
+		ck_assert_ptr_nonnull(cache);
+		memset(told_by_cause, 0, sizeof told_by_cause);
+		puts_first = puts[i][0];
+		puts_last = puts[i][1];
+		PUT(cache, 1, thing(1));
+		ck_assert_ptr_eq(GET(cache, 1), thing(1));
+		ck_assert_uint_eq(weakref_cache_len(cache), puts[i][1] - puts[i][0] + !same);
+		for (size_t k = 2; k < puts[i][1]; k++)
+			ck_assert_ptr_eq(GET(cache, (intptr_t)k), thing(1000 + k));
+		ck_assert_uint_eq(told_by_cause[WEAKREF_CAUSE_REPLACED], same);
+		ck_assert_uint_eq(told_in_all(), same);
+	}
+}
+END_TEST
+
 /* A value is weighed anew where it is replaced by itself, and its time begins anew; nobody is told. */
 START_TEST(test_the_same_value)
 {
@@ -691,6 +734,7 @@ static Suite *suite(void)
 
 	tcase_add_test(tc, test_nothing_asked_in_vain);
 	tcase_add_test(tc, test_refused_results);
+	tcase_add_test(tc, test_others_come_meanwhile);
 	tcase_add_test(tc, test_the_same_value);
 	tcase_add_test(tc, test_expired_entries);
 	tcase_add_test(tc, test_views_of_expired_entries);
