@@ -158,22 +158,6 @@ static void *submit_locked(void *arg)
 	return NULL;
 }
 
-static void *pop_locked(void *arg)
-{
-	weakref_executor *executor = arg;
-	struct deliver_node *node = executor->first;
-
-	if (node == NULL)
-		return NULL;
-	executor->first = node->next;
-	if (executor->first == NULL) {
-		executor->last = NULL;
-		descriptor_set_locked(executor, false);
-	}
-	node->next = NULL;
-	return node;
-}
-
 /* ---- making, and whose it is ---- */
 
 weakref_executor *weakref_executor_new(const char *name)
@@ -239,6 +223,23 @@ int weakref_executor_submit(weakref_executor *executor, weakref_executor_task ta
 	heap_with_lock(submit_locked, waits);
 	BASE_KEEP(executor);
 	return 0;
+}
+
+/* Another thread may have adopted the executor since the last one: what waits is that one's. */
+static void *pop_locked(void *arg)
+{
+	weakref_executor *executor = arg;
+	struct deliver_node *node = executor->first;
+
+	if (node == NULL || !is_own(executor))
+		return NULL;
+	executor->first = node->next;
+	if (executor->first == NULL) {
+		executor->last = NULL;
+		descriptor_set_locked(executor, false);
+	}
+	node->next = NULL;
+	return node;
 }
 
 long weakref_executor_run(weakref_executor *executor)

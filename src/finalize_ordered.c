@@ -311,7 +311,7 @@ static bool has_destructor(const void *obj)
 	bool foreign = true;
 	const struct heap_header *block = ref_block_of(obj, &foreign);
 
-	return block != NULL && !foreign && ((const gc_type *)block->type)->destroy != NULL;
+	return block != NULL && !foreign && ((const gc_type *)heap_type(block))->destroy != NULL;
 }
 
 /* Those of ours that it found in libgc's slot and that are dead have no turn any more: with them their records would pile up on the block. */

@@ -341,9 +341,11 @@ int heap_init(void)
 	GC_register_displacement(HEAP_REFCALL_NODE);
 	for (size_t i = 1; i < HEAP_FINALS_WORDS; i++)
 		GC_register_displacement(i * sizeof(void *));
-	/* A type word with its bit set (heap_set_finalized) must keep a type that is a block, or an object, of the heap. */
-	GC_register_displacement(1);
-	GC_register_displacement(HEAP_HEADER + 1);
+	/* A type word with bits set must keep a type that is a block, or an object, of the heap. */
+	GC_register_displacement(HEAP_FINALIZED);
+	GC_register_displacement(HEAP_HEADER + HEAP_FINALIZED);
+	GC_register_displacement(HEAP_FINALIZED | HEAP_SPARED);
+	GC_register_displacement(HEAP_HEADER + (HEAP_FINALIZED | HEAP_SPARED));
 	extra_bytes = GC_get_all_interior_pointers() ? 1 : 0;
 	int error = kinds_make();
 	if (error == 0)

@@ -26,31 +26,38 @@ enum heap_kind { HEAP_OBJECT, HEAP_LEAF, HEAP_REF, HEAP_REFCALL, HEAP_ENTRY, HEA
 struct heap_header {
 	/* Weak list of the object's references, hidden: see anchor.h. */
 	uintptr_t anchor;
-	/* const struct gc_type *; written when the object is whole. Read it by heap_type: bit 0 tells that the destructor was called. */
+	/* const struct gc_type *; written when the object is whole. Read it by heap_type: the lowest bits tell of the destructor. */
 	const void *type;
 };
 
+/* FINALIZED: it was called, or taken away. SPARED, besides: and the object still stands among the mortals (mortal.h), as if it had not been. */
+enum { HEAP_FINALIZED = 1, HEAP_SPARED = 2, HEAP_TYPE_BITS = 3 };
+
 static inline const void *heap_type(const struct heap_header *header)
 {
-	return (const void *)((uintptr_t)__atomic_load_n(&header->type, __ATOMIC_RELAXED) & ~(uintptr_t)1);
+	return (const void *)((uintptr_t)__atomic_load_n(&header->type, __ATOMIC_RELAXED) & ~(uintptr_t)HEAP_TYPE_BITS);
 }
 
 static inline bool heap_is_finalized(const struct heap_header *header)
 {
-	return ((uintptr_t)__atomic_load_n(&header->type, __ATOMIC_RELAXED) & 1) != 0;
+	return ((uintptr_t)__atomic_load_n(&header->type, __ATOMIC_RELAXED) & HEAP_FINALIZED) != 0;
 }
 
-static inline void heap_set_finalized(struct heap_header *header)
+/* Gives an object these bits in the place of those that it had, which are returned. */
+static inline unsigned heap_type_bits_set(struct heap_header *header, unsigned bits)
 {
-	__atomic_store_n(&header->type, (const char *)heap_type(header) + 1, __ATOMIC_RELAXED);
+	const void *type = (const char *)heap_type(header) + bits;
+
+	return (unsigned)((uintptr_t)__atomic_exchange_n(&header->type, type, __ATOMIC_RELAXED) & HEAP_TYPE_BITS);
 }
 
-/* Whether it was set. */
-static inline bool heap_clear_finalized(struct heap_header *header)
+/* The same, where it has those. */
+static inline bool heap_type_bits_change(struct heap_header *header, unsigned from, unsigned to)
 {
-	const void *type = heap_type(header), *finalized = (const char *)type + 1;
+	const char *type = heap_type(header);
+	const void *before = type + from;
 
-	return __atomic_compare_exchange_n(&header->type, &finalized, type, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(&header->type, &before, type + to, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 #define HEAP_HEADER sizeof(struct heap_header)

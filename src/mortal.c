@@ -242,6 +242,8 @@ static void put_back(void)
 
 /* ---- in a collection ---- */
 
+static bool (*spared_stw)(void *base);
+
 static void dying_put_stw(void *base, struct place *end)
 {
 	void **at = next_place(end);
@@ -298,11 +300,15 @@ static void scan_stw(void)
 {
 	struct cycle_tally tally = {0};
 	struct place end = tail;
-	size_t kept = 0, mourned = 0;
+	size_t kept = 0, mourned = 0, forgotten = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		void *base = (void *)(registry[i] & ~MOURNED);
 		bool is_news = (registry[i] & MOURNED) == 0, alive = cycle_alive_stw(base);
+		if (!alive && spared_stw(base)) {
+			forgotten += is_news;
+			continue;
+		}
 		if (!alive && is_news)
 			cycle_dead_stw(base, &tally);
 		if (alive || (is_news && garbage_saving)) {
@@ -314,7 +320,7 @@ static void scan_stw(void)
 	}
 	count = kept;
 	cycle_tally_stw(&tally);
-	cycle_words_remove_locked(mourned);
+	cycle_words_remove_locked(mourned + forgotten);
 	if (dying_count > 0)
 		lead_to_holders_stw();
 }
@@ -436,7 +442,7 @@ static void run(void *base)
 	last_word(base);
 }
 
-int mortal_init(void (*fn)(void *base))
+int mortal_init(void (*fn)(void *base), bool (*spared)(void *base))
 {
 	static const struct deliver_objects objects = {.pop_locked = pop_locked, .run = run, .put_back = put_back};
 
@@ -449,6 +455,7 @@ int mortal_init(void (*fn)(void *base))
 		return -WEAKREF_ENOMEM;
 	roots->net->self = roots->net;
 	last_word = fn;
+	spared_stw = spared;
 	deliver_set_objects(&objects);
 	cycle_add(&scanner);
 	return 0;

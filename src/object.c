@@ -31,10 +31,17 @@ static void destructor_run(void *base)
 	/* Its thread is not in this process, and had not made it whole before the fork. */
 	if (unlikely(type == NULL))
 		return;
-	heap_set_finalized(header);
+	/* Spared while it waited: it is no mortal any more, and that is all. */
+	if (heap_type_bits_set(header, HEAP_FINALIZED) != 0)
+		return;
 	int result = type->destroy(header + 1);
 	if (result < 0)
 		deliver_failed(result, "destructor", header + 1);
+}
+
+static bool destructor_spared_stw(void *base)
+{
+	return heap_type_bits_change(base, HEAP_FINALIZED | HEAP_SPARED, HEAP_FINALIZED);
 }
 
 /* ---- guards ---- */
@@ -95,7 +102,7 @@ int object_init(void)
 {
 	if (CHECKS)
 		cycle_add(&guards);
-	return mortal_init(destructor_run);
+	return mortal_init(destructor_run, destructor_spared_stw);
 }
 
 /* ---- making ---- */
@@ -143,23 +150,66 @@ void *gc_alloc_leaf(size_t size)
 	return heap_alloc_leaf(size);
 }
 
-int gc_destroy_again(void *obj)
+/* ---- destructors that are called, or not, because the program says so ---- */
+
+/* Errors: those of a thread, and -WEAKREF_EINVAL for what has no destructor. */
+static int mortal_header(const void *obj, struct heap_header **header)
 {
-	struct heap_header *header = obj == NULL ? NULL : heap_object(obj);
 	int error = heap_thread_check();
 
 	if (error != 0)
 		return error;
-	if (header == NULL || ((const gc_type *)heap_type(header))->destroy == NULL)
-		return -WEAKREF_EINVAL;
+	*header = obj == NULL ? NULL : heap_object(obj);
+	return *header == NULL || ((const gc_type *)heap_type(*header))->destroy == NULL ? -WEAKREF_EINVAL : 0;
+}
+
+/* Of several who ask one gets it. */
+static bool spare(struct heap_header *header)
+{
+	return heap_type_bits_change(header, 0, HEAP_FINALIZED | HEAP_SPARED);
+}
+
+int gc_destroy_again(void *obj)
+{
+	struct heap_header *header;
+	int error = mortal_header(obj, &header);
+
+	if (error != 0)
+		return error;
+	if (heap_type_bits_change(header, HEAP_FINALIZED | HEAP_SPARED, 0))
+		return 1;
 	/* Of several who ask one adds it. */
-	if (!heap_clear_finalized(header))
+	if (!heap_type_bits_change(header, HEAP_FINALIZED, 0))
 		return 0;
 	error = mortal_add(header);
 	if (error != 0)
-		heap_set_finalized(header);
+		heap_type_bits_set(header, HEAP_FINALIZED);
 	BASE_KEEP(obj);
 	return error != 0 ? error : 1;
+}
+
+int gc_destroy_now(void *obj, int *result)
+{
+	struct heap_header *header;
+	int error = mortal_header(obj, &header);
+
+	if (error != 0)
+		return error;
+	if (!spare(header))
+		return 0;
+	int got = ((const gc_type *)heap_type(header))->destroy(obj);
+	if (result != NULL)
+		*result = got;
+	BASE_KEEP(obj);
+	return 1;
+}
+
+int gc_destroy_cancel(void *obj)
+{
+	struct heap_header *header;
+	int error = mortal_header(obj, &header);
+
+	return error != 0 ? error : spare(header);
 }
 
 const gc_type *gc_type_of(const void *obj)

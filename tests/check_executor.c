@@ -296,6 +296,66 @@ START_TEST(test_R225_finalizers)
 }
 END_TEST
 
+/* ---- adoption while it runs ---- */
+
+static struct {
+	weakref_executor *executor;
+	sem_t begun, adopted;
+	size_t before, after; /* tasks that ran in the thread from whom it was taken, and in the other */
+	long found, again;
+	bool taken;
+} change;
+
+/* The third one waits in the middle of its run. */
+static void ask(void *arg)
+{
+	(void)arg;
+	*(change.taken ? &change.after : &change.before) += 1;
+	if (change.before != 3 || change.taken)
+		return;
+	sem_post(&change.begun);
+	while (sem_wait(&change.adopted) != 0)
+		;
+}
+
+static void *own_and_lose(void *arg)
+{
+	if (weakref_executor_adopt(change.executor) != 0)
+		return NULL;
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		weakref_executor_submit(change.executor, ask, NULL);
+	change.found = weakref_executor_run(change.executor);
+	change.again = weakref_executor_run(change.executor);
+	return arg;
+}
+
+/* R280: who adopts an executor while its thread is in a task has all that did not begin; the other runs no more. */
+START_TEST(test_R280_adopted_while_it_runs)
+{
+	pthread_t thread;
+
+	memset(&change, 0, sizeof change);
+	change.executor = weakref_executor_new("main");
+	sem_init(&change.begun, 0, 0);
+	sem_init(&change.adopted, 0, 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, own_and_lose, NULL), 0);
+	while (sem_wait(&change.begun) != 0)
+		;
+	ck_assert_int_eq(weakref_executor_adopt(change.executor), 0);
+	sem_post(&change.adopted);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(change.found, 3);
+	ck_assert_int_eq(change.again, -WEAKREF_EPERM);
+	ck_assert_uint_eq(change.before, 3);
+	ck_assert(weakref_executor_pending(change.executor));
+	change.taken = true;
+	ck_assert_int_eq(weakref_executor_run(change.executor), SUPPORT_N - 3);
+	ck_assert_uint_eq(change.after, SUPPORT_N - 3);
+	ck_assert(!weakref_executor_pending(change.executor));
+	change.executor = NULL;
+}
+END_TEST
+
 /* What is no executor is refused, and so is one without callback. */
 START_TEST(test_refused)
 {
@@ -364,6 +424,7 @@ static Suite *suite(void)
 	tcase_add_test(tcase, test_dropped_executor);
 	tcase_add_test(tcase, test_R225_tasks);
 	tcase_add_test(tcase, test_R225_finalizers);
+	tcase_add_test(tcase, test_R280_adopted_while_it_runs);
 	tcase_add_test(tcase, test_refused);
 	tcase_add_test(tcase, test_without_memory);
 	suite_add_tcase(suite, tcase);

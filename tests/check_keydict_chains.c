@@ -20,6 +20,7 @@
 
 #include <gc/gc.h>
 
+#include "weakref/ephemeron.h"
 #include "weakref/keydict.h"
 
 #define N ((size_t)64)
@@ -701,6 +702,158 @@ START_TEST(test_D43_table_splits_while_collecting)
 }
 END_TEST
 
+/* ---- all at once ---- */
+
+#define NODES 300
+#define TABLES 20
+#define PATHS 700
+#define WORDS 6
+
+/* How a node's life gives another its own. */
+enum path_kind { BY_WORD, BY_EPHEMERON, BY_TABLE };
+
+/* from keeps to, while what is meant by `via` lives: the holder of the ephemeron, or the table. */
+struct path {
+	enum path_kind kind;
+	size_t from, via, to;
+};
+
+struct mixed {
+	void **roots; /* NODES, then TABLES */
+	weakref_ref **refs, **table_refs;
+	struct path paths[PATHS];
+	size_t n, holders[TABLES]; /* NODES: none */
+	enum weakref_weakness weakness[TABLES];
+	bool lives[NODES], table_lives[TABLES], root[NODES], table_root[TABLES];
+};
+
+struct knot {
+	void *words[WORDS];
+	size_t used;
+};
+
+static int knot_died(void *obj)
+{
+	return ((struct knot *)obj)->used > WORDS ? -WEAKREF_EINVAL : 0;
+}
+
+/* Every sixth one has a destructor, which keeps what it leads to in memory, and alive for nobody. */
+static const gc_type knot_types[2] = {{.name = "knot", .size = sizeof(struct knot)},
+				      {.name = "mortal knot", .size = sizeof(struct knot), .destroy = knot_died}};
+
+/* False where there is no word left. */
+static bool knot_holds(struct knot *knot, void *what)
+{
+	if (what == NULL || knot->used == WORDS)
+		return false;
+	knot->words[knot->used++] = what;
+	return true;
+}
+
+static int mixed_make(void *arg)
+{
+	struct mixed *m = arg;
+	static uint64_t state;
+	struct knot **nodes = gc_alloc(NODES * sizeof *nodes);
+	weakref_keydict **tables = gc_alloc(TABLES * sizeof *tables);
+
+	state += support_seed();
+	for (size_t i = 0; i < NODES; i++) {
+		nodes[i] = gc_new(&knot_types[support_random(&state) % 6 == 0]);
+		m->refs[i] = weakref_ref_new(nodes[i], NULL, NULL);
+		m->root[i] = support_random(&state) % 20 == 0;
+		if (m->root[i])
+			m->roots[i] = nodes[i];
+	}
+	for (size_t t = 0; t < TABLES; t++) {
+		m->weakness[t] = (enum weakref_weakness)(t % 3);
+		tables[t] = weakref_keydict_new_with(&(weakref_keydict_options){.weakness = m->weakness[t]});
+		m->table_refs[t] = weakref_ref_new(tables[t], NULL, NULL);
+		m->table_root[t] = support_random(&state) % 3 == 0;
+		if (m->table_root[t])
+			m->roots[NODES + t] = tables[t];
+		m->holders[t] = support_random(&state) % NODES;
+		if (!knot_holds(nodes[m->holders[t]], tables[t]))
+			m->holders[t] = NODES;
+	}
+	while (m->n < PATHS) {
+		size_t from = support_random(&state) % (support_random(&state) % 3 == 0 ? NODES / 10 : NODES);
+		struct path path = {(enum path_kind)(support_random(&state) % 8 / 3), from, support_random(&state), support_random(&state) % NODES};
+		path.via %= path.kind == BY_TABLE ? TABLES : NODES;
+		bool made = path.kind == BY_WORD ? knot_holds(nodes[from], nodes[path.to]) :
+			    path.kind == BY_EPHEMERON ? knot_holds(nodes[path.via], weakref_ephemeron_new(nodes[from], nodes[path.to])) :
+			    weakref_keydict_contains(tables[path.via], nodes[from]) == 0 &&
+				    weakref_keydict_set(tables[path.via], nodes[from], nodes[path.to]) == 0;
+		if (made)
+			m->paths[m->n++] = path;
+	}
+	return 0;
+}
+
+static bool gives_life(bool *to, bool from)
+{
+	bool news = from && !*to;
+
+	*to = *to || from;
+	return news;
+}
+
+/* What reachability says: the least that holds all rules. */
+static void mixed_solve(struct mixed *m)
+{
+	memcpy(m->lives, m->root, sizeof m->lives);
+	memcpy(m->table_lives, m->table_root, sizeof m->table_lives);
+	for (bool news = true; news;) {
+		news = false;
+		for (size_t t = 0; t < TABLES; t++)
+			if (m->holders[t] < NODES)
+				news |= gives_life(&m->table_lives[t], m->lives[m->holders[t]]);
+		for (size_t i = 0; i < m->n; i++) {
+			struct path path = m->paths[i];
+			bool *from = &m->lives[path.from], *to = &m->lives[path.to], there = true;
+			if (path.kind != BY_WORD)
+				there = path.kind == BY_TABLE ? m->table_lives[path.via] : m->lives[path.via];
+			if (path.kind == BY_TABLE && m->weakness[path.via] == WEAKREF_WEAK_BOTH)
+				continue;
+			news |= gives_life(to, there && *from);
+			if (path.kind == BY_TABLE && m->weakness[path.via] == WEAKREF_WEAK_EITHER)
+				news |= gives_life(from, there && *to);
+		}
+	}
+}
+
+/* R112, R85 to R87, R31: nodes that keep each other by words, ephemerons, and tables of each weakness, which are kept by nodes themselves: in one
+ * collection exactly that dies which nothing leads to. */
+START_TEST(test_D43_all_at_once)
+{
+	size_t alive = 0, dead = 0, left = 0, rounds = support_scaled(12, 2);
+
+	for (size_t round = 0; round < rounds; round++) {
+		struct mixed *m = gc_alloc(sizeof *m);
+		m->roots = gc_alloc((NODES + TABLES) * sizeof *m->roots);
+		m->refs = gc_alloc(NODES * sizeof *m->refs);
+		m->table_refs = gc_alloc(TABLES * sizeof *m->table_refs);
+		ck_assert_int_eq(support_on_thread(mixed_make, m), 0);
+		mixed_solve(m);
+		collect_ms();
+		for (size_t i = 0; i < NODES; i++) {
+			bool there = weakref_ref_get(m->refs[i]) != NULL;
+			ck_assert(there || !m->lives[i]);
+			alive += m->lives[i];
+			dead += !m->lives[i];
+			left += there && !m->lives[i];
+		}
+		for (size_t t = 0; t < TABLES; t++)
+			ck_assert(weakref_ref_get(m->table_refs[t]) != NULL || !m->table_lives[t]);
+		SUPPORT_KEEP(m);
+	}
+	/* A stray word keeps a node with all that it leads to. */
+	ck_assert_uint_gt(alive, 0);
+	ck_assert_uint_gt(dead, 0);
+	ck_assert_uint_le(left, dead / 20);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("keydict chains");
@@ -721,6 +874,7 @@ static Suite *suite(void)
 	tcase_add_test(t, test_D43_chain_through_many_tables);
 	tcase_add_test(t, test_D43_rings_through_tables);
 	tcase_add_test(t, test_D43_values_lead_back);
+	tcase_add_test(t, test_D43_all_at_once);
 	suite_add_tcase(s, t);
 	return s;
 }

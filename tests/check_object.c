@@ -1393,6 +1393,359 @@ START_TEST(test_F20_destroyed_again_on_demand)
 }
 END_TEST
 
+/* ---- destructors that are called, or not, because the program says so ---- */
+
+static _Atomic size_t ended[SUPPORT_N];
+static uint64_t endings_made;
+
+/* A number, and which time they were made: a stray word may have kept one of those before. */
+struct ending {
+	uint64_t id, made;
+};
+
+static int end(void *obj)
+{
+	struct ending *ending = obj;
+
+	if (ending->made != endings_made)
+		return 0;
+	ended[ending->id]++;
+	return ending->id % 2 == 0 ? 0 : -EDOM;
+}
+
+static const gc_type ending_type = {.name = "ending", .size = sizeof(struct ending), .destroy = end};
+
+/* What happens to one before it dies: some is done to each, by its number. */
+enum { BY_DEATH, BY_NOW, BY_CANCEL, NOW_AND_AGAIN, CANCEL_AND_AGAIN, FATES };
+
+struct endings {
+	weakref_ref *refs[SUPPORT_N], *longs[SUPPORT_N];
+	void *held[SUPPORT_N];
+	int fate;
+	bool watched;
+};
+
+static int make_endings(void *arg)
+{
+	struct endings *e = arg;
+
+	endings_made++;
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		struct ending *obj = gc_new(&ending_type);
+		SUPPORT_REQUIRE(obj != NULL);
+		*obj = (struct ending){.id = i, .made = endings_made};
+		ended[i] = 0;
+		if (e->watched) {
+			e->refs[i] = weakref_ref_new(obj, NULL, NULL);
+			e->longs[i] = weakref_ref_new_with(obj, &(weakref_ref_options){.is_long = true});
+			SUPPORT_REQUIRE(e->refs[i] != NULL && e->longs[i] != NULL);
+		}
+		e->held[i] = obj;
+	}
+	return 0;
+}
+
+/* Both ways, and the second one finds that there is nothing left. */
+static int decide_endings(void *arg)
+{
+	struct endings *e = arg;
+	bool now = e->fate == BY_NOW || e->fate == NOW_AND_AGAIN, again = e->fate >= NOW_AND_AGAIN;
+
+	for (size_t i = 0; i < SUPPORT_N && e->fate != BY_DEATH; i++) {
+		int result = 7, expected = i % 2 == 0 ? 0 : -EDOM;
+		SUPPORT_REQUIRE(!gc_is_finalized(e->held[i]) && gc_destroy_again(e->held[i]) == 0);
+		if (now)
+			SUPPORT_REQUIRE(gc_destroy_now(e->held[i], i % 4 < 2 ? &result : NULL) == 1 && (i % 4 >= 2 || result == expected));
+		else
+			SUPPORT_REQUIRE(gc_destroy_cancel(e->held[i]) == 1);
+		SUPPORT_REQUIRE(ended[i] == now && gc_is_finalized(e->held[i]) && gc_type_of(e->held[i]) == &ending_type);
+		result = 7;
+		SUPPORT_REQUIRE(gc_destroy_now(e->held[i], &result) == 0 && gc_destroy_cancel(e->held[i]) == 0 && result == 7);
+		SUPPORT_REQUIRE(!e->watched || weakref_ref_get(e->refs[i]) == e->held[i]);
+		if (again)
+			SUPPORT_REQUIRE(gc_destroy_again(e->held[i]) == 1 && gc_destroy_again(e->held[i]) == 0 && !gc_is_finalized(e->held[i]));
+	}
+	return 0;
+}
+
+static size_t unraisable;
+
+static void count_unraisable(const gc_unraisable *info, void *user)
+{
+	(void)user;
+	unraisable += info->error == -EDOM && strcmp(info->where, "destructor") == 0;
+}
+
+/* R281: a destructor runs by death, or because it was asked for, and then not by death, or not at all, or both ways where it was armed again. The
+ * result of one that was asked for is the caller's, of the others the handler's. */
+START_TEST(test_R281_fates)
+{
+	struct endings *e = gc_alloc(sizeof *e);
+	size_t before = _i == BY_NOW || _i == NOW_AND_AGAIN, by_death = _i == BY_DEATH || _i >= NOW_AND_AGAIN, died = 0;
+
+	unraisable = 0;
+	gc_set_unraisable_handler(count_unraisable, NULL);
+	e->fate = _i;
+	e->watched = true;
+	ck_assert_int_eq(support_on_thread(make_endings, e), 0);
+	ck_assert_int_eq(support_on_thread(decide_endings, e), 0);
+	support_collect();
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		ck_assert_uint_eq(ended[i], before);
+	memset(e->held, 0, sizeof e->held);
+	support_collect();
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		ck_assert_uint_ge(ended[i], before);
+		ck_assert_uint_le(ended[i], before + by_death);
+		died += ended[i] == before + by_death;
+	}
+	ck_assert_uint_ge(died, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_uint_ge(support_dead(e->refs, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_uint_ge(support_dead(e->longs, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+	ck_assert(by_death ? unraisable >= SUPPORT_N / 2 - SUPPORT_SLACK : unraisable == 0);
+	SUPPORT_KEEP(e);
+}
+END_TEST
+
+/* R281: without its destructor an object dies as one that never had any: its long references are cleared with the short ones, and where nothing
+ * else watches it nobody counts it. */
+START_TEST(test_R281_dies_as_without)
+{
+	struct endings *e = gc_alloc(sizeof *e);
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0 && !GC_is_incremental_mode(), "collections of others come between");
+	support_collect();
+	gc_disable();
+	e->fate = _i / 2 == 0 ? BY_CANCEL : BY_NOW;
+	e->watched = _i % 2 == 1;
+	ck_assert_int_eq(support_on_thread(make_endings, e), 0);
+	ck_assert_int_eq(support_on_thread(decide_endings, e), 0);
+	memset(e->held, 0, sizeof e->held);
+	support_scrub();
+	long dead = gc_collect();
+	gc_enable();
+	ck_assert(e->watched ? dead >= (long)(SUPPORT_N - SUPPORT_SLACK) : dead <= (long)SUPPORT_SLACK);
+	for (size_t i = 0; i < SUPPORT_N && e->watched; i++)
+		ck_assert_int_eq(weakref_ref_get(e->refs[i]) == NULL, weakref_ref_get(e->longs[i]) == NULL);
+	SUPPORT_KEEP(e);
+}
+END_TEST
+
+/* R281: an object that is dead and waits for its destructor may still be asked, by who reads it: every second is, by turns in each way; and it may
+ * be taken back, even then. */
+START_TEST(test_R281_while_it_waits)
+{
+	struct endings *e = gc_alloc(sizeof *e);
+	size_t seen = 0, now = 0, cancelled = 0, again = 0;
+
+	gc_set_delivery(WEAKREF_DELIVER_MANUAL);
+	e->watched = true;
+	ck_assert_int_eq(support_on_thread(make_endings, e), 0);
+	memset(e->held, 0, sizeof e->held);
+	support_collect();
+	ck_assert_uint_ge(support_dead(e->refs, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		void *obj = weakref_ref_get(e->longs[i]);
+		ck_assert_ptr_nonnull(obj);
+		if (weakref_ref_get(e->refs[i]) != NULL)
+			continue;
+		seen++;
+		ck_assert_uint_eq(ended[i], 0);
+		switch (i % 4) {
+		case 0:
+			now += gc_destroy_now(obj, NULL) == 1 && ended[i] == 1;
+			break;
+		case 1:
+			cancelled += gc_destroy_cancel(obj) == 1;
+			break;
+		case 2:
+			again += gc_destroy_cancel(obj) == 1 && gc_destroy_again(obj) == 1;
+			break;
+		}
+	}
+	ck_assert_uint_ge(seen, SUPPORT_N - SUPPORT_SLACK);
+	ck_assert_uint_ge(now + cancelled + again, SUPPORT_N * 3 / 4 - SUPPORT_SLACK);
+	gc_run_callbacks();
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		if (weakref_ref_get(e->refs[i]) == NULL)
+			ck_assert_uint_eq(ended[i], i % 4 != 1);
+	support_collect();
+	gc_run_callbacks();
+	support_collect();
+	ck_assert_uint_ge(support_dead(e->longs, SUPPORT_N), SUPPORT_N - SUPPORT_SLACK);
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		ck_assert_uint_le(ended[i], i % 4 != 1);
+	SUPPORT_KEEP(e);
+}
+END_TEST
+
+/* R281: what was taken away before it died, while it waited, and was brought back by somebody else, can be armed again. */
+START_TEST(test_R281_let_go_and_armed_again)
+{
+	struct endings *e = gc_alloc(sizeof *e);
+	size_t back = 0, died = 0;
+
+	gc_set_delivery(WEAKREF_DELIVER_MANUAL);
+	e->watched = true;
+	ck_assert_int_eq(support_on_thread(make_endings, e), 0);
+	memset(e->held, 0, sizeof e->held);
+	support_collect();
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		e->held[i] = weakref_ref_get(e->longs[i]);
+		ck_assert_int_eq(gc_destroy_cancel(e->held[i]), 1);
+	}
+	gc_run_callbacks();
+	support_collect();
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		ck_assert_uint_eq(ended[i], 0);
+		ck_assert_ptr_eq(weakref_ref_get(e->longs[i]), e->held[i]);
+		back += gc_destroy_again(e->held[i]) == 1;
+	}
+	ck_assert_uint_eq(back, SUPPORT_N);
+	memset(e->held, 0, sizeof e->held);
+	support_collect();
+	gc_run_callbacks();
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		died += ended[i] == 1;
+	ck_assert_uint_ge(died, SUPPORT_N - SUPPORT_SLACK);
+	SUPPORT_KEEP(e);
+}
+END_TEST
+
+struct keeper {
+	uint64_t id;
+	struct ending *ending;
+};
+
+/* Each is held by one that comes back. */
+static int make_kept_endings(void *unused)
+{
+	static const gc_type keeper_type = {.name = "keeper", .size = sizeof(struct keeper), .destroy = haunt};
+
+	(void)unused;
+	endings_made++;
+	for (uint64_t i = 0; i < SUPPORT_N; i++) {
+		struct keeper *keeper = gc_new(&keeper_type);
+		SUPPORT_REQUIRE(keeper != NULL && (keeper->ending = gc_new(&ending_type)) != NULL);
+		keeper->id = i;
+		*keeper->ending = (struct ending){.id = i, .made = endings_made};
+		ended[i] = 0;
+		SUPPORT_REQUIRE(gc_destroy_cancel(keeper->ending) == 1);
+	}
+	return 0;
+}
+
+/* R281: one that was taken away died, and was brought back by somebody else: it can be armed again. */
+START_TEST(test_R281_brought_back_and_armed)
+{
+	size_t back = 0, died = 0;
+
+	memset(lived, 0, sizeof lived);
+	memset(phoenixes, 0, sizeof phoenixes);
+	ck_assert_int_eq(support_on_thread(make_kept_endings, NULL), 0);
+	support_collect();
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		struct keeper *keeper = phoenixes[i];
+		ck_assert_uint_eq(ended[i], 0);
+		if (keeper == NULL)
+			continue;
+		ck_assert_uint_eq(keeper->ending->id, i);
+		back += gc_is_finalized(keeper->ending) && gc_destroy_again(keeper->ending) == 1;
+	}
+	ck_assert_uint_ge(back, SUPPORT_N - SUPPORT_SLACK);
+	memset(phoenixes, 0, sizeof phoenixes);
+	support_collect();
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		ck_assert_uint_le(ended[i], 1);
+		died += ended[i];
+	}
+	ck_assert_uint_ge(died, back - SUPPORT_SLACK);
+}
+END_TEST
+
+static _Atomic size_t calls, cancels;
+
+/* Threads ask for each of them, by turns; and each may be armed again. */
+static int contend_for_endings(void *arg)
+{
+	struct endings *e = *(struct endings **)arg;
+
+	for (size_t round = 0; round < 100; round++)
+		for (size_t i = 0; i < SUPPORT_N; i++) {
+			switch ((round + i + ((uintptr_t)arg >> 3)) % 3) {
+			case 0:
+				calls += (size_t)gc_destroy_now(e->held[i], NULL);
+				break;
+			case 1:
+				cancels += (size_t)gc_destroy_cancel(e->held[i]);
+				break;
+			default:
+				cancels -= (size_t)gc_destroy_again(e->held[i]);
+				break;
+			}
+			if (round % 25 == 0 && i == 0)
+				gc_collect();
+		}
+	return 0;
+}
+
+/* R281: whoever takes it, each has it as often as it was given, and at its death it runs where it was not taken since. */
+START_TEST(test_R281_threads)
+{
+	struct endings *e = gc_alloc(sizeof *e), **args = gc_alloc(4 * sizeof(struct endings *));
+	size_t ran = 0, armed_yet = 0, after = 0;
+
+	calls = cancels = 0;
+	ck_assert_int_eq(support_on_thread(make_endings, e), 0);
+	for (size_t i = 0; i < 4; i++)
+		args[i] = e;
+	ck_assert_uint_eq(support_threads(4, contend_for_endings, args, sizeof *args), 0);
+	for (size_t i = 0; i < SUPPORT_N; i++) {
+		ran += ended[i];
+		armed_yet += !gc_is_finalized(e->held[i]);
+	}
+	ck_assert_uint_eq(ran, calls);
+	/* Each was taken once more often than it was given back, or as often. */
+	ck_assert_uint_eq(calls + cancels, SUPPORT_N - armed_yet);
+	memset(e->held, 0, sizeof e->held);
+	support_collect();
+	for (size_t i = 0; i < SUPPORT_N; i++)
+		after += ended[i];
+	ck_assert_uint_le(after - ran, armed_yet);
+	ck_assert_uint_ge(after - ran + SUPPORT_SLACK, armed_yet);
+	SUPPORT_KEEP(e);
+}
+END_TEST
+
+static size_t inner;
+
+/* Asks for itself while it runs, and is armed again. */
+static int end_within(void *obj)
+{
+	inner += gc_destroy_now(obj, NULL) == 0 && gc_destroy_cancel(obj) == 0;
+	inner += gc_destroy_again(obj) == 1;
+	inner += gc_destroy_cancel(obj) == 1;
+	return 0;
+}
+
+/* R281: a destructor that has begun is not taken, by itself either. What has none, and what is no object, is refused. */
+START_TEST(test_R281_begun_and_refused)
+{
+	static const gc_type within_type = {.name = "within", .size = 8, .destroy = end_within};
+	void *obj = gc_new(&within_type), *none[] = {NULL, gc_alloc(8), support_node_new(1), (void *)&within_type};
+
+	inner = 0;
+	ck_assert_int_eq(gc_destroy_now(obj, NULL), 1);
+	ck_assert_uint_eq(inner, 3);
+	ck_assert_int_eq(gc_destroy_now(obj, NULL), 0);
+	for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+		ck_assert_int_eq(gc_destroy_now(none[i], NULL), -WEAKREF_EINVAL);
+		ck_assert_int_eq(gc_destroy_cancel(none[i]), -WEAKREF_EINVAL);
+	}
+	SUPPORT_KEEP(obj);
+}
+END_TEST
+
 /* A resurrected object can be referenced anew, and that reference reads NULL after the object's silent second death. */
 START_TEST(test_F20_resurrected_can_be_watched)
 {
@@ -1674,6 +2027,13 @@ static Suite *suite(void)
 	tcase_add_test(t, test_F20_destroyed_again);
 	tcase_add_test(t, test_F20_destroyed_again_on_demand);
 	tcase_add_test(t, test_F20_resurrected_can_be_watched);
+	tcase_add_loop_test(t, test_R281_fates, 0, FATES);
+	tcase_add_loop_test(t, test_R281_dies_as_without, 0, 4);
+	tcase_add_test(t, test_R281_while_it_waits);
+	tcase_add_test(t, test_R281_let_go_and_armed_again);
+	tcase_add_test(t, test_R281_brought_back_and_armed);
+	tcase_add_test(t, test_R281_threads);
+	tcase_add_test(t, test_R281_begun_and_refused);
 	tcase_add_test(t, test_F22_resurrection_is_transitive);
 	tcase_add_test(t, test_F23_destructor_breaks_cycle);
 	tcase_add_test(t, test_F24_mixed_ring);

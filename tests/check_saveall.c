@@ -511,6 +511,75 @@ START_TEST(test_R132_put_off_and_saved)
 }
 END_TEST
 
+static unsigned cancelled_destroyed;
+
+static int cancelled_destroy(void *obj)
+{
+	(void)obj;
+	cancelled_destroyed++;
+	return 0;
+}
+
+static const gc_type cancelled_type = {.name = "cancelled", .size = 8, .destroy = cancelled_destroy};
+
+/* Objects whose destructor was taken away; every second one has a reference, where that is wanted. */
+static int make_cancelled(void *arg)
+{
+	struct job *job = arg;
+
+	for (size_t i = 0; i < job->n; i++) {
+		void *obj = gc_new(&cancelled_type);
+		SUPPORT_REQUIRE(obj != NULL);
+		if (job->refs != NULL && i % 2 == 0)
+			SUPPORT_REQUIRE((job->refs[i] = weakref_ref_new(obj, NULL, NULL)) != NULL);
+		SUPPORT_REQUIRE(gc_destroy_cancel(obj) == 1);
+	}
+	return 0;
+}
+
+/* Those of make_cancelled on the list; armed again where that is wanted. */
+static size_t cancelled_saved(bool arm)
+{
+	size_t n, found = 0;
+	void **list = gc_garbage_list(&n);
+
+	for (size_t i = 0; list != NULL && i < n; i++)
+		if (gc_type_of(list[i]) == &cancelled_type)
+			found += !arm || gc_destroy_again(list[i]) == 1;
+	if (list != NULL)
+		memset(list, 0, n * sizeof *list);
+	return found;
+}
+
+/* R131, R281: where its destructor was taken away an object is saved for what else watches it, and for nothing else; what was saved can be armed
+ * again. */
+START_TEST(test_R281_cancelled_and_saved)
+{
+	struct job *job = gc_alloc(sizeof *job);
+
+	cancelled_destroyed = 0;
+	job->n = SUPPORT_N;
+	saveall(true);
+	ck_assert_int_eq(support_on_thread(make_cancelled, job), 0);
+	support_collect();
+	ck_assert_uint_eq(cancelled_saved(false), 0);
+	job->refs = gc_alloc(SUPPORT_N * sizeof *job->refs);
+	ck_assert_int_eq(support_on_thread(make_cancelled, job), 0);
+	support_collect();
+	size_t saved = cancelled_saved(false);
+	ck_assert_uint_ge(saved, SUPPORT_N / 2 - SUPPORT_SLACK);
+	ck_assert_uint_le(saved, SUPPORT_N / 2);
+	ck_assert_uint_eq(cancelled_saved(true), saved);
+	ck_assert_uint_eq(cancelled_destroyed, 0);
+	saveall(false);
+	gc_garbage_clear();
+	support_collect();
+	ck_assert_uint_ge(cancelled_destroyed, saved - SUPPORT_SLACK);
+	ck_assert_uint_le(cancelled_destroyed, saved);
+	SUPPORT_KEEP(job);
+}
+END_TEST
+
 /* G18: COUNT_ALL counts what is saved with the dead, and once. */
 START_TEST(test_G18_counted)
 {
@@ -870,6 +939,7 @@ static Suite *suite(void)
 	tcase_add_test(tcase, test_G18_errors);
 	tcase_add_test(tcase, test_G18_what_it_leads_to);
 	tcase_add_loop_test(tcase, test_R132_put_off_and_saved, 0, 2);
+	tcase_add_test(tcase, test_R281_cancelled_and_saved);
 	tcase_add_test(tcase, test_G18_counted);
 	tcase_add_test(tcase, test_G18_without_memory);
 	tcase_add_test(tcase, test_G18_threads);

@@ -55,7 +55,8 @@ WEAKREF_API weakref_executor *weakref_executor_new(const char *name);
 WEAKREF_API const char *weakref_executor_name(const weakref_executor *executor);
 
 /**
- * @brief Makes the calling thread the executor's, in place of the one before, which may have ended.
+ * @brief Makes the calling thread the executor's, in place of the one before, which may have ended. If that one is running what waits, it
+ * ends what it is in, and runs nothing more.
  * @param executor the executor.
  * @return 0, or a negative error.
  * Errors: EINVAL, EPERM.
@@ -93,7 +94,8 @@ WEAKREF_API int weakref_executor_submit(weakref_executor *executor, weakref_exec
 /**
  * @brief Runs the callbacks and tasks that wait in an executor, those that come meanwhile included, in the order of gc_run_callbacks.
  * @param executor the executor.
- * @return how many ran, 0 also when called from within a callback; or a negative error.
+ * @return how many ran, 0 also when called from within a callback; or a negative error. Where another thread adopts the executor meanwhile,
+ * what has not begun is left to that.
  * Errors: EPERM (not the executor's thread), EINVAL.
  * Cost: theirs.
  * Thread: the executor's.

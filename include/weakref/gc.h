@@ -668,7 +668,7 @@ WEAKREF_API gc_holder *gc_get_holders(const void *obj, size_t *n);
 WEAKREF_API bool gc_is_tracked(const void *obj);
 
 /**
- * @brief Whether an object's destructor has been called.
+ * @brief Whether an object's destructor has been called, or was taken away (gc_destroy_cancel).
  * @param obj any address.
  * @return true from the call on, which for a resurrected object means always, but for gc_destroy_again; false for what has no destructor, and
  * for anything else.

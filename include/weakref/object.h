@@ -90,7 +90,7 @@ typedef struct gc_type {
 	/**
 	 * Runs once, after the object was found unreachable: every short reference to it already reads NULL, all that it points
 	 * to is still intact. It may make the object reachable again (resurrect it); the destructor does not run a second time, unless
-	 * gc_destroy_again asks for it.
+	 * gc_destroy_again asks for it. Or it runs before, by gc_destroy_now.
 	 * A negative result goes to the unraisable handler. See gc_set_delivery for when and in which thread.
 	 */
 	int (*destroy)(void *obj);
@@ -182,10 +182,11 @@ WEAKREF_API void *gc_alloc_leaf(size_t size) __attribute__((malloc));
 #define WEAKREF_KEEP(p) __asm__ volatile("" : : "r"(p) : "memory")
 
 /**
- * @brief Lets the destructor of an object run once more, when the object is found dead again: for one that its destructor brought back.
+ * @brief Lets the destructor of an object run once more, when the object is found dead again: for one that its destructor brought back, or after
+ * gc_destroy_now or gc_destroy_cancel.
  *
  * The destructor itself may call it. gc_is_finalized says no from then on, until the destructor is called.
- * @param obj an object whose destructor has been called.
+ * @param obj an object whose destructor has been called, or was taken away.
  * @return 1; 0 when the destructor is to run anyway, since it was not called yet; or a negative error, and it stays called.
  * Errors: EINVAL (no object of the library's, or its type has no destructor), ENOMEM, EPERM.
  * Cost: a lock and 16 bytes, as when it was made.
@@ -194,6 +195,36 @@ WEAKREF_API void *gc_alloc_leaf(size_t size) __attribute__((malloc));
  * Source: GC.ReRegisterForFinalize; GC_register_finalizer in a finalizer.
  */
 WEAKREF_API int gc_destroy_again(void *obj);
+
+/**
+ * @brief Calls the destructor of an object now, in this thread; when the object is found dead, it is not called any more.
+ *
+ * For what is closed when the program is done with it, and otherwise by its death. The object goes on as it is. Whoever else uses it at that
+ * moment has to know of it.
+ * @param obj an object whose type has a destructor.
+ * @param result receives what the destructor returned, where it was called; may be NULL.
+ * @return 1 when it was called; 0 when there was nothing to call (it has begun before, or was taken away); or a negative error.
+ * Errors: EINVAL (no object of the library's, or its type has no destructor), EPERM.
+ * Cost: an atomic exchange, and the destructor's.
+ * Thread: any thread known to the collector.
+ * GC: collects only if the destructor does.
+ * Source: finalize(x) (Julia); Cleanable.clean (Java).
+ */
+WEAKREF_API int gc_destroy_now(void *obj, int *result);
+
+/**
+ * @brief Takes the destructor of an object away: it is not called when the object is found dead, as if its type had none.
+ *
+ * gc_is_finalized says yes from then on, and gc_destroy_again takes it back.
+ * @param obj an object whose type has a destructor.
+ * @return 1; 0 when there was nothing to take away (it has begun before, or was taken away); or a negative error.
+ * Errors: EINVAL (no object of the library's, or its type has no destructor), EPERM.
+ * Cost: an atomic exchange.
+ * Thread: any thread known to the collector.
+ * GC: never collects.
+ * Source: GC.SuppressFinalize (.NET); cancel-finalization (SBCL).
+ */
+WEAKREF_API int gc_destroy_cancel(void *obj);
 
 /**
  * @brief The type of an object.
