@@ -227,6 +227,7 @@ static int store_for(struct cache_change *c)
 {
 	int error = cache_enter(c->cache, c->key, &c->ready);
 
+	cache_forget_left();
 	if (error == 0 && !(*c->seconds >= 0))
 		error = -WEAKREF_EINVAL;
 	if (error == 0 && c->cache->config.expiry.create == NULL)
