@@ -203,6 +203,7 @@ struct cache_config {
 	weakref_cache_weigher_fn weigher;
 	void *weigher_user;
 	uint64_t times[3]; /* by enum weakref_cache_rule */
+	bool ruled[3];     /* it was set, be it to for ever: another time may come */
 	weakref_cache_expiry expiry;
 	weakref_cache_loader loader;
 	weakref_cache_executor_fn executor;
@@ -254,6 +255,7 @@ struct weakref_cache {
 	bool recorded; /* there is a policy: the order of use matters */
 	bool expires;  /* there is a wheel */
 	bool celled;
+	bool accessed; /* when an entry was used matters, or may */
 	bool touched; /* a read writes into the entry: there is a wheel, or values are soft */
 	bool busy;    /* a hit is more than its time and a record for the policy */
 	bool strings; /* so are the keys */

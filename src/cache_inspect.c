@@ -10,7 +10,7 @@
 
 static bool has_rule(const weakref_cache *cache, enum weakref_cache_rule rule)
 {
-	return (unsigned)rule <= WEAKREF_CACHE_REFRESH && cache->config.times[rule] != CACHE_NEVER;
+	return (unsigned)rule <= WEAKREF_CACHE_REFRESH && cache->config.ruled[rule];
 }
 
 int weakref_cache_policy_get(weakref_cache *cache, weakref_cache_policy *out)
