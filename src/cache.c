@@ -554,6 +554,7 @@ static int remove_all(struct cache_change *c)
 	cache_lock(cache);
 	cache->invalidations++;
 	cache_map_clear_locked(cache, fresh, now);
+	cache_forget_reads(cache);
 	cache_unlock(cache);
 	cache_after(cache);
 	return 0;

@@ -601,6 +601,8 @@ bool cache_value_change_locked(struct cache_entry *entry, void *value, uintptr_t
 void cache_cell_drop_locked(weakref_cache *cache, struct cache_entry *entry);
 /* How many values in cells were taken by collections, and not looked after yet. */
 size_t cache_taken_locked(const weakref_cache *cache);
+/* What they weigh to the policy. Both locks. */
+uint64_t cache_taken_weight_locked(const weakref_cache *cache);
 /* Takes their entries out. */
 void cache_bury_taken_locked(weakref_cache *cache);
 
@@ -687,6 +689,8 @@ void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum w
 void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause, void *successor);
 /* Reads that were recorded go to the policy. The eviction's lock. */
 void cache_drain(weakref_cache *cache);
+/* They do not, and keep nothing. */
+void cache_forget_reads(weakref_cache *cache);
 /*
  * A new entry with the entries' lock alone, so that nobody waits for who evicts: expect, take the lock, see that there is a place for it, make
  * it LIVE, let it come, unlock_maintain. The policy is told by whoever has the eviction's lock.

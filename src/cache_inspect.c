@@ -35,7 +35,7 @@ int weakref_cache_policy_get(weakref_cache *cache, weakref_cache_policy *out)
 	};
 	cache_lock(cache);
 	out->maximum = config->bounded ? cache->policy.maximum : 0;
-	out->weight = cache->recorded ? policy_weight(&cache->policy) : cache->live;
+	out->weight = cache->recorded ? policy_weight(&cache->policy) - cache_taken_weight_locked(cache) : cache->live - cache_taken_locked(cache);
 	cache_unlock(cache);
 	return 0;
 }

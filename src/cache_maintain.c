@@ -205,6 +205,19 @@ void cache_drain(weakref_cache *cache)
 		drain(cache, &cache->stripes[i]);
 }
 
+void cache_forget_reads(weakref_cache *cache)
+{
+	for (uint32_t i = 0; cache->recorded && i <= cache->stripe_mask; i++) {
+		struct cache_stripe *stripe = &cache->stripes[i];
+		uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_acquire);
+		if (stripe->head == tail)
+			continue;
+		stripe->head = tail;
+		for (uint32_t j = 0; j < CACHE_READS; j++)
+			atomic_store_explicit(&stripe->reads[j], NULL, memory_order_relaxed);
+	}
+}
+
 /* What the calling thread read. */
 static void drain_own(weakref_cache *cache)
 {
