@@ -34,7 +34,7 @@ static inline void note_use(weakref_cache *cache, struct cache_entry *entry, uin
 {
 	uint64_t used = atomic_load_explicit(&entry->used, memory_order_relaxed);
 
-	if (used != now && cache_time(cache, WEAKREF_CACHE_AFTER_ACCESS) != CACHE_NEVER &&
+	if (used != now && cache->accessed &&
 	    (used < now || atomic_load_explicit(&cache->slack, memory_order_relaxed) == 0))
 		atomic_store_explicit(&entry->used, now, memory_order_relaxed);
 }
@@ -563,6 +563,7 @@ static int remove_all(struct cache_change *c)
 	cache_lock(cache);
 	cache->invalidations++;
 	cache_map_clear_locked(cache, fresh, now);
+	cache_forget_reads(cache);
 	cache_unlock(cache);
 	cache_after(cache);
 	return 0;

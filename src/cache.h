@@ -9,6 +9,7 @@
  *   cache_quick.h      the look-up of a string
  *   cache_load.c       loads and functions of compute: one at a time for each key
  *   cache_bulk.c       several keys at once
+ *   cache_inside.c     what a thread left by longjmp, or ended in
  *   cache_maintain.c   recency, eviction, expiry, what the collector took, notices
  *   cache_soft.c       soft values: who gives way when the heap is near its limit
  *   cache_level.c      the second level
@@ -202,6 +203,7 @@ struct cache_config {
 	weakref_cache_weigher_fn weigher;
 	void *weigher_user;
 	uint64_t times[3]; /* by enum weakref_cache_rule */
+	bool ruled[3];     /* it was set, be it to for ever: another time may come */
 	weakref_cache_expiry expiry;
 	weakref_cache_loader loader;
 	weakref_cache_executor_fn executor;
@@ -223,7 +225,23 @@ struct cache_aside {
 	struct cache_aside *next, *prev;
 	uint32_t hash;
 	bool all;
+	_Atomic bool gone; /* its thread has ended, and nothing is to be removed: whoever finds it takes it out of the list */
 	unsigned forks;
+};
+
+/* Stands in the frame of who calls the program's functions, as long as that is not left: cache_inside.c. */
+struct cache_frame {
+	volatile uint64_t mark[2];
+};
+
+/* Something that a thread is in the middle of while it calls the program's functions. The first of its block, which the thread's chain keeps. */
+struct cache_inside {
+	struct cache_aside aside; /* first: the list of a cache may be all that keeps it */
+	struct cache_inside *outer, *inner;
+	const struct cache_frame *frame;
+	uint64_t mark;
+	/* It was left by longjmp: called by its thread, with no lock held. Or, where `ended`, the thread has: see heap_thread_gone_fn. */
+	void (*left)(struct cache_inside *inside, bool ended);
 };
 
 struct weakref_cache {
@@ -237,6 +255,7 @@ struct weakref_cache {
 	bool recorded; /* there is a policy: the order of use matters */
 	bool expires;  /* there is a wheel */
 	bool celled;
+	bool accessed; /* when an entry was used matters, or may */
 	bool touched; /* a read writes into the entry: there is a wheel, or values are soft */
 	bool busy;    /* a hit is more than its time and a record for the policy */
 	bool strings; /* so are the keys */
@@ -274,6 +293,7 @@ struct cache_thread;
 enum cache_work_kind { CACHE_LOAD, CACHE_RELOAD, CACHE_COMPUTE };
 
 struct cache_work {
+	struct cache_inside inside; /* its aside stands in the list where it was overtaken */
 	weakref_cache *cache;
 	struct cache_entry *entry; /* that names it, as long as it is not overtaken */
 	const void *key;           /* as the caller knows it; alive */
@@ -293,7 +313,6 @@ struct cache_work {
 	bool stands_aside; /* lock: overtaken, and in the list */
 	bool wrote;     /* to the second level */
 	uint64_t began;            /* 0: not yet */
-	struct cache_aside aside;
 	sem_t done;
 };
 
@@ -486,7 +505,11 @@ static inline double cache_seconds(uint64_t ns)
 struct cache_thread {
 	struct cache_work *waits;     /* cache_waits */
 	struct cache_telling *tells;  /* the caches whose listeners it is in */
+	uint64_t tells_mark;          /* of the first one's frame */
 	unsigned number;              /* from 1 */
+	unsigned inside;              /* how much it is in the middle of */
+	uint64_t marks;               /* of frames, that it has made */
+	uintptr_t stack, stack_end;   /* its own stack, once it was asked for */
 };
 extern _Thread_local struct cache_thread cache_thread __attribute__((tls_model("initial-exec")));
 unsigned cache_thread_number(void);
@@ -579,6 +602,8 @@ bool cache_value_change_locked(struct cache_entry *entry, void *value, uintptr_t
 void cache_cell_drop_locked(weakref_cache *cache, struct cache_entry *entry);
 /* How many values in cells were taken by collections, and not looked after yet. */
 size_t cache_taken_locked(const weakref_cache *cache);
+/* What they weigh to the policy. Both locks. */
+uint64_t cache_taken_weight_locked(const weakref_cache *cache);
 /* Takes their entries out. */
 void cache_bury_taken_locked(weakref_cache *cache);
 
@@ -665,6 +690,8 @@ void cache_remove_locked(weakref_cache *cache, struct cache_entry *entry, enum w
 void cache_bury_locked(weakref_cache *cache, struct cache_entry *entry, enum weakref_cause cause, void *successor);
 /* Reads that were recorded go to the policy. The eviction's lock. */
 void cache_drain(weakref_cache *cache);
+/* They do not, and keep nothing. */
+void cache_forget_reads(weakref_cache *cache);
 /*
  * A new entry with the entries' lock alone, so that nobody waits for who evicts: expect, take the lock, see that there is a place for it, make
  * it LIVE, let it come, unlock_maintain. The policy is told by whoever has the eviction's lock.
@@ -715,6 +742,26 @@ void cache_set_slack(weakref_cache *cache);
 /* The purge of a bank (slots.h). */
 void cache_purge(struct slots *slots, void *cache);
 
+/* ---- cache_inside.c ---- */
+
+/* Makes sure that the thread has where to note what it is in the middle of: without memory, that is not noted. No lock held. GC: may collect. */
+void cache_inside_ready(void);
+/* From here on the thread is in the middle of something, as long as the frame is there; and until the end, which may be told twice. */
+void cache_inside_begin(struct cache_inside *inside, struct cache_frame *frame, void (*left)(struct cache_inside *inside, bool ended));
+void cache_inside_end(struct cache_inside *inside);
+/* Takes off what the thread has left by longjmp. `here` is the frame of a call of the program's, which has no lock. */
+void cache_inside_forget(const void *here);
+/* Whether a frame was left. Called from a function that is called, directly or not, from the one whose frame is `here`. */
+bool cache_frame_is_left(const struct cache_frame *frame, uint64_t mark, const void *here);
+/* Marks a frame; gives the mark. */
+uint64_t cache_frame_mark(struct cache_frame *frame);
+/* For calls that may wait for other threads or for this one. */
+static inline __attribute__((always_inline)) void cache_forget_left(void)
+{
+	if (unlikely(cache_thread.inside != 0))
+		cache_inside_forget(__builtin_frame_address(0));
+}
+
 /* ---- cache_load.c ---- */
 
 /* Of an entry that is not DEAD: a function of compute has it, so that it is in neither policy nor wheel. */
@@ -736,6 +783,7 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 
 struct cache_begin {
 	weakref_cache *cache;
+	struct cache_frame *frame; /* of who runs it */
 	const void *key;
 	const struct table_key *ready;
 	enum cache_work_kind kind; /* of CACHE_RELOAD, where there is nothing, a load is begun */
@@ -776,7 +824,6 @@ struct cache_change {
 	bool all;
 	bool unchanged; /* fn found nothing to do: the second level keeps what it has */
 	int (*fn)(struct cache_change *c);
-	struct cache_aside aside;
 	struct cache_entry **entries; /* all, where the second level must be told one by one */
 	size_t n;
 };

@@ -223,8 +223,10 @@ static int set_time(weakref_cache_builder *b, enum option option, enum weakref_c
 {
 	int error = set(b, option, rule == WEAKREF_CACHE_REFRESH ? seconds > 0 : seconds >= 0);
 
-	if (error == 0)
+	if (error == 0) {
 		b->config.times[rule] = cache_ns(seconds);
+		b->config.ruled[rule] = true;
+	}
 	return error;
 }
 
@@ -514,12 +516,12 @@ static int assemble(weakref_cache *cache, const struct cache_config *config)
 	cache->eviction = lock_eviction(base_mix((uintptr_t)cache));
 	cache->celled = config->weak_keys || config->weak_values;
 	cache->recorded = config->bounded || config->soft_values;
-	cache->expires = config->times[WEAKREF_CACHE_AFTER_WRITE] != CACHE_NEVER || config->times[WEAKREF_CACHE_AFTER_ACCESS] != CACHE_NEVER ||
-			 config->expiry.create != NULL;
-	cache->timed = cache->expires || config->times[WEAKREF_CACHE_REFRESH] != CACHE_NEVER;
+	cache->expires =
+		config->ruled[WEAKREF_CACHE_AFTER_WRITE] || config->ruled[WEAKREF_CACHE_AFTER_ACCESS] || config->expiry.create != NULL;
+	cache->timed = cache->expires || config->ruled[WEAKREF_CACHE_REFRESH];
 	cache->touched = cache->expires || config->soft_values;
-	cache->busy = config->soft_values || config->records || config->times[WEAKREF_CACHE_REFRESH] != CACHE_NEVER ||
-		      config->expiry.create != NULL;
+	cache->accessed = config->ruled[WEAKREF_CACHE_AFTER_ACCESS];
+	cache->busy = config->soft_values || config->records || config->ruled[WEAKREF_CACHE_REFRESH] || config->expiry.create != NULL;
 	cache->strings = config->kind == WEAKREF_KEY_STRING;
 	cache->bytes_at = cache->timed ? sizeof(struct cache_entry) : CACHE_ENTRY_SHORT;
 	for (int i = 0; i < 3; i++)

@@ -28,6 +28,8 @@ struct want {
 };
 
 struct weakref_cache_bulk {
+	struct cache_inside inside;
+	struct cache_frame *frame; /* of who runs it */
 	weakref_cache *cache;
 	const void *const *keys;
 	void **values;
@@ -129,7 +131,7 @@ static int want(weakref_cache_bulk *bulk, size_t i)
 	if (!bulk->again)
 		cache_miss(cache);
 	struct cache_begin b = {
-		.cache = cache, .key = bulk->keys[i], .ready = &ready, .kind = CACHE_LOAD, .absent_only = true, .level = true};
+		.cache = cache, .frame = bulk->frame, .key = bulk->keys[i], .ready = &ready, .kind = CACHE_LOAD, .absent_only = true, .level = true};
 	int begun = cache_work_begin(&b, &bulk->wants[i].work, &bulk->values[i]);
 	if (begun == CACHE_BEGUN || begun == CACHE_JOINED)
 		bulk->wants[i].source = begun == CACHE_BEGUN ? SOURCE_OWN : SOURCE_OTHER;
@@ -200,13 +202,23 @@ static void count_no_more(const weakref_cache_bulk *bulk)
 		atomic_fetch_sub_explicit(&bulk->cache->bulks, 1, memory_order_relaxed);
 }
 
+/* Its works, which are begun after it, are in their thread's chain themselves. */
+static void bulk_left(struct cache_inside *inside, bool ended)
+{
+	weakref_cache_bulk *bulk = (weakref_cache_bulk *)inside;
+
+	(void)ended;
+	count_no_more(bulk);
+	if (bulk->began != 0)
+		cache_count_load(bulk->cache, bulk->began, false);
+}
+
 static void bulk_abandoned(void *data)
 {
 	weakref_cache_bulk *bulk = data;
 
-	count_no_more(bulk);
-	if (bulk->began != 0)
-		cache_count_load(bulk->cache, bulk->began, false);
+	cache_inside_end(&bulk->inside);
+	bulk_left(&bulk->inside, false);
 	give_up_all(bulk);
 }
 
@@ -235,10 +247,15 @@ static int collect(weakref_cache_bulk *bulk, size_t i)
 static int load_missing(weakref_cache_bulk *bulk)
 {
 	const void *awaited = deliver_awaited_begin(__builtin_frame_address(0));
+	struct cache_frame frame;
 	int error;
 
+	cache_inside_ready();
+	cache_frame_mark(&frame);
+	bulk->frame = &frame;
 	count_changes(bulk);
 	pthread_cleanup_push(bulk_abandoned, bulk);
+	cache_inside_begin(&bulk->inside, &frame, bulk_left);
 	error = want_all(bulk);
 	bulk->failed = error < 0;
 	if (error == 0 && bulk->nmissing != 0)
@@ -247,17 +264,23 @@ static int load_missing(weakref_cache_bulk *bulk)
 		give_up_all(bulk);
 	finish_all(bulk, error < 0 ? error : -WEAKREF_ENOENT);
 	pthread_cleanup_pop(0);
+	cache_inside_end(&bulk->inside);
+	bulk->frame = NULL;
 	deliver_awaited_end(awaited);
 	count_no_more(bulk);
 	return error;
 }
 
-static int get_all_in_bulk(weakref_cache_bulk *bulk)
+static int get_all_in_bulk(weakref_cache *cache, const void *const *keys, size_t n, weakref_cache_load_all_fn load_all, void *user, void **values)
 {
+	weakref_cache_bulk *bulk = heap_alloc(sizeof *bulk);
 	int result = 0;
 
-	bulk->wants = heap_alloc(bulk->n * sizeof *bulk->wants);
-	bulk->missing = heap_alloc(bulk->n * sizeof *bulk->missing);
+	if (bulk == NULL)
+		return -WEAKREF_ENOMEM;
+	*bulk = (weakref_cache_bulk){.cache = cache, .keys = keys, .values = values, .n = n, .load_all = load_all, .user = user};
+	bulk->wants = heap_alloc(n * sizeof *bulk->wants);
+	bulk->missing = heap_alloc(n * sizeof *bulk->missing);
 	if (bulk->wants == NULL || bulk->missing == NULL)
 		return -WEAKREF_ENOMEM;
 	for (bool over = false; !over; bulk->again = true) {
@@ -301,25 +324,25 @@ static int begin(weakref_cache *cache, const void *const *keys, size_t n, void *
 
 int weakref_cache_get_all(weakref_cache *cache, const void *const *keys, size_t n, void **values)
 {
-	weakref_cache_bulk bulk = {.cache = cache, .keys = keys, .values = values, .n = n};
 	int error = begin(cache, keys, n, values);
 
 	if (error == 0 && cache->config.loader.load == NULL)
 		error = -WEAKREF_ENOTSUP;
 	if (error < 0 || n == 0)
 		return error;
-	bulk.load_all = cache->config.loader.load_all;
-	bulk.user = cache->config.loader.user;
-	return bulk.load_all != NULL ? get_all_in_bulk(&bulk) : get_all_singly(cache, keys, n, values);
+	if (cache->config.loader.load_all == NULL)
+		return get_all_singly(cache, keys, n, values);
+	cache_forget_left();
+	return get_all_in_bulk(cache, keys, n, cache->config.loader.load_all, cache->config.loader.user, values);
 }
 
 int weakref_cache_get_all_with(weakref_cache *cache, const void *const *keys, size_t n, weakref_cache_load_all_fn load_all, void *user,
 			       void **values)
 {
-	weakref_cache_bulk bulk = {.cache = cache, .keys = keys, .values = values, .n = n, .load_all = load_all, .user = user};
 	int error = begin(cache, keys, n, values);
 
 	if (error == 0 && load_all == NULL)
 		error = -WEAKREF_EINVAL;
-	return error < 0 || n == 0 ? error : get_all_in_bulk(&bulk);
+	cache_forget_left();
+	return error < 0 || n == 0 ? error : get_all_in_bulk(cache, keys, n, load_all, user, values);
 }

@@ -212,6 +212,12 @@ void cache_cell_drop_locked(weakref_cache *cache, struct cache_entry *entry)
 	cache->cells.free = entry->cell + 1;
 }
 
+/* How many of a bank's cells were ever used. */
+static uint32_t used_cells(const struct cache_cells *cells, size_t bank)
+{
+	return bank + 1 == cells->nbanks ? cells->fresh : bank_size(bank);
+}
+
 /* ---- what collections took ---- */
 
 size_t cache_taken_locked(const weakref_cache *cache)
@@ -223,12 +229,28 @@ size_t cache_taken_locked(const weakref_cache *cache)
 	return taken;
 }
 
+uint64_t cache_taken_weight_locked(const weakref_cache *cache)
+{
+	const struct cache_cells *cells = &cache->cells;
+	uint64_t weight = 0;
+
+	for (size_t bank = 0; bank < cells->nbanks; bank++) {
+		if (atomic_load_explicit(&cells->banks[bank]->dead, memory_order_relaxed) == 0)
+			continue;
+		for (uint32_t i = 0; i < used_cells(cells, bank); i++) {
+			const struct cache_entry *entry = robbed_locked(cells->banks[bank], i);
+			if (entry != NULL && cache_state(entry) == CACHE_LIVE && entry->policy.queue != POLICY_NONE)
+				weight += entry->policy.weight;
+		}
+	}
+	return weight;
+}
+
 static void bury_bank_locked(weakref_cache *cache, size_t bank)
 {
-	struct cache_cells *cells = &cache->cells;
-	uint32_t n = bank + 1 == cells->nbanks ? cells->fresh : bank_size(bank);
+	const struct cache_cells *cells = &cache->cells;
 
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0, n = used_cells(cells, bank); i < n; i++) {
 		struct cache_entry *entry = robbed_locked(cells->banks[bank], i);
 		if (entry != NULL && cache_state(entry) == CACHE_LIVE)
 			cache_remove_locked(cache, entry, WEAKREF_CAUSE_COLLECTED);

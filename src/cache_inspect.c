@@ -10,7 +10,7 @@
 
 static bool has_rule(const weakref_cache *cache, enum weakref_cache_rule rule)
 {
-	return (unsigned)rule <= WEAKREF_CACHE_REFRESH && cache->config.times[rule] != CACHE_NEVER;
+	return (unsigned)rule <= WEAKREF_CACHE_REFRESH && cache->config.ruled[rule];
 }
 
 int weakref_cache_policy_get(weakref_cache *cache, weakref_cache_policy *out)
@@ -35,7 +35,7 @@ int weakref_cache_policy_get(weakref_cache *cache, weakref_cache_policy *out)
 	};
 	cache_lock(cache);
 	out->maximum = config->bounded ? cache->policy.maximum : 0;
-	out->weight = cache->recorded ? policy_weight(&cache->policy) : cache->live;
+	out->weight = cache->recorded ? policy_weight(&cache->policy) - cache_taken_weight_locked(cache) : cache->live - cache_taken_locked(cache);
 	cache_unlock(cache);
 	return 0;
 }
@@ -227,6 +227,7 @@ static int store_for(struct cache_change *c)
 {
 	int error = cache_enter(c->cache, c->key, &c->ready);
 
+	cache_forget_left();
 	if (error == 0 && !(*c->seconds >= 0))
 		error = -WEAKREF_EINVAL;
 	if (error == 0 && c->cache->config.expiry.create == NULL)

@@ -6,7 +6,8 @@
  * to change the key (the list `aside`). Who changes a key stands in that list from before the change in the cache until the second
  * level has forgotten the key, which it need not where nothing was changed after all. A load that is overtaken by a change enters
  * the list in the same moment; if it wrote to the second level, it has the key forgotten there, and only then leaves the list. Keys
- * are told apart by their hashes: where two share one, a load does without.
+ * are told apart by their hashes: where two share one, a load does without. Who stands there is a block that his thread's chain
+ * (cache_inside.c) keeps; where he never comes back to step down, and something may be wrong in the second level, that key stays closed.
  *
  * Locks: the cache's for the list. Failures are counted, and no more.
  */
@@ -30,16 +31,25 @@ bool cache_level_open_locked(weakref_cache *cache, uint32_t hash)
 	if (cache->config.level.get == NULL)
 		return false;
 	forget_parent_locked(cache);
-	for (const struct cache_aside *aside = cache->aside; aside != NULL; aside = aside->next)
-		if (aside->all || aside->hash == hash)
+	for (struct cache_aside *aside = cache->aside, *next; aside != NULL; aside = next) {
+		next = aside->next;
+		if (aside->gone)
+			cache_aside_remove_locked(cache, aside);
+		else if (aside->all || aside->hash == hash)
 			return false;
+	}
 	return true;
 }
 
 void cache_aside_add_locked(weakref_cache *cache, struct cache_aside *aside, uint32_t hash, bool all)
 {
 	forget_parent_locked(cache);
-	*aside = (struct cache_aside){.next = cache->aside, .hash = hash, .all = all, .forks = lock_forks};
+	/* Its thread may have gone this very moment. */
+	aside->next = cache->aside;
+	aside->prev = NULL;
+	aside->hash = hash;
+	aside->all = all;
+	aside->forks = lock_forks;
 	if (aside->next != NULL)
 		aside->next->prev = aside;
 	cache->aside = aside;
@@ -132,28 +142,61 @@ static void forget(struct cache_change *c)
 	}
 }
 
-static void change_over(void *data)
-{
-	struct cache_change *c = data;
+/* Who stands aside for a change. */
+struct standing {
+	struct cache_inside inside; /* first */
+	weakref_cache *cache;
+	bool changes; /* something may have been changed that the second level is to forget */
+};
 
-	cache_lock(c->cache);
-	cache_aside_remove_locked(c->cache, &c->aside);
-	cache_unlock(c->cache);
+static void step_down(void *data)
+{
+	struct standing *s = data;
+
+	cache_inside_end(&s->inside);
+	cache_lock(s->cache);
+	cache_aside_remove_locked(s->cache, &s->inside.aside);
+	cache_unlock(s->cache);
+}
+
+static void standing_left(struct cache_inside *inside, bool ended)
+{
+	struct standing *s = (struct standing *)inside;
+
+	if (s->changes)
+		return;
+	if (ended)
+		inside->aside.gone = true;
+	else
+		step_down(s);
 }
 
 int cache_change_level(struct cache_change *c)
 {
+	struct cache_frame frame;
+	struct standing here = {0}, *s = heap_alloc(sizeof *s);
 	int result;
 
 	if (c->all && c->cache->config.level.clear == NULL && list_entries(c) < 0)
 		return -WEAKREF_ENOMEM;
+	/* Without memory, nobody may leave. */
+	if (s == NULL)
+		s = &here;
+	else
+		cache_inside_ready();
+	s->cache = c->cache;
+	cache_frame_mark(&frame);
 	cache_lock(c->cache);
-	cache_aside_add_locked(c->cache, &c->aside, c->ready.hash, c->all);
+	cache_aside_add_locked(c->cache, &s->inside.aside, c->ready.hash, c->all);
 	cache_unlock(c->cache);
-	pthread_cleanup_push(change_over, c);
+	pthread_cleanup_push(step_down, s);
+	if (s != &here)
+		cache_inside_begin(&s->inside, &frame, standing_left);
 	result = c->fn(c);
-	if (result >= 0 && !c->unchanged)
+	if (result >= 0 && !c->unchanged) {
+		s->changes = true;
 		forget(c);
+	}
 	pthread_cleanup_pop(1);
 	return result;
 }

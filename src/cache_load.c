@@ -9,6 +9,9 @@
  * of no waiters. One that is cancelled has taken no post, but may have been the one that a post woke: it posts as well. A thread that ends
  * in a work finishes it as abandoned; those who waited to share what it would load then try themselves.
  *
+ * A work whose function was left by longjmp is abandoned as well, as soon as that is found (cache_inside.c). Where the thread has ended by then,
+ * it did not come here: the work is finished while its entry names it, and whoever comes to the entry takes it off.
+ *
  * A thread that would wait for itself, directly or through the works of others, gets EDEADLK: who waits for what is written down, and
  * followed before each wait, under one lock for all caches. A work becomes finished under the same lock, so whose it is can be looked
  * at as long as it is not. A wait with a time limit is like any other; one that may take no time is none, and nobody else is told of it.
@@ -100,12 +103,54 @@ int cache_work_wait(struct cache_work *work, uint64_t deadline)
 
 /* ---- beginning ---- */
 
+/* A key of its own for a work that is an entry's. */
+static void key_of_entry(struct cache_work *work, const struct cache_entry *entry)
+{
+	weakref_cache *cache = work->cache;
+
+	work->key = cache_key(cache, entry, &work->bytes);
+	work->ready = (struct table_key){.data = entry->key, .word = entry->word, .hash = entry->policy.hash};
+	if (cache->config.kind <= WEAKREF_KEY_BYTES)
+		work->ready = (struct table_key){.data = cache_bytes(cache, entry), .size = entry->size, .hash = entry->policy.hash};
+	else if (cache->config.weak_keys)
+		work->ready.data = work->key;
+}
+
+void cache_count_load(weakref_cache *cache, uint64_t began, bool success)
+{
+	struct cache_counts *counts = &cache->counts;
+
+	if (!cache->config.records)
+		return;
+	atomic_fetch_add_explicit(success ? &counts->load_successes : &counts->load_failures, 1, memory_order_relaxed);
+	if (began != 0)
+		atomic_fetch_add_explicit(&counts->load_time_ns, base_now() - began, memory_order_relaxed);
+}
+
+static void count_outcome(const struct cache_work *work, bool success)
+{
+	if (work->counted)
+		cache_count_load(work->cache, work->began, success);
+}
+
+/* Lets go of those that wait. */
+static void conclude(struct cache_work *work, void *value, int error)
+{
+	lock_word_take(waits_lock());
+	work->value = value;
+	work->error = error;
+	work->finished = true;
+	lock_word_drop(waits_lock());
+	sem_post(&work->done);
+}
+
 static struct cache_work *work_new(weakref_cache *cache, const void *key, const struct table_key *ready, enum cache_work_kind kind)
 {
 	struct cache_work *work = heap_alloc(sizeof *work);
 
 	if (work == NULL)
 		return NULL;
+	cache_inside_ready();
 	work->cache = cache;
 	work->key = key;
 	work->ready = *ready;
@@ -116,6 +161,12 @@ static struct cache_work *work_new(weakref_cache *cache, const void *key, const 
 	return work;
 }
 
+/* Whether the thread of a work that is its entry's is not in this process, or has ended without a word. */
+static bool is_orphan(const struct cache_work *work)
+{
+	return work->forks != lock_forks || work->finished;
+}
+
 void cache_overtake_locked(weakref_cache *cache, struct cache_entry *entry)
 {
 	struct cache_work *work = entry->work;
@@ -124,16 +175,16 @@ void cache_overtake_locked(weakref_cache *cache, struct cache_entry *entry)
 		return;
 	entry->work = NULL;
 	/* What has not begun has nothing to take back. */
-	if (work->level && work->forks == lock_forks && work->owner != NULL) {
+	if (work->level && !is_orphan(work) && work->owner != NULL) {
 		work->stands_aside = true;
-		cache_aside_add_locked(cache, &work->aside, entry->policy.hash, false);
+		cache_aside_add_locked(cache, &work->inside.aside, entry->policy.hash, false);
 	}
 }
 
-/* Takes off the work of a thread that is not in this process. Whether the entry is there yet. */
-static bool settle_fork_locked(weakref_cache *cache, struct cache_entry *entry)
+/* Takes off the work of a thread that is no more. Whether the entry is there yet. */
+static bool settle_orphan_locked(weakref_cache *cache, struct cache_entry *entry)
 {
-	if (likely(entry->work == NULL || entry->work->forks == lock_forks))
+	if (likely(entry->work == NULL || !is_orphan(entry->work)))
 		return true;
 	bool computed = entry->work->kind == CACHE_COMPUTE;
 	cache_overtake_locked(cache, entry);
@@ -153,7 +204,7 @@ int cache_await_locked(weakref_cache *cache, struct cache_entry *entry)
 	if (likely(entry == NULL || entry->work == NULL))
 		return 0;
 	struct cache_work *work = entry->work;
-	if (!settle_fork_locked(cache, entry)) {
+	if (!settle_orphan_locked(cache, entry)) {
 		cache_unlock(cache);
 		return 1;
 	}
@@ -169,7 +220,7 @@ int cache_await_locked(weakref_cache *cache, struct cache_entry *entry)
 static struct cache_entry *sound_locked(weakref_cache *cache, struct cache_entry *entry, uint64_t now, void **value)
 {
 	*value = NULL;
-	if (entry == NULL || !settle_fork_locked(cache, entry))
+	if (entry == NULL || !settle_orphan_locked(cache, entry))
 		return NULL;
 	cache_close_locked(cache, entry);
 	if (cache_state(entry) == CACHE_LOADING)
@@ -241,6 +292,33 @@ static bool begin_alone(const struct cache_begin *b, struct cache_seen *seen, st
 	return does;
 }
 
+/* Its function was left. */
+static void work_left(struct cache_inside *inside, bool ended)
+{
+	struct cache_work *work = (struct cache_work *)inside;
+
+	if (!ended) {
+		/* The caller's key may have stood in the frames that are no more. */
+		key_of_entry(work, work->entry);
+		cache_work_abandoned(work);
+		return;
+	}
+	/* What it may have written stays closed to others where it was overtaken. */
+	inside->aside.gone = !work->wrote;
+	work->abandoned = true;
+	count_outcome(work, false);
+	conclude(work, NULL, -WEAKREF_ECANCELED);
+}
+
+/* It is its thread's, with no lock held. */
+static int begun(const struct cache_begin *b, struct cache_work *work, struct cache_work **out)
+{
+	cache_inside_begin(&work->inside, b->frame, work_left);
+	*out = work;
+	work->began = base_now();
+	return CACHE_BEGUN;
+}
+
 int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void **value)
 {
 	weakref_cache *cache = b->cache;
@@ -259,24 +337,21 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 	for (;;) {
 		uint64_t now = cache_now(cache);
 		int result = cache_see(cache, b->ready, &seen);
-		if (result == 0 && begin_alone(b, &seen, fresh, work)) {
-			*out = work;
-			work->began = base_now();
-			return CACHE_BEGUN;
-		}
+		if (result == 0 && begin_alone(b, &seen, fresh, work))
+			return begun(b, work, out);
 		if (result == 0)
 			result = cache_lock_seen(cache, b->ready, true, &seen);
 		if (result < 0)
 			return result;
 		struct cache_entry *entry = sound_locked(cache, seen.entry, now, value);
 		result = begin_locked(b, entry, fresh, work, *value);
-		*out = result == CACHE_BEGUN ? work : entry != NULL ? entry->work : NULL;
+		*out = entry != NULL ? entry->work : NULL;
 		if (entry != NULL)
 			cache_open_locked(cache, entry);
 		cache_unlock(cache);
 		if (result == CACHE_BEGUN)
-			work->began = base_now();
-		else if (result != CACHE_BUSY)
+			return begun(b, work, out);
+		if (result != CACHE_BUSY)
 			cache_after(cache);
 		if (result != CACHE_BUSY)
 			return result;
@@ -287,23 +362,6 @@ int cache_work_begin(const struct cache_begin *b, struct cache_work **out, void 
 }
 
 /* ---- the end ---- */
-
-void cache_count_load(weakref_cache *cache, uint64_t began, bool success)
-{
-	struct cache_counts *counts = &cache->counts;
-
-	if (!cache->config.records)
-		return;
-	atomic_fetch_add_explicit(success ? &counts->load_successes : &counts->load_failures, 1, memory_order_relaxed);
-	if (began != 0)
-		atomic_fetch_add_explicit(&counts->load_time_ns, base_now() - began, memory_order_relaxed);
-}
-
-static void count_outcome(const struct cache_work *work, bool success)
-{
-	if (work->counted)
-		cache_count_load(work->cache, work->began, success);
-}
 
 /* Stores what was loaded with the entries' lock alone. Whether it did. */
 static bool complete_alone(const struct cache_work *work, const struct cache_write *w, uint64_t now)
@@ -364,17 +422,6 @@ static bool settle(struct cache_work *work, struct cache_write *w, int *error, u
 	return stored;
 }
 
-/* Lets go of those that wait. */
-static void conclude(struct cache_work *work, void *value, int error)
-{
-	lock_word_take(waits_lock());
-	work->value = value;
-	work->error = error;
-	work->finished = true;
-	lock_word_drop(waits_lock());
-	sem_post(&work->done);
-}
-
 /* A work that was overtaken has what it wrote forgotten, before others use the second level for its key again. */
 static void step_back(struct cache_work *work)
 {
@@ -385,7 +432,7 @@ static void step_back(struct cache_work *work)
 	work->wrote = false;
 	cache_lock(cache);
 	if (work->stands_aside)
-		cache_aside_remove_locked(cache, &work->aside);
+		cache_aside_remove_locked(cache, &work->inside.aside);
 	work->stands_aside = false;
 	cache_unlock(cache);
 }
@@ -414,6 +461,7 @@ int cache_work_finish(struct cache_work *work, void *value, int error)
 	if (!stored && (work->stands_aside || work->wrote))
 		step_back(work);
 	count_outcome(work, error == 0 && value != NULL);
+	cache_inside_end(&work->inside);
 	conclude(work, error == 0 ? value : NULL, error);
 	deliver_hold(held);
 	cache_after(cache);
@@ -461,7 +509,9 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 	       double seconds, void **value)
 {
 	uint64_t deadline = seconds == 0 ? 0 : base_deadline(seconds);
+	struct cache_frame frame;
 	struct cache_begin b = {.cache = cache,
+				.frame = &frame,
 				.key = key,
 				.ready = ready,
 				.kind = CACHE_LOAD,
@@ -470,10 +520,14 @@ int cache_load(weakref_cache *cache, const void *key, const struct table_key *re
 				.counted = counted};
 	struct cache_work *work;
 
+	cache_frame_mark(&frame);
 	for (;;) {
 		int result = cache_work_begin(&b, &work, value);
-		if (result == CACHE_BEGUN)
-			return run_load(work, load, user, value);
+		if (result == CACHE_BEGUN) {
+			int error = run_load(work, load, user, value);
+			BASE_KEEP(&frame);
+			return error;
+		}
 		if (result != CACHE_JOINED)
 			return result < 0 ? result : 0;
 		int error = cache_work_wait(work, deadline);
@@ -493,6 +547,7 @@ static NOINLINE int get_slowly(weakref_cache *cache, const void *key, weakref_ca
 	struct table_key ready;
 	int error = cache_enter(cache, key, &ready);
 
+	cache_forget_left();
 	*value = NULL;
 	if (error == 0 && !cache->strings) {
 		error = cache_look_up_ready(cache, &ready, value);
@@ -560,12 +615,17 @@ int weakref_cache_get_with(weakref_cache *cache, const void *key, weakref_cache_
 
 static int run_reload(struct cache_work *work)
 {
+	struct cache_frame frame;
 	const void *awaited = deliver_awaited_begin(__builtin_frame_address(0));
 	const weakref_cache_loader *loader = &work->cache->config.loader;
 	void *made = NULL;
 	int error;
 
+	cache_frame_mark(&frame);
 	pthread_cleanup_push(cache_work_abandoned, work);
+	/* Where it was not begun by this thread, as it calls. */
+	if (work->inside.frame == NULL)
+		cache_inside_begin(&work->inside, &frame, work_left);
 	work->began = base_now();
 	if (work->level)
 		cache_level_expect(work->cache, work->key);
@@ -576,6 +636,7 @@ static int run_reload(struct cache_work *work)
 	error = cache_work_finish(work, made, error);
 	pthread_cleanup_pop(0);
 	deliver_awaited_end(awaited);
+	BASE_KEEP(&frame);
 	return error;
 }
 
@@ -600,7 +661,11 @@ static void reload_task(void *arg)
 	struct reload_task *task = arg;
 	struct cache_work *work = task->work;
 
-	if (heap_thread_check() >= 0 && take_over(work))
+	if (heap_thread_check() < 0)
+		return;
+	cache_forget_left();
+	cache_inside_ready();
+	if (take_over(work))
 		run_reload(work);
 }
 
@@ -637,28 +702,15 @@ static struct reload_task *task_new(struct cache_work *work)
 	return task;
 }
 
-/* Whether nobody reloads the entry that somebody reloaded in the parent of this process. */
-static bool parent_reloaded(weakref_cache *cache, struct cache_entry *entry)
+/* Whether nobody reloads the entry that has a work: its thread is no more. */
+static bool nobody_reloads(weakref_cache *cache, struct cache_entry *entry, const struct cache_work *work)
 {
-	if (likely(lock_forks == 0) || !cache_eviction_try(cache))
+	if (likely(!is_orphan(work)) || !cache_eviction_try(cache))
 		return false;
 	cache_entries_lock_too(cache);
-	bool over = cache_state(entry) == CACHE_LIVE && settle_fork_locked(cache, entry) && entry->work == NULL;
+	bool over = cache_state(entry) == CACHE_LIVE && settle_orphan_locked(cache, entry) && entry->work == NULL;
 	cache_unlock(cache);
 	return over;
-}
-
-/* A key of its own for a work that is an entry's. */
-static void key_of_entry(struct cache_work *work, const struct cache_entry *entry)
-{
-	weakref_cache *cache = work->cache;
-
-	work->key = cache_key(cache, entry, &work->bytes);
-	work->ready = (struct table_key){.data = entry->key, .word = entry->word, .hash = entry->policy.hash};
-	if (cache->config.kind <= WEAKREF_KEY_BYTES)
-		work->ready = (struct table_key){.data = cache_bytes(cache, entry), .size = entry->size, .hash = entry->policy.hash};
-	else if (cache->config.weak_keys)
-		work->ready.data = work->key;
 }
 
 static bool is_due(const weakref_cache *cache, const struct cache_entry *entry, uint64_t now)
@@ -674,7 +726,10 @@ NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry,
 
 	if (!is_due(cache, entry, now))
 		return;
-	if (__atomic_load_n(&entry->work, __ATOMIC_RELAXED) != NULL && !parent_reloaded(cache, entry))
+	cache_forget_left();
+	const struct cache_work *there = __atomic_load_n(&entry->work, __ATOMIC_RELAXED);
+	/* Another entry may have taken its place by now. */
+	if ((uintptr_t)there == CACHE_DISPLACED || (there != NULL && !nobody_reloads(cache, entry, there)))
 		return;
 	/* Without memory, the next one does it. */
 	const struct cache_config *config = &cache->config;
@@ -705,6 +760,7 @@ NOINLINE void cache_refresh_due(weakref_cache *cache, struct cache_entry *entry,
 int weakref_cache_refresh(weakref_cache *cache, const void *key)
 {
 	struct table_key ready;
+	struct cache_frame frame;
 	struct cache_work *work;
 	void *value;
 	int error = cache_enter(cache, key, &ready);
@@ -713,7 +769,9 @@ int weakref_cache_refresh(weakref_cache *cache, const void *key)
 		return error;
 	if (cache->config.loader.load == NULL)
 		return -WEAKREF_ENOTSUP;
-	struct cache_begin b = {.cache = cache, .key = key, .ready = &ready, .kind = CACHE_RELOAD, .level = true, .counted = true};
+	cache_forget_left();
+	cache_frame_mark(&frame);
+	struct cache_begin b = {.cache = cache, .frame = &frame, .key = key, .ready = &ready, .kind = CACHE_RELOAD, .level = true, .counted = true};
 	do {
 		int result = cache_work_begin(&b, &work, &value);
 		if (result < 0)
@@ -725,5 +783,6 @@ int weakref_cache_refresh(weakref_cache *cache, const void *key)
 		if (error < 0)
 			return error;
 	} while (cache_work_gave_nothing(work));
+	BASE_KEEP(&frame);
 	return work->error;
 }

@@ -31,9 +31,13 @@
 #include "cache.h"
 #include "deliver.h"
 
+/* On the stack of who tells. */
 struct cache_telling {
+	struct cache_frame frame;
+	uint64_t mark, outer_mark;
 	weakref_cache *cache;
 	struct cache_telling *outer;
+	uint64_t seal; /* of what stands above: where a listener was left by longjmp, others may have written over some of it */
 };
 
 _Thread_local struct cache_thread cache_thread __attribute__((tls_model("initial-exec")));
@@ -199,6 +203,19 @@ void cache_drain(weakref_cache *cache)
 {
 	for (uint32_t i = 0; cache->recorded && i <= cache->stripe_mask; i++)
 		drain(cache, &cache->stripes[i]);
+}
+
+void cache_forget_reads(weakref_cache *cache)
+{
+	for (uint32_t i = 0; cache->recorded && i <= cache->stripe_mask; i++) {
+		struct cache_stripe *stripe = &cache->stripes[i];
+		uint32_t tail = atomic_load_explicit(&stripe->tail, memory_order_acquire);
+		if (stripe->head == tail)
+			continue;
+		stripe->head = tail;
+		for (uint32_t j = 0; j < CACHE_READS; j++)
+			atomic_store_explicit(&stripe->reads[j], NULL, memory_order_relaxed);
+	}
 }
 
 /* What the calling thread read. */
@@ -478,20 +495,49 @@ static void telling_over(void *data)
 	struct cache_telling *telling = data;
 
 	cache_thread.tells = telling->outer;
+	cache_thread.tells_mark = telling->outer_mark;
+}
+
+/* It may read a frame that is no more: not a matter for sanitizers. */
+__attribute__((no_sanitize("address", "undefined"))) static NOINLINE uint64_t seal_of(const struct cache_telling *t)
+{
+	return base_mix(base_mix(base_mix(t->mark ^ (uintptr_t)t->cache) ^ (uintptr_t)t->outer) ^ t->outer_mark);
+}
+
+/* Whether the thread is in a listener of this cache. What a listener that was left by longjmp stood in cannot be read any more: those around it
+ * say so themselves, once they go on. It may read frames that are no more, too. */
+__attribute__((no_sanitize("address", "undefined"))) static NOINLINE bool is_telling(const weakref_cache *cache, const void *here)
+{
+	uint64_t mark = cache_thread.tells_mark;
+
+	for (const struct cache_telling *t = cache_thread.tells; t != NULL; mark = t->outer_mark, t = t->outer) {
+		if (cache_frame_is_left(&t->frame, mark, here) || t->mark != mark || t->seal != seal_of(t)) {
+			cache_thread.tells = NULL;
+			return false;
+		}
+		if (t->cache == cache)
+			return true;
+	}
+	return false;
 }
 
 static NOINLINE void tell_all(weakref_cache *cache)
 {
-	struct cache_telling telling = {.cache = cache, .outer = cache_thread.tells};
+	struct cache_telling telling = {.cache = cache};
 	struct cache_entry *entry;
 
-	for (struct cache_telling *t = cache_thread.tells; t != NULL; t = t->outer)
-		if (t->cache == cache)
-			return;
-	cache_thread.tells = &telling;
+	if (is_telling(cache, __builtin_frame_address(0)))
+		return;
+	telling.outer = cache_thread.tells;
+	telling.outer_mark = cache_thread.tells_mark;
+	telling.mark = cache_frame_mark(&telling.frame);
+	telling.seal = seal_of(&telling);
 	pthread_cleanup_push(telling_over, &telling);
-	while ((entry = notice_take(cache)) != NULL)
+	while ((entry = notice_take(cache)) != NULL) {
+		cache_thread.tells = &telling;
+		cache_thread.tells_mark = telling.mark;
 		tell(cache, entry);
+	}
 	pthread_cleanup_pop(1);
 }
 

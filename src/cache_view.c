@@ -102,6 +102,7 @@ void *weakref_cache_put_if_absent(weakref_cache *cache, const void *key, void *v
 	struct cache_change c = {.cache = cache, .key = key, .value = value, .fn = cache_store_if_absent};
 	int error = cache_enter(cache, key, &c.ready);
 
+	cache_forget_left();
 	if (error == 0)
 		error = cache_change(&c);
 	return error < 0 ? base_null((enum weakref_error) - error) : c.result;
@@ -136,6 +137,7 @@ int weakref_cache_replace(weakref_cache *cache, const void *key, void *expected,
 	struct cache_change c = {.cache = cache, .key = key, .value = value, .expected = expected, .fn = replace};
 	int error = cache_enter(cache, key, &c.ready);
 
+	cache_forget_left();
 	return error < 0 ? error : cache_change(&c);
 }
 
@@ -162,6 +164,7 @@ int weakref_cache_remove(weakref_cache *cache, const void *key, void *expected, 
 	struct cache_change c = {.cache = cache, .key = key, .expected = expected, .fn = remove_expected};
 	int result = cache_enter(cache, key, &c.ready);
 
+	cache_forget_left();
 	if (result == 0)
 		result = cache_change(&c);
 	if (value != NULL)
@@ -195,15 +198,18 @@ static int call(const struct computing *f, void *old, void **value)
 static int compute(struct cache_change *c)
 {
 	struct computing *f = (struct computing *)c;
+	struct cache_frame frame;
 	struct cache_begin b = {.cache = c->cache,
+				.frame = &frame,
 				.key = c->key,
 				.ready = &c->ready,
 				.kind = CACHE_COMPUTE,
 				.present_only = f->present_only,
 				.waits = true};
 	struct cache_work *work;
-	int result = cache_work_begin(&b, &work, &c->result);
 
+	cache_frame_mark(&frame);
+	int result = cache_work_begin(&b, &work, &c->result);
 	c->unchanged = result == CACHE_ABSENT;
 	if (result != CACHE_BEGUN)
 		return result < 0 ? result : 0;
@@ -217,6 +223,7 @@ static int compute(struct cache_change *c)
 	if (result < 0)
 		c->result = NULL;
 	BASE_KEEP(c->key);
+	BASE_KEEP(&frame);
 	return result;
 }
 
@@ -224,6 +231,7 @@ static int run(struct computing *f, void **value)
 {
 	int error = cache_enter(f->change.cache, f->change.key, &f->change.ready);
 
+	cache_forget_left();
 	if (error == 0)
 		error = cache_change(&f->change);
 	if (value != NULL)
@@ -263,6 +271,7 @@ int weakref_cache_compute_if_absent(weakref_cache *cache, const void *key, weakr
 			*value = NULL;
 		return error;
 	}
+	cache_forget_left();
 	uint64_t now = cache_now(cache);
 	error = cache_read(cache, &ready, now, &entry, value);
 	if (error == 0 && *value != NULL)

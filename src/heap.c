@@ -36,6 +36,8 @@
 #include "lock.h"
 
 #define GRANULE 16
+/* Of a thread, with the one for caches. */
+#define SLOTS (HEAP_THREAD_INSIDE + 1)
 _Thread_local struct heap_thread *heap_thread __attribute__((tls_model("initial-exec")));
 static _Thread_local bool thread_gone; /* its destructor ran: libgc no longer stops this thread */
 
@@ -43,6 +45,8 @@ _Atomic bool heap_attention;
 void (*heap_attention_fn)(void);
 _Atomic bool heap_pacing;
 void (*heap_pacing_fn)(void);
+
+void (*_Atomic heap_thread_gone_fn)(void **slots);
 
 unsigned heap_page_shift;
 
@@ -76,7 +80,7 @@ static void record_give_up(struct heap_thread *t)
 {
 	memset(t->stock, 0, sizeof t->stock);
 	if (t->slots != NULL)
-		memset(t->slots, 0, HEAP_THREAD_SLOTS * sizeof *t->slots);
+		memset(t->slots, 0, SLOTS * sizeof *t->slots);
 	/* What is in the places stays there: a stop takes it. */
 	t->pending.left = 0;
 	t->registered_here = false;
@@ -88,6 +92,15 @@ static void *record_give_up_locked(void *t)
 {
 	record_give_up(t);
 	return NULL;
+}
+
+/* The calling thread is about to give its record up. */
+static void thread_leaves(struct heap_thread *t)
+{
+	void (*fn)(void **slots) = atomic_load(&heap_thread_gone_fn);
+
+	if (t->slots != NULL && fn != NULL)
+		fn(t->slots);
 }
 
 /* What the calling thread's record is; NULL: libgc does not know the thread, or does not for long. */
@@ -113,6 +126,7 @@ static void thread_end(void *record)
 
 	if (thread_may_go_on(t))
 		return;
+	thread_leaves(t);
 	bool registered = t->registered_here && GC_thread_is_registered();
 	thread_is(NULL);
 	thread_gone = true;
@@ -183,6 +197,7 @@ int heap_thread_unregister(void)
 		return -WEAKREF_EINVAL;
 	if (t == NULL || !t->registered_here)
 		return -WEAKREF_EPERM;
+	thread_leaves(t);
 	pthread_setspecific(thread_key, NULL);
 	thread_is(NULL);
 	heap_with_lock(record_give_up_locked, t);
@@ -195,7 +210,7 @@ void **heap_thread_slots(bool make)
 	struct heap_thread *t = heap_thread;
 
 	if (t->slots == NULL && make && !checks_allocation_fails())
-		t->slots = GC_MALLOC_UNCOLLECTABLE(HEAP_THREAD_SLOTS * sizeof *t->slots);
+		t->slots = GC_MALLOC_UNCOLLECTABLE(SLOTS * sizeof *t->slots);
 	return t->slots;
 }
 

@@ -144,9 +144,14 @@ void heap_fork_prepare(void);
 void heap_fork_parent(void);
 void heap_fork_child(void);
 
-/* The calling thread's slots, which are roots; made where `make` says so. NULL: there are none, or no memory. */
+/* The calling thread's slots, which are roots; made where `make` says so. NULL: there are none, or no memory. One is for caches: what the
+ * thread is in the middle of. */
 #define HEAP_THREAD_SLOTS 64
+#define HEAP_THREAD_INSIDE HEAP_THREAD_SLOTS
 void **heap_thread_slots(bool make);
+/* Called for a thread that has slots before they are emptied, when it ends: libgc may have forgotten it, so that what it looks at must be
+ * reachable from them. It takes no lock that is held across an allocation, and allocates nothing. */
+extern void (*_Atomic heap_thread_gone_fn)(void **slots);
 /* Empties this slot in all threads. */
 void heap_thread_slots_clear(unsigned slot);
 

@@ -21,6 +21,7 @@ libweakref_core_la_SOURCES = \
 	src/cache_builder.c \
 	src/cache_bulk.c \
 	src/cache_cell.c \
+	src/cache_inside.c \
 	src/cache_inspect.c \
 	src/cache_level.c \
 	src/cache_load.c \

@@ -234,6 +234,45 @@ START_TEST(test_another_time)
 }
 END_TEST
 
+/* R271: a rule that was for ever at first can get a time, and be for ever meanwhile: uses count all the time. */
+START_TEST(test_R271_for_ever_at_first)
+{
+	static const double times[] = {INFINITY, 1e9, 1e300};
+	enum weakref_cache_rule rule = (enum weakref_cache_rule)_i;
+	weakref_cache_policy policy;
+	double seconds;
+
+	for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+		weakref_cache_builder *b = builder("");
+		const weakref_cache_loader loader = {.load = load};
+		ck_assert_int_eq(weakref_cache_builder_loader(b, &loader), 0);
+		ck_assert_int_eq(rule == WEAKREF_CACHE_AFTER_WRITE    ? weakref_cache_builder_expire_after_write(b, times[i])
+				 : rule == WEAKREF_CACHE_AFTER_ACCESS ? weakref_cache_builder_expire_after_access(b, times[i])
+								      : weakref_cache_builder_refresh_after_write(b, times[i]),
+				 0);
+		build(b);
+		PUT(cache, 1, thing(7));
+		PUT(cache, 2, thing(8));
+		now_ns += 1000 * SECOND;
+		ck_assert_ptr_eq(GET(cache, 1), thing(7));
+		ck_assert_int_eq(weakref_cache_policy_get(cache, &policy), 0);
+		ck_assert(isinf(rule == WEAKREF_CACHE_AFTER_WRITE    ? policy.expire_after_write
+				: rule == WEAKREF_CACHE_AFTER_ACCESS ? policy.expire_after_access
+								     : policy.refresh_after_write));
+		ck_assert_int_eq(weakref_cache_policy_age(cache, rule, KEY(1), &seconds), 0);
+		ck_assert_double_eq(seconds, rule == WEAKREF_CACHE_AFTER_ACCESS ? 0 : 1000);
+		ck_assert_int_eq(weakref_cache_policy_set_time(cache, rule, 10), 0);
+		ck_assert_uint_eq(weakref_cache_len(cache), rule == WEAKREF_CACHE_REFRESH ? 2 : rule == WEAKREF_CACHE_AFTER_ACCESS ? 1 : 0);
+		ck_assert_uint_eq(loads, 0);
+		ck_assert_ptr_eq(GET(cache, 1), rule == WEAKREF_CACHE_AFTER_WRITE ? NULL : thing(7));
+		ck_assert_uint_eq(loads, rule == WEAKREF_CACHE_REFRESH);
+		for (int rule_too = WEAKREF_CACHE_AFTER_WRITE; rule_too <= WEAKREF_CACHE_REFRESH; rule_too++)
+			if (rule_too != (int)rule)
+				ck_assert_int_eq(weakref_cache_policy_set_time(cache, rule_too, 10), -ENOTSUP);
+	}
+}
+END_TEST
+
 static int sets_time(const void *key, void *old, void **value, void *user)
 {
 	(void)key;
@@ -635,6 +674,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_weights);
 	tcase_add_test(tc, test_another_maximum);
 	tcase_add_test(tc, test_another_time);
+	tcase_add_loop_test(tc, test_R271_for_ever_at_first, 0, 3);
 	tcase_add_test(tc, test_over_stays_over);
 	tcase_add_test(tc, test_long_times);
 	tcase_add_test(tc, test_put_for_a_time);

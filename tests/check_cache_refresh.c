@@ -622,6 +622,30 @@ START_TEST(test_gone_before_the_reload)
 }
 END_TEST
 
+/* Another takes its place. */
+static double put_over_it(const void *key, void *value, double left, void *user)
+{
+	(void)value;
+	(void)user;
+	ck_assert_int_eq(weakref_cache_put(cache, key, thing(2)), 0);
+	return left;
+}
+
+/* What was replaced while it was being read is not reloaded. */
+START_TEST(test_replaced_before_the_reload)
+{
+	weakref_cache_builder *b = builder("refreshAfterWrite=10s", true, false);
+
+	ck_assert_int_eq(weakref_cache_builder_expire_after(b, &(weakref_cache_expiry){.create = forever, .read = put_over_it}), 0);
+	cache = weakref_cache_builder_build(b);
+	ck_assert_int_eq(weakref_cache_put(cache, KEY(1), thing(1)), 0);
+	now_ns += 10 * SECOND;
+	ck_assert_ptr_eq(GET(1), thing(1));
+	ck_assert_uint_eq(reloads, 0);
+	ck_assert_int_eq(weakref_cache_contains(cache, KEY(1)), 1);
+}
+END_TEST
+
 /* Nobody waits for a task that has not begun: a refresh that is asked for overtakes it, and so does a write; it then does nothing. */
 START_TEST(test_executor_is_late)
 {
@@ -711,6 +735,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_executor);
 	tcase_add_test(tc, test_executor_drops);
 	tcase_add_test(tc, test_gone_before_the_reload);
+	tcase_add_test(tc, test_replaced_before_the_reload);
 	tcase_add_test(tc, test_executor_is_late);
 	tcase_add_test(tc, test_executor_of_the_parent);
 	tcase_add_test(tc, test_executor_no_memory);

@@ -475,18 +475,23 @@ enum { READERS = 8, READS = 21 };
 static pthread_t readers[READERS];
 static sem_t has_read, may_end;
 
-static __attribute__((noinline)) void read_kept(void)
+static __attribute__((noinline)) void read_kept(size_t first, size_t n)
 {
-	for (size_t i = 0; i < READS; i++)
+	for (size_t i = first; i < first + n; i++)
 		if (kept[i] != NULL)
 			weakref_cache_get_if_present(cache, kept[i]);
 }
 
+/* Each reads others, and so few that nobody looks at the record. */
+static bool read_apart;
+
 /* Reads what is kept, and stays, with what is noted of that. */
 static void *read_and_stay(void *arg)
 {
-	(void)arg;
-	read_kept();
+	if (read_apart)
+		read_kept((size_t)((pthread_t *)arg - readers) * READS / 3, READS / 3);
+	else
+		read_kept(0, READS);
 	support_scrub();
 	sem_post(&has_read);
 	while (sem_wait(&may_end) != 0)
@@ -499,7 +504,7 @@ static void start_readers(void)
 	ck_assert_int_eq(sem_init(&has_read, 0, 0), 0);
 	ck_assert_int_eq(sem_init(&may_end, 0, 0), 0);
 	for (size_t i = 0; i < READERS; i++)
-		ck_assert_int_eq(pthread_create(&readers[i], NULL, read_and_stay, NULL), 0);
+		ck_assert_int_eq(pthread_create(&readers[i], NULL, read_and_stay, &readers[i]), 0);
 	for (size_t i = 0; i < READERS; i++)
 		while (sem_wait(&has_read) != 0)
 			;
@@ -595,6 +600,85 @@ START_TEST(test_R265_told_of_keeps_no_weak_key)
 	ck_assert_uint_le(weakref_cache_len(cache), SLACK + READERS);
 	end_readers();
 	memset(watches, 0, sizeof watches);
+	drop_cache();
+}
+END_TEST
+
+static int fill_with_strong_keys(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < N; i++) {
+		kept[i] = support_node_new(i);
+		watches[i] = weakref_ref_new(kept[i], NULL, NULL);
+		SUPPORT_REQUIRE(weakref_cache_put(cache, kept[i], &kept[i]) == 0);
+	}
+	return 0;
+}
+
+static int end_all(void *removes)
+{
+	for (size_t i = 0; i < N && removes == NULL; i++)
+		SUPPORT_REQUIRE(weakref_cache_invalidate(cache, kept[i]) == 0);
+	memset(kept, 0, sizeof kept);
+	return removes != NULL ? weakref_cache_invalidate_all(cache) : weakref_cache_cleanup(cache);
+}
+
+/* R273: what threads that sleep were the last to read keeps no key that is not weak when all entries are removed, or after a cleanup. */
+START_TEST(test_R273_records_are_forgotten)
+{
+	bool removes = _i != 0;
+
+	ck_assert(make_cache(WEAKREF_KEY_POINTER, "maximumSize=1000"));
+	ck_assert_int_eq(support_on_thread(fill_with_strong_keys, NULL), 0);
+	read_apart = true;
+	start_readers();
+	read_apart = false;
+	ck_assert_int_eq(support_on_thread(end_all, removes ? &removes : NULL), 0);
+	ck_assert_uint_eq(told, N);
+	support_collect();
+	/* Each of those that wait may have one on its stack yet. */
+	ck_assert_uint_ge(support_dead(watches, N), N - SLACK - READERS);
+	end_readers();
+	memset(watches, 0, sizeof watches);
+	drop_cache();
+}
+END_TEST
+
+static int64_t weigh_seven(const void *key, void *value, void *user)
+{
+	(void)key;
+	(void)value;
+	(void)user;
+	return 7;
+}
+
+/* R272: what was taken weighs nothing, though nobody has looked after it yet: the collection is none that the library began. */
+START_TEST(test_R272_what_was_taken_weighs_nothing)
+{
+	static const char *const specs[] = {"", "maximumSize=100000", "maximumWeight=1000000"};
+	weakref_cache_builder *b = weakref_cache_builder_new(WEAKREF_KEY_INT);
+	size_t each = _i == 2 ? 7 : 1;
+	weakref_cache_policy policy;
+
+	SUPPORT_SKIP_UNLESS(support_collect_every() == 0, "some would be taken at once");
+	ck_assert_int_eq(weakref_cache_builder_spec(b, specs[_i]), 0);
+	ck_assert_int_eq(weakref_cache_builder_weak_values(b), 0);
+	if (_i == 2)
+		ck_assert_int_eq(weakref_cache_builder_weigher(b, weigh_seven, NULL), 0);
+	cache = weakref_cache_builder_build(b);
+	memset(kept, 0, sizeof kept);
+	ck_assert_int_eq(support_on_thread(fill_weak_values, NULL), 0);
+	ck_assert_int_eq(weakref_cache_policy_get(cache, &policy), 0);
+	ck_assert_uint_eq(policy.weight, weakref_cache_len(cache) * each);
+	support_scrub();
+	GC_gcollect();
+	size_t len = weakref_cache_len(cache);
+	ck_assert_uint_lt(len, N / 4 + SLACK + 1);
+	ck_assert_int_eq(weakref_cache_policy_get(cache, &policy), 0);
+	ck_assert_uint_eq(policy.weight, len * each);
+	weakref_cache_cleanup(cache);
+	ck_assert_int_eq(weakref_cache_policy_get(cache, &policy), 0);
+	ck_assert_uint_eq(policy.weight, weakref_cache_len(cache) * each);
 	drop_cache();
 }
 END_TEST
@@ -931,6 +1015,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, test_removed_keeps_nothing);
 	tcase_add_loop_test(tc, test_R265_replaced_keeps_no_successor, 0, 2);
 	tcase_add_loop_test(tc, test_R265_told_of_keeps_no_weak_key, 0, 2);
+	tcase_add_loop_test(tc, test_R273_records_are_forgotten, 0, 2);
+	tcase_add_loop_test(tc, test_R272_what_was_taken_weighs_nothing, 0, 3);
 	tcase_add_test(tc, test_h30_soft);
 	tcase_add_test(tc, test_soft_values_of_weak_keys);
 	tcase_add_loop_test(tc, test_h30_soft_order_among_caches, 0, 2);

@@ -10,6 +10,7 @@ contract_tests = \
 	tests/check_cache \
 	tests/check_cache_builder \
 	tests/check_cache_inspect \
+	tests/check_cache_left \
 	tests/check_cache_load \
 	tests/check_cache_map \
 	tests/check_cache_reads \
@@ -61,6 +62,7 @@ short_tests = \
 	tests/check_cache \
 	tests/check_cache_builder \
 	tests/check_cache_inspect \
+	tests/check_cache_left \
 	tests/check_cache_load \
 	tests/check_cache_map \
 	tests/check_cache_reads \

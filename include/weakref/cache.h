@@ -15,8 +15,9 @@
  *
  * Reads take no lock and never wait for writers, but for a load. Writers of one cache wait for each other, unless they only put another value
  * where one is and nobody is told, asked or weighs. User functions (loader, weigher, listener, expiry, hash, equal, functions of
- * compute) run with no lock held and may use any cache, this one included. They must return, be cancelled, or end their thread; not
- * leave by longjmp.
+ * compute) run with no lock held and may use any cache, this one included. They return, are cancelled, end their thread, or leave by longjmp,
+ * which for a load or function of compute is noticed later (R270): its key is free again when the thread next loads, computes or writes on a
+ * condition, in whatever cache, or ends.
  *
  * Maintenance (evicting, expiring, taking out what the collector found dead, telling the listener) is done by whoever writes, now and then by
  * whoever reads, by gc_collect for the dead, and by weakref_cache_cleanup. No thread is started. A listener is called in the thread that

@@ -153,7 +153,7 @@ WEAKREF_API int weakref_cache_builder_initial_capacity(weakref_cache_builder *bu
 /**
  * @brief An entry goes so long after it was stored or its value replaced. 0: at once.
  * @param builder the builder.
- * @param seconds fractions included; infinite for never.
+ * @param seconds fractions included; infinite for never, until weakref_cache_policy_set_time sets another time.
  * @return 0, or a negative error.
  * Errors: as weakref_cache_builder_weak_keys; EINVAL for a negative time or NaN, and together with weakref_cache_builder_expire_after.
  * Cost: none.

@@ -26,7 +26,8 @@ enum weakref_cache_rule { WEAKREF_CACHE_AFTER_WRITE, WEAKREF_CACHE_AFTER_ACCESS,
 typedef struct weakref_cache_policy {
 	/** Keys and values as the builder said. */
 	bool weak_keys, weak_values, soft_values, records_stats, loading;
-	/** Whether there is a bound, and whether it is one of weight; the bound; what all entries weigh (without weigher: their number). */
+	/** Whether there is a bound, and whether it is one of weight; the bound; what all entries weigh (without weigher: their number), those
+	 * that weakref_cache_len counts, but for one that a function of compute has, where there is a bound. */
 	bool bounded, weighted;
 	uint64_t maximum, weight;
 	/** Seconds; infinite where there is no such rule. */
@@ -41,7 +42,7 @@ typedef struct weakref_cache_policy {
  * @param out receives it.
  * @return 0, or a negative error.
  * Errors: EINVAL, EPERM.
- * Cost: a lock.
+ * Cost: a lock; linear in the entries where the collector took some since the last maintenance.
  * Thread: any thread known to the collector.
  * GC: never collects.
  * Source: Cache.policy().
