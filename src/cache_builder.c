@@ -42,28 +42,29 @@ enum option {
 
 #define BIT(option) (1U << (option))
 
-/* Names, and what each excludes. */
+/* Names, what each excludes, and what its value must be; NULL where there is none. */
 static const struct {
 	const char *name;
 	unsigned excludes;
+	const char *wants;
 } options[OPTIONS] = {
-	[OPTION_WEAK_KEYS] = {"weakKeys", BIT(OPTION_LEVEL)},
-	[OPTION_WEAK_VALUES] = {"weakValues", BIT(OPTION_SOFT_VALUES)},
-	[OPTION_SOFT_VALUES] = {"softValues", BIT(OPTION_WEAK_VALUES)},
-	[OPTION_MAXIMUM_SIZE] = {"maximumSize", BIT(OPTION_MAXIMUM_WEIGHT) | BIT(OPTION_WEIGHER)},
-	[OPTION_MAXIMUM_WEIGHT] = {"maximumWeight", BIT(OPTION_MAXIMUM_SIZE)},
-	[OPTION_WEIGHER] = {"weigher", BIT(OPTION_MAXIMUM_SIZE)},
-	[OPTION_CAPACITY] = {"initialCapacity", 0},
-	[OPTION_AFTER_WRITE] = {"expireAfterWrite", BIT(OPTION_EXPIRY)},
-	[OPTION_AFTER_ACCESS] = {"expireAfterAccess", BIT(OPTION_EXPIRY)},
-	[OPTION_EXPIRY] = {"expireAfter", BIT(OPTION_AFTER_WRITE) | BIT(OPTION_AFTER_ACCESS)},
-	[OPTION_REFRESH] = {"refreshAfterWrite", 0},
-	[OPTION_LOADER] = {"loader", 0},
-	[OPTION_EXECUTOR] = {"executor", 0},
-	[OPTION_LISTENER] = {"removalListener", 0},
-	[OPTION_RECORDS] = {"recordStats", 0},
-	[OPTION_TICKER] = {"ticker", 0},
-	[OPTION_LEVEL] = {"secondLevel", BIT(OPTION_WEAK_KEYS)},
+	[OPTION_WEAK_KEYS] = {"weakKeys", BIT(OPTION_LEVEL), NULL},
+	[OPTION_WEAK_VALUES] = {"weakValues", BIT(OPTION_SOFT_VALUES), NULL},
+	[OPTION_SOFT_VALUES] = {"softValues", BIT(OPTION_WEAK_VALUES), NULL},
+	[OPTION_MAXIMUM_SIZE] = {"maximumSize", BIT(OPTION_MAXIMUM_WEIGHT) | BIT(OPTION_WEIGHER), "0 or more"},
+	[OPTION_MAXIMUM_WEIGHT] = {"maximumWeight", BIT(OPTION_MAXIMUM_SIZE), "0 or more"},
+	[OPTION_WEIGHER] = {"weigher", BIT(OPTION_MAXIMUM_SIZE), "a function"},
+	[OPTION_CAPACITY] = {"initialCapacity", 0, "0 to 2^40"},
+	[OPTION_AFTER_WRITE] = {"expireAfterWrite", BIT(OPTION_EXPIRY), "a time of 0 or more"},
+	[OPTION_AFTER_ACCESS] = {"expireAfterAccess", BIT(OPTION_EXPIRY), "a time of 0 or more"},
+	[OPTION_EXPIRY] = {"expireAfter", BIT(OPTION_AFTER_WRITE) | BIT(OPTION_AFTER_ACCESS), "its function create"},
+	[OPTION_REFRESH] = {"refreshAfterWrite", 0, "a time above 0"},
+	[OPTION_LOADER] = {"loader", 0, "its function load"},
+	[OPTION_EXECUTOR] = {"executor", 0, "a function"},
+	[OPTION_LISTENER] = {"removalListener", 0, "a function"},
+	[OPTION_RECORDS] = {"recordStats", 0, NULL},
+	[OPTION_TICKER] = {"ticker", 0, "a function"},
+	[OPTION_LEVEL] = {"secondLevel", BIT(OPTION_WEAK_KEYS), "its function get, and remove where there is put"},
 };
 
 struct weakref_cache_builder {
@@ -96,7 +97,7 @@ static int set(weakref_cache_builder *b, enum option option, bool good)
 	if (!is_builder(b))
 		return -WEAKREF_EINVAL;
 	if (!good)
-		return refuse(b, "%s: the value is out of range", options[option].name);
+		return refuse(b, "%s wants %s", options[option].name, options[option].wants);
 	if ((b->set & BIT(option)) != 0)
 		return refuse(b, "%s was set already", options[option].name);
 	unsigned against = b->set & options[option].excludes;

@@ -28,6 +28,18 @@ static weakref_cache_builder *builder_of(const char *spec)
 
 /* ---- the builder ---- */
 
+static int level_get(const void *key, void **value, void *user)
+{
+	(void)key, (void)value, (void)user;
+	return -WEAKREF_ENOENT;
+}
+
+static int level_put(const void *key, void *value, void *user)
+{
+	(void)key, (void)value, (void)user;
+	return 0;
+}
+
 /* H15: options that are repeated, out of range, or against one another are refused with a reason. */
 START_TEST(test_h15_builder_refuses)
 {
@@ -35,7 +47,7 @@ START_TEST(test_h15_builder_refuses)
 
 	ck_assert_str_eq(weakref_cache_builder_error(b), "");
 	ck_assert_int_eq(weakref_cache_builder_maximum_size(b, -1), -EINVAL);
-	ck_assert_ptr_nonnull(strstr(weakref_cache_builder_error(b), "maximumSize"));
+	ck_assert_str_eq(weakref_cache_builder_error(b), "maximumSize wants 0 or more");
 	ck_assert_int_eq(weakref_cache_builder_maximum_size(b, 10), 0);
 	ck_assert_int_eq(weakref_cache_builder_maximum_size(b, 10), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(weakref_cache_builder_error(b), "already"));
@@ -51,6 +63,9 @@ START_TEST(test_h15_builder_refuses)
 	ck_assert_ptr_nonnull(strstr(weakref_cache_builder_error(b), "weakKeys"));
 	ck_assert_int_eq(weakref_cache_builder_soft_values(b), -EINVAL);
 	ck_assert_int_eq(weakref_cache_builder_loader(b, &(weakref_cache_loader){0}), -EINVAL);
+	ck_assert_str_eq(weakref_cache_builder_error(b), "loader wants its function load");
+	ck_assert_int_eq(weakref_cache_builder_second_level(b, &(weakref_cache_second_level){.get = level_get, .put = level_put}), -EINVAL);
+	ck_assert_str_eq(weakref_cache_builder_error(b), "secondLevel wants its function get, and remove where there is put");
 	ck_assert_ptr_nonnull(weakref_cache_builder_build(b));
 	ck_assert_int_eq(weakref_cache_builder_refresh_after_write(b, 1), 0);
 	ck_assert_ptr_null(weakref_cache_builder_build(b));

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # check_headers: each public header compiles alone, included twice, as C11, C17 and C++17 without a warning, and defines no macro but
-# WEAKREF_*; so does a program that uses the macros with parameters. Without a C++ compiler the test ends as skipped, once the rest has
-# passed.
+# WEAKREF_*; so does a program that uses the macros with parameters, in C++ without casts of C's. Without a C++ compiler the test ends as
+# skipped, once the rest has passed.
 # shellcheck disable=SC2086 # CC and CXX may hold options; macros are names
 set -u
 top=${srcdir:-$(dirname "$0")/..}
@@ -34,6 +34,9 @@ try_macros()
 {
 	compiles "$@" <<-'END' && return
 		#include "weakref/weakref.h"
+		#ifdef __cplusplus
+		#pragma GCC diagnostic error "-Wold-style-cast"
+		#endif
 		int use_macros(weakref_pool *pool, weakref_valuedict *dict, int (*fn)(void *, void *), int seconds, double precise);
 		int use_macros(weakref_pool *pool, weakref_valuedict *dict, int (*fn)(void *, void *), int seconds, double precise)
 		{
@@ -41,7 +44,7 @@ try_macros()
 			WEAKREF_POOL_SCOPED(second) = WEAKREF_POOL_LEASE_WAIT(pool, seconds);
 			WEAKREF_POOL_SCOPED(third) = WEAKREF_POOL_LEASE_WAIT(pool, precise / 2);
 			WEAKREF_KEEP(pool);
-			return weakref_valuedict_contains(dict, WEAKREF_INT(seconds)) + (int)WEAKREF_INT_VALUE(WEAKREF_INT(-1)) +
+			return weakref_valuedict_contains(dict, WEAKREF_INT(seconds)) + (WEAKREF_INT_VALUE(WEAKREF_INT(-1)) == -1) +
 			       WEAKREF_POOL_WITH(pool, fn, NULL) + WEAKREF_POOL_WITH_WAIT(pool, 0.5, fn, NULL) +
 			       (first == second && second == third);
 		}

@@ -4,7 +4,8 @@
  * @brief Caches: bounded, expiring, loading maps with weak or soft entries, made by a builder.
  *
  * What Guava and Caffeine give Java programs. A cache maps keys to values until something takes an entry away: its size, its age, the
- * collector, or the program. It is an object of the collected heap: dropped, it goes with all that it holds; no thread keeps it.
+ * collector, or the program. It is an object of the collected heap: dropped, it goes with all that it holds; no thread keeps it. Of the
+ * generic operations (weakref/object.h) it has gc_len, gc_truth and gc_repr.
  *
  * Keys are of the kinds of weakref/valuedict.h: strings and bytes are copied; integers stand in the pointer's place; pointers are compared
  * by identity and kept alive; custom ones are compared by functions and kept alive. *Weak keys* are blocks of the collected heap, compared by

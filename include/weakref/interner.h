@@ -7,7 +7,8 @@
  * The interner keeps none alive: when all users of an instance have dropped it, the next to intern an equal object makes a new
  * one canonical. An object must not change its hash, nor what it is equal to, while it is interned.
  *
- * Strings need neither type nor functions: weakref_interner_new_strings and weakref_interner_string.
+ * Strings need neither type nor functions: weakref_interner_new_strings and weakref_interner_string. Of the generic operations
+ * (weakref/object.h) an interner has gc_len, gc_truth, gc_contains, and gc_iterate, which goes through what is interned.
  */
 #ifndef WEAKREF_INTERNER_H
 #define WEAKREF_INTERNER_H

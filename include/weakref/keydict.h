@@ -19,7 +19,8 @@
  * Readers take no lock and never wait for writers; writers of a dictionary wait for each other where their keys share one of its
  * sixteen locks, and a small one has fewer. User functions (hash, equal) are called with no lock held. Semantics are those of
  * Python's WeakKeyDictionary, with the differences that doc/semantics.md lists. Of the generic operations
- * (weakref/object.h) a dictionary has gc_getitem, gc_setitem, gc_delitem, gc_contains, and the operator |.
+ * (weakref/object.h) a dictionary has gc_len, gc_truth, gc_iterate (of keys), gc_getitem, gc_setitem, gc_delitem, gc_contains, and
+ * the operator |.
  */
 #ifndef WEAKREF_KEYDICT_H
 #define WEAKREF_KEYDICT_H

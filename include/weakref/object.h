@@ -176,7 +176,8 @@ WEAKREF_API void *gc_alloc_leaf(size_t size) __attribute__((malloc));
 
 /**
  * What p points to is alive up to here. A compiler that optimises gives a variable's place to something else after its last use, and what
- * only weak references know then may be found dead at once. This is a use; it costs nothing.
+ * only weak references know then may be found dead at once. This is a use; it costs nothing. To store into *p is none, where the compiler
+ * sees that nobody reads what was stored: an array that was made to hold objects, and is only written to, holds them up to its WEAKREF_KEEP.
  * Source: GC.KeepAlive(object) (.NET); Reference.reachabilityFence (Java); GC_reachable_here.
  */
 #define WEAKREF_KEEP(p) __asm__ volatile("" : : "r"(p) : "memory")

@@ -10,7 +10,8 @@
  *
  * A pool is an object of the collected heap. When nobody holds it any more, and when the program exits, each idle resource is
  * deallocated once (at exit by the process that made the pool, in one order with finalizers, the newest first). Idle resources
- * are kept alive by the pool. A leased one is the holder's affair:
+ * are kept alive by the pool. Of the generic operations (weakref/object.h) it has gc_len, of idle resources, gc_truth and gc_repr. A
+ * leased resource is the holder's affair:
  *  - popped plainly (weakref_pool_pop), it belongs to the caller, who pushes it back, invalidates it, or detaches it for good. Where
  *    it is itself a block of the collected heap and dies, the pool notices, counts it as lost and has room for another;
  *  - popped through a lease (WEAKREF_POOL_LEASE), it comes back when the lease is dropped without being returned: the collector

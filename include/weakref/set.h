@@ -15,7 +15,7 @@
  * sixteen locks, and a small one has fewer. hash and equal are called with no lock held. An operation on two sets looks at
  * their elements one after the other: what others change meanwhile may count or not. Semantics are those of Python's WeakSet,
  * with the differences that doc/semantics.md lists. Of the generic operations (weakref/object.h) a set
- * has gc_contains, gc_equal, and the operators |, &, - and ^.
+ * has gc_len, gc_truth, gc_iterate, gc_contains, gc_equal, and the operators |, &, - and ^.
  */
 #ifndef WEAKREF_SET_H
 #define WEAKREF_SET_H

@@ -20,7 +20,8 @@
  * Readers take no lock and never wait for writers; writers of a dictionary wait for each other where their keys share one of its
  * sixteen locks, and a small one has fewer. User functions (hash, equal) are called with no lock held. Semantics are those of
  * Python's WeakValueDictionary, with the differences that doc/semantics.md lists. Of the generic operations
- * (weakref/object.h) a dictionary has gc_getitem, gc_setitem, gc_delitem, gc_contains, and the operator |.
+ * (weakref/object.h) a dictionary has gc_len, gc_truth, gc_iterate (of keys), gc_getitem, gc_setitem, gc_delitem, gc_contains, and
+ * the operator |.
  */
 #ifndef WEAKREF_VALUEDICT_H
 #define WEAKREF_VALUEDICT_H
@@ -55,10 +56,15 @@ typedef struct weakref_bytes {
 	size_t size;
 } weakref_bytes;
 
+#ifdef __cplusplus
+#define WEAKREF_INT(n) (reinterpret_cast<const void *>(static_cast<intptr_t>(n)))
+#define WEAKREF_INT_VALUE(key) (reinterpret_cast<intptr_t>(static_cast<const void *>(key)))
+#else
 /** A key of WEAKREF_KEY_INT. */
 #define WEAKREF_INT(n) ((const void *)(intptr_t)(n))
 /** The integer of such a key. */
 #define WEAKREF_INT_VALUE(key) ((intptr_t)(key))
+#endif
 
 /**
  * @brief An empty dictionary.
