@@ -142,6 +142,7 @@ tests_host_guile_keydict_LDADD = $(LDADD) $(GUILE_LIBS)
 script_tests = \
 	tests/check_bench.sh \
 	tests/check_examples.sh \
+	tests/check_exceptions.sh \
 	tests/check_fuzz.sh \
 	tests/check_fetch.sh \
 	tests/check_headers.sh \
@@ -223,7 +224,7 @@ AM_TESTS_ENVIRONMENT = \
 short-check:
 	WEAKREF_COLLECT_EVERY=1 $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(short_tests)'
 
-EXTRA_DIST += tests/check_install.sh
+EXTRA_DIST += tests/check_install.sh tests/exceptions.cc
 installcheck-local:
 	$(AM_TESTS_ENVIRONMENT) srcdir='$(srcdir)' SANITIZER_CFLAGS='$(SANITIZER_CFLAGS)' \
 	PKG_CONFIG_PATH="$(pkgconfigdir):$$PKG_CONFIG_PATH" LD_LIBRARY_PATH="$(libdir):$$LD_LIBRARY_PATH" \
