@@ -144,6 +144,7 @@ tests_host_guile_keydict_LDADD = $(LDADD) $(GUILE_LIBS)
 script_tests = \
 	tests/check_bench.sh \
 	tests/check_examples.sh \
+	tests/check_exceptions.sh \
 	tests/check_fuzz.sh \
 	tests/check_fetch.sh \
 	tests/check_headers.sh \
@@ -225,7 +226,7 @@ AM_TESTS_ENVIRONMENT = \
 short-check:
 	WEAKREF_COLLECT_EVERY=1 $(MAKE) $(AM_MAKEFLAGS) check TESTS='$(short_tests)'
 
-EXTRA_DIST += tests/check_install.sh
+EXTRA_DIST += tests/check_install.sh tests/exceptions.cc
 installcheck-local:
 	$(AM_TESTS_ENVIRONMENT) srcdir='$(srcdir)' SANITIZER_CFLAGS='$(SANITIZER_CFLAGS)' \
 	PKG_CONFIG_PATH="$(pkgconfigdir):$$PKG_CONFIG_PATH" LD_LIBRARY_PATH="$(libdir):$$LD_LIBRARY_PATH" \

@@ -12,6 +12,9 @@
  * A look-up returns a pointer or NULL, and there NULL is an answer, no error; a twin that returns int tells absent from dead.
  * A failed call has changed nothing.
  *
+ * In C++ the program's functions that the library calls may throw: what they throw comes out of the call that led to them (doc/semantics.md,
+ * R290).
+ *
  * Two errors are not of the call, and every call that needs the library may give them: EINVAL before gc_init, and EPERM in a thread that the
  * collector does not know (gc_thread_register).
  */

@@ -9,7 +9,8 @@
  *
  * Keys are of one kind for each dictionary:
  *  - WEAKREF_KEY_STRING   `const char *`, NUL-terminated; compared by content, copied;
- *  - WEAKREF_KEY_BYTES    `const weakref_bytes *`; compared by content, copied;
+ *  - WEAKREF_KEY_BYTES    `const weakref_bytes *`; compared by content, copied. A key of several parts is a struct of them, without padding.
+ *                         Pointers in the copy keep nothing alive;
  *  - WEAKREF_KEY_INT      an integer in the pointer's place: `WEAKREF_INT(n)`;
  *  - WEAKREF_KEY_POINTER  any pointer but NULL, compared by identity; a pointer to the start of a heap block keeps that block alive;
  *  - custom               a pointer compared by the functions given to weakref_valuedict_new_custom; it is kept alive.
