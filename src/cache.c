@@ -34,8 +34,7 @@ static inline void note_use(weakref_cache *cache, struct cache_entry *entry, uin
 {
 	uint64_t used = atomic_load_explicit(&entry->used, memory_order_relaxed);
 
-	if (used != now && cache->accessed &&
-	    (used < now || atomic_load_explicit(&cache->slack, memory_order_relaxed) == 0))
+	if (used != now && cache->accessed && (used < now || atomic_load_explicit(&cache->slack, memory_order_relaxed) == 0))
 		atomic_store_explicit(&entry->used, now, memory_order_relaxed);
 }
 

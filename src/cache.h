@@ -52,7 +52,7 @@
  * frequent takes as few as it can:
  *     both (cache_lock)        whatever changes an entry that is there: all but what follows; a larger map, more cells
  *     `lock` alone             a new key comes in, with its value or its load, whose end is the same (cache_come_locked); a notice goes
- *     `eviction` alone         reads go to the policy, it chooses who goes; `lock` is taken for each that does
+ *     `eviction` alone         reads go to the policy, it chooses who goes; that one is closed, and `lock` is taken to end it
  *     the entry's own          a stripe of those of tables: its value is replaced in place, so that writers run side by side. Who has `lock`
  *                              and does something because of an entry's value or times, or ends the entry, closes it before
  * Readers take none; a key that the program compares is looked for without it, and then `inserts` tells whether another
@@ -669,7 +669,8 @@ static inline bool cache_expired(const weakref_cache *cache, const struct cache_
 	atomic_thread_fence(memory_order_acquire);
 	return expired;
 }
-/* From here on nobody writes into it in place, until it is opened again: not where it has a work, or is DEAD. */
+/* From here on nobody writes into it in place, until it is opened again: not where it has a work, or is DEAD. Both locks; to end the entry, that
+ * of the eviction will do. */
 void cache_close_locked(const weakref_cache *cache, struct cache_entry *entry);
 void cache_open_locked(const weakref_cache *cache, struct cache_entry *entry);
 /* Into policy and wheel, with the eviction's lock; out of them. */

@@ -776,13 +776,15 @@ int weakref_cache_refresh(weakref_cache *cache, const void *key)
 		int result = cache_work_begin(&b, &work, &value);
 		if (result < 0)
 			return result;
-		if (result == CACHE_BEGUN)
-			return work->kind == CACHE_RELOAD ? run_reload(work)
-							  : run_load(work, cache->config.loader.load, cache->config.loader.user, &value);
+		if (result == CACHE_BEGUN) {
+			error = work->kind == CACHE_RELOAD ? run_reload(work)
+							   : run_load(work, cache->config.loader.load, cache->config.loader.user, &value);
+			BASE_KEEP(&frame);
+			return error;
+		}
 		error = cache_work_wait(work, BASE_FOREVER);
 		if (error < 0)
 			return error;
 	} while (cache_work_gave_nothing(work));
-	BASE_KEEP(&frame);
 	return work->error;
 }
